@@ -1,0 +1,29 @@
+"""What every data set hands over: pictures with one label each, and the boxes that only evaluation may look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """B pictures of one data set.
+
+    images:  (B, 3, S, S) float32 in [0, 1]
+    labels:  (B,) int64, one class a picture
+    boxes:   B arrays (n, 4) float32, half-open (x0, y0, x1, y1) in pixels of the S x S grid, n >= 1 objects of the labelled class
+    masks:   (B, S, S) bool, True on the object, or None where the data set has none
+    indices: (B,) int64, the pictures' places in the data set
+    """
+
+    images: Tensor
+    labels: Tensor
+    boxes: list[np.ndarray]
+    masks: Tensor | None
+    indices: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)

