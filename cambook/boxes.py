@@ -1,0 +1,132 @@
+"""From one map to one box, in the order in which it is explained: mask, largest component, tight box, IoU.
+
+A box is half-open, (x0, y0, x1, y1) in pixels: column x1 and row y1 are the first ones outside. All functions
+take NumPy arrays or torch tensors on the CPU. The boxes of all thresholds at once come from `cambook.sweep`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import ndimage
+
+RULES = ("paper", "wsol")
+MEASURES = ("pixels", "contour area")
+
+
+def mask_above(map2d: ArrayLike, threshold: float, rule: str) -> np.ndarray:
+    """The places that speak loudly enough: map > threshold * max(map), strictly.
+
+    map2d: (H, W); threshold: share of the maximum, 0 to 1; returns (H, W) bool
+    rule "paper": the map as it is; nothing is kept where its maximum is not above 0
+    rule "wsol":  the map is first shifted so that its minimum is 0; a constant map keeps nothing
+    A non-finite map keeps nothing under either rule.
+    raises: ValueError for another rule, a threshold outside [0, 1], or a map that is not (H, W)
+    "paper": Zhou et al. 2016, section 3.2, with threshold 0.2. "wsol": Choe et al. 2020, section 3.
+    """
+    map2d = _two_dimensional(map2d, "map")
+    if rule not in RULES:
+        raise ValueError(f"rule={rule!r} is unknown: choose one of {', '.join(map(repr, RULES))}.")
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold={threshold} is no share of the maximum: give a number from 0 to 1.")
+    if not np.isfinite(map2d).all():
+        return np.zeros(map2d.shape, bool)
+    if rule == "wsol":
+        map2d = map2d - map2d.min()
+    peak = map2d.max()
+    return (map2d > threshold * peak) & (peak > 0)
+
+
+def largest_component(mask: ArrayLike, connectivity: int = 8, measure: str = "pixels") -> np.ndarray:
+    """The largest connected piece of a mask; an empty mask stays empty.
+
+    mask: (H, W) bool; returns (H, W) bool
+    connectivity: 8 where pixels that share only a corner are connected, 4 where they are not
+    measure "pixels":       the piece with the most pixels; of several, the first in reading order
+    measure "contour area": the piece with the largest `contour_area`; of several, the last (OpenCV's first)
+    raises: ValueError for another connectivity or measure, or a mask that is not (H, W)
+    """
+    mask = _two_dimensional(mask, "mask").astype(bool)
+    if connectivity not in (4, 8):
+        raise ValueError(f"connectivity={connectivity} is unknown: choose 4 or 8.")
+    if measure not in MEASURES:
+        raise ValueError(f"measure={measure!r} is unknown: choose one of {', '.join(map(repr, MEASURES))}.")
+    neighbours = np.ones((3, 3)) if connectivity == 8 else None
+    labels, count = ndimage.label(mask, neighbours)  # background 0, pieces 1 ... count in reading order
+    if count == 0:
+        return mask
+    if measure == "pixels":
+        sizes = np.bincount(labels.ravel())[1:]
+        return labels == 1 + sizes.argmax()
+    places = ndimage.find_objects(labels)
+    areas = [contour_area(labels[place] == label) for label, place in enumerate(places, start=1)]
+    return labels == max(range(1, count + 1), key=lambda label: (areas[label - 1], label))
+
+
+def contour_area(component: ArrayLike) -> float:
+    """Area inside the outline drawn through the centres of a component's outermost pixels, holes filled.
+
+    component: (H, W) bool, one connected piece; returns square pixels. A full 2x2 square holds area 1, with
+    three of its pixels 1/2, fewer none: a line has no area. OpenCV's contourArea measures this on a contour.
+    """
+    filled = ndimage.binary_fill_holes(_two_dimensional(component, "component").astype(bool)).astype(int)
+    pixels_in_square = filled[:-1, :-1] + filled[:-1, 1:] + filled[1:, :-1] + filled[1:, 1:]
+    return float((pixels_in_square == 4).sum() + (pixels_in_square == 3).sum() / 2)
+
+
+def tight_box(mask: ArrayLike) -> tuple[int, int, int, int] | None:
+    """The smallest half-open box (x0, y0, x1, y1) that holds every pixel of a mask, or None if there is none.
+
+    mask: (H, W) bool
+    """
+    mask = _two_dimensional(mask, "mask").astype(bool)
+    if not mask.any():
+        return None
+    xs = np.flatnonzero(mask.any(axis=0))
+    ys = np.flatnonzero(mask.any(axis=1))
+    return int(xs[0]), int(ys[0]), int(xs[-1]) + 1, int(ys[-1]) + 1
+
+
+def box_from_map(map2d: ArrayLike, rule: str, threshold: float) -> np.ndarray | None:
+    """Tight box around the largest component of a map above a threshold, or None if nothing is above it.
+
+    map2d: (H, W); returns (4,) int64, half-open. The rule also says what largest means: pixels for "paper",
+    contour area for "wsol", both 8-connected.
+    raises: ValueError as `mask_above`
+    Zhou et al. 2016, section 3.2 ("paper"); Choe et al. 2020, section 3 ("wsol", without rounding to 8 bits).
+    """
+    mask = mask_above(map2d, threshold, rule)
+    box = tight_box(largest_component(mask, measure="pixels" if rule == "paper" else "contour area"))
+    return None if box is None else np.array(box)
+
+
+def box_iou(a: ArrayLike, b: ArrayLike, inclusive: bool = False) -> np.ndarray:
+    """Shared area / joint area, of every box of a with every box of b.
+
+    a: (N, 4), b: (M, 4), each (x0, y0, x1, y1); returns (N, M) float64, 0 where both boxes have no area
+    inclusive: x1 and y1 belong to the box (+1 on widths and heights), as the ilsvrc and wsol metrics count
+    raises: ValueError where an array is not (N, 4)
+    """
+    a, b = _boxes(a, "a")[:, None], _boxes(b, "b")[None]
+    extra = 1 if inclusive else 0
+    shared_sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]) + extra
+    shared = shared_sides.clip(min=0).prod(axis=-1)
+    area_a, area_b = ((box[..., 2:] - box[..., :2] + extra).prod(axis=-1) for box in (a, b))
+    joint = area_a + area_b - shared
+    return np.divide(shared, joint, out=np.zeros_like(shared), where=joint > 0)
+
+
+def _two_dimensional(values: ArrayLike, name: str) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"The {name} has shape {values.shape}: give one {name} of shape (H, W).")
+    return values
+
+
+def _boxes(values: ArrayLike, name: str) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == 0:
+        return values.reshape(0, 4)
+    if values.ndim != 2 or values.shape[1] != 4:
+        raise ValueError(f"{name} has shape {values.shape}: give boxes as an array of shape (N, 4).")
+    return values
