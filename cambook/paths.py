@@ -1,4 +1,4 @@
-"""Where the course keeps things: its data, its cache, its runs; and how a file is written whole or not at all."""
+"""Where the course keeps its data, cache and runs; and how a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def data_file(*parts: str) -> Path:
     path = DATA.joinpath(*parts)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is missing: cambook reads the data/ folder of its repository, so install it from there with "
-            "`pip install -e .`, or set CAMBOOK_HOME to the repository's folder."
+            f"{path} is missing: cambook reads the data/ folder of its repository, so install it from there "
+            "with `pip install -e .`, or set CAMBOOK_HOME to the repository's folder."
         )
     return path
 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary sibling of `path` (same ending) to write to: it becomes `path` at the end, and is removed on an error.
+    """A temporary sibling of `path` to write to: it becomes `path` at the end, and is removed on an error.
 
     Readers of `path` see the old file or the new one, never a part; missing folders are made.
     """

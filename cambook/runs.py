@@ -1,0 +1,445 @@
+"""Runs of notebooks: parameters checked before a kernel starts, numbers recorded, one folder for each."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import random
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from cambook import paths
+
+if TYPE_CHECKING:
+    import torch
+
+PROFILES = ("quick", "full", "paper")
+RUN_DIR = "CAMBOOK_RUN_DIR"  # tells a kernel where its record belongs
+RECORDED_VERSIONS = ("cambook", "torch", "torchvision", "numpy")
+
+
+class ParameterError(ValueError):
+    """A parameter that no run accepts: an unknown name, a wrong type, a value out of range."""
+
+
+class RunError(RuntimeError):
+    """A notebook that was started and did not reach its end."""
+
+
+def _read_as(kind: type) -> BeforeValidator:
+    """Text to a number: a command line and YAML (`1e-4` without a dot) give text where a number is meant."""
+
+    def read(value: Any) -> Any:
+        try:
+            return kind(value) if isinstance(value, str) else value
+        except ValueError:
+            return value
+
+    return BeforeValidator(read)
+
+
+Whole = Annotated[int, _read_as(int)]
+Number = Annotated[float, _read_as(float)]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+class Parameters(BaseModel):
+    """Every parameter that a notebook of the course may declare in its cell tagged `parameters`.
+
+    A new parameter is one line here. None stands for "as the profile says".
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    profile: Literal["quick", "full", "paper"] = "quick"
+    seed: Whole = Field(0, ge=0, lt=2**32)
+    dataset: str | None = None
+    network: str | None = None
+    image: str | None = None
+    epochs: Whole | None = Field(None, ge=1, le=1000)
+    learning_rate: Number | None = Field(None, gt=0, le=10)
+    threshold: Number | None = Field(None, ge=0, lt=1)
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, name: str | None) -> str | None:
+        if name is None:
+            return None
+        from cambook.datasets import KNOWN
+
+        kind, colon, folder = name.partition(":")
+        if kind + colon + ("FOLDER" if colon else "") not in KNOWN:
+            raise ValueError(f"choose one of {', '.join(KNOWN)}{_nearest(name, KNOWN)}")
+        if not colon:
+            return name
+        folder = Path(folder).expanduser().absolute()
+        if not folder.is_dir():
+            raise ValueError(f"the folder {folder} does not exist, give the one that holds the data set")
+        return f"{kind}:{folder}"
+
+    @field_validator("network")
+    @classmethod
+    def _known_network(cls, name: str | None) -> str | None:
+        if name is None:
+            return None
+        from cambook.networks import names
+
+        if name not in names():
+            raise ValueError(f"choose one of {', '.join(names())}{_nearest(name, names())}")
+        return name
+
+    @field_validator("image")
+    @classmethod
+    def _image_there(cls, image: str | None) -> str | None:
+        if image is None:
+            return None
+        path = Path(image).expanduser()
+        if path.is_file():
+            return str(path.absolute())
+        from cambook.datasets import EXAMPLE_PICTURES
+
+        if image not in EXAMPLE_PICTURES:
+            known = ", ".join(EXAMPLE_PICTURES)
+            hint = _nearest(image, EXAMPLE_PICTURES)
+            raise ValueError(f"there is no such file, give the path of a picture or one of {known}{hint}")
+        return image
+
+    def portable(self) -> dict[str, Any]:
+        """Those with a value, without this machine's folders: `voc:/home/me/birds` becomes `voc:birds`."""
+        values = self.model_dump(exclude_none=True)
+        if "image" in values:
+            values["image"] = Path(values["image"]).name
+        if ":" in values.get("dataset", ""):
+            kind, _, folder = values["dataset"].partition(":")
+            values["dataset"] = f"{kind}:{Path(folder).name}"
+        return values
+
+
+def _checked(values: Mapping[str, Any], accepted: list[str], where: str) -> Parameters:
+    for name in values:
+        if name not in accepted:
+            listed = ", ".join(accepted) if accepted else "none"
+            hint = _nearest(name, accepted) or "."
+            raise ParameterError(f"{where} has no parameter {name!r}, it accepts {listed}{hint}")
+    try:
+        return Parameters(**values)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            name = fault["loc"][0]
+            why = fault["msg"].removeprefix("Value error, ").removesuffix(".")
+            faults.append(f"{name}={values[name]!r} is refused: {why[0].lower()}{why[1:]}")
+        sentence = "; ".join(faults)
+        raise ParameterError(sentence if sentence.endswith("?") else sentence + ".") from None
+
+
+def declared_parameters(notebook: str | os.PathLike) -> dict[str, Any]:
+    """Names and defaults in the notebook's cell tagged `parameters`; none where no cell is.
+
+    raises: FileNotFoundError; ValueError where it is no notebook; ParameterError where a default is not plain
+    """
+    notebook = Path(notebook)
+    if not notebook.is_file():
+        raise FileNotFoundError(f"{notebook} does not exist: give the path of a notebook.")
+    try:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{notebook} is no Jupyter notebook (version 4): give the path of one.") from None
+    declared = {}
+    for cell in tagged[:1]:
+        for statement in ast.parse("".join(cell["source"])).body:
+            targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+            try:
+                declared[targets[0].id] = ast.literal_eval(statement.value)
+            except (AttributeError, ValueError):
+                raise ParameterError(
+                    f"{notebook.name}: keep only lines like `seed = 0` in the cell tagged `parameters`."
+                ) from None
+    return declared
+
+
+def check(notebook: str | os.PathLike, parameters: Mapping[str, Any]) -> Parameters:
+    """The parameters for a run of the notebook, checked without starting a kernel: names, types, ranges.
+
+    raises: ParameterError with one sentence that names the parameter and the mend
+    """
+    name = Path(notebook).name
+    declared = declared_parameters(notebook)
+    for unknown in sorted(set(declared) - set(Parameters.model_fields)):
+        raise ParameterError(f"{name} declares {unknown!r}: add that field to cambook.runs.Parameters.")
+    return _checked(parameters, list(declared), name)
+
+
+class Record(BaseModel):
+    """What a run leaves behind, as record.json in its folder."""
+
+    notebook: str
+    parameters: dict[str, Any]
+    metrics: dict[str, int | float]
+    started: str
+    finished: str | None = None  # set when the whole notebook ran; an interactive run has no end
+    seconds: float
+    error: str | None = None
+    environment: dict[str, Any]
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> Record:
+        """The record in a run's folder."""
+        return cls.model_validate_json((Path(folder) / "record.json").read_text(encoding="utf-8"))
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Writes the record to the run's folder, whole or not at all."""
+        with paths.atomic_write(Path(folder) / "record.json") as file:
+            file.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+_ABSENT = object()
+
+
+@dataclass
+class Run:
+    """A notebook that is running: its parameters, its device, and where its numbers go."""
+
+    notebook: str
+    parameters: Parameters
+    device: torch.device
+    folder: Path
+    _record: Record
+    _clock: float
+
+    @property
+    def profile(self) -> str:
+        return self.parameters.profile
+
+    @property
+    def seed(self) -> int:
+        return self.parameters.seed
+
+    def pick(self, quick: Any, full: Any = _ABSENT, paper: Any = _ABSENT) -> Any:
+        """The setting for this run's profile; one that is not given is the next smaller profile's."""
+        full = quick if full is _ABSENT else full
+        paper = full if paper is _ABSENT else paper
+        return {"quick": quick, "full": full, "paper": paper}[self.profile]
+
+    def record(self, name: str, value: Any) -> None:
+        """Writes one number to the run's record and shows it.
+
+        value: a Python, numpy or torch scalar
+        raises: TypeError where it is no single number, ValueError where it is not finite
+        """
+        try:
+            number = value.item() if hasattr(value, "item") else value
+        except (ValueError, RuntimeError):  # more than one element
+            number = None
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise TypeError(f"record({name!r}, ...) got {type(value).__name__}: give a single number.")
+        if not math.isfinite(number):
+            raise ValueError(f"record({name!r}, {number}): look for an empty mean or a diverged training.")
+        self._record.metrics[name] = number
+        self._record.seconds = round(time.monotonic() - self._clock, 2)
+        self._record.save(self.folder)
+        print(f"{name} = {shown(number)}")
+
+
+def shown(number: int | float) -> str:
+    """A number for readers: whole numbers in full, others with four significant digits."""
+    return str(number) if isinstance(number, int) else f"{float(f'{number:.4g}'):g}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The repository's commit, with a + where files differ from it; None outside a repository."""
+    describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
+    try:
+        return subprocess.run(
+            describe, cwd=paths.ROOT, capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _environment(device: torch.device) -> dict[str, Any]:
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.system(),
+        "processor": _processor(),
+        **{package: _version(package) for package in RECORDED_VERSIONS},
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "commit": _commit(),
+    }
+
+
+_current: Run | None = None
+
+
+def start(notebook: str, **parameters: Any) -> Run:
+    """Begins a run in a notebook: checks its parameters, seeds the generators, finds the device, makes a record.
+
+    notebook: its name without .ipynb; parameters: those of its cell tagged `parameters`
+    raises: ParameterError
+    """
+    import numpy as np
+    import torch
+
+    global _current
+    checked = _checked(parameters, list(Parameters.model_fields), notebook)
+    random.seed(checked.seed)
+    np.random.seed(checked.seed)
+    torch.manual_seed(checked.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    folder = Path(os.environ.get(RUN_DIR) or paths.RUNS / "interactive" / notebook)
+    record = Record(
+        notebook=notebook,
+        parameters=checked.portable(),
+        metrics={},
+        started=_now(),
+        seconds=0.0,
+        environment=_environment(device),
+    )
+    record.save(folder)
+    _current = Run(notebook, checked, device, folder, record, time.monotonic())
+    return _current
+
+
+def record(name: str, value: Any) -> None:
+    """Writes one number to the record of the notebook that is running, and shows it. See Run.record."""
+    if _current is None:
+        raise RuntimeError("No run has begun: first run the notebook's cell with runs.start(...).")
+    _current.record(name, value)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class _ThisPython(AsyncKernelManager):
+    """Starts its kernel in the interpreter that runs this, whatever the machine calls `python3`."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(**get_kernel_dict(extra_arguments=["--log-level=ERROR"]))
+
+
+@contextmanager
+def _environ(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
+
+
+@contextmanager
+def _progress(notebook: Path, show: bool) -> Iterator[Any]:
+    """A bar over the notebook's code cells; gives what nbclient calls after each of them."""
+    from tqdm import tqdm
+
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    total = sum(cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) for cell in cells)
+    with tqdm(total=total, desc=notebook.stem, unit="cell", disable=not show, leave=True) as bar:
+        yield lambda cell, cell_index: bar.update("injected-parameters" not in cell["metadata"]["tags"])
+
+
+def execute(
+    notebook: str | os.PathLike,
+    parameters: Mapping[str, Any],
+    out_dir: str | os.PathLike,
+    progress: bool = True,
+) -> Record:
+    """Runs a notebook from its first cell to its last in a kernel of its own, in the notebook's folder.
+
+    parameters: values for names of its cell tagged `parameters`, checked before the kernel starts
+    out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, for an earlier run's;
+                of a failed run the copy is called NAME.failed.ipynb
+    raises: FileNotFoundError, ParameterError before a kernel starts; RunError where a cell or the kernel fails
+    """
+    notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
+    checked = check(notebook, parameters)
+    executed, failed = out_dir / notebook.name, out_dir / f"{notebook.stem}.failed.ipynb"
+    for leftover in (executed, failed, out_dir / "record.json"):
+        leftover.unlink(missing_ok=True)
+
+    from papermill import PapermillExecutionError, execute_notebook
+
+    begun, clock, error = _now(), time.monotonic(), None
+    try:
+        with (
+            paths.atomic_write(executed) as copy,
+            _progress(notebook, progress) as after_cell,
+            _environ(RUN_DIR, str(out_dir)),
+        ):
+            try:
+                execute_notebook(
+                    notebook,
+                    copy,
+                    {name: getattr(checked, name) for name in parameters},
+                    kernel_name="python3",
+                    language="python",
+                    progress_bar=False,
+                    request_save_on_cell_execute=False,
+                    cwd=notebook.parent,
+                    kernel_manager_class=_ThisPython,
+                    on_cell_complete=after_cell,
+                )
+            except PapermillExecutionError as fault:
+                os.replace(copy, failed)
+                error = f"{fault.ename}: {fault.evalue}".strip().splitlines()[0]
+                raise RunError(
+                    f"{notebook.name} stopped in cell [{fault.exec_count}] with {error} (look at {failed})"
+                ) from None
+            except RuntimeError as fault:
+                error = str(fault).splitlines()[0]
+                raise RunError(f"{notebook.name}: {error} (was memory short?)") from None
+    except KeyboardInterrupt:
+        error = "interrupted"
+        raise
+    finally:
+        if (out_dir / "record.json").exists():
+            record = Record.load(out_dir)
+            record.started, record.seconds, record.error = begun, round(time.monotonic() - clock, 1), error
+            record.finished = _now() if executed.exists() else None
+            record.save(out_dir)
+    if not (out_dir / "record.json").exists():
+        raise RunError(f"{notebook.name} ran without a record: call runs.start(...) in its second code cell.")
+    return record
