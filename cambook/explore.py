@@ -1,0 +1,187 @@
+"""Widgets: move a slider, see the map, the box or the picture change.
+
+Each widget is drawn once with its defaults when it is made, so that a saved page shows a picture even where
+nothing runs.
+Pictures are blended with numpy and sent as one image, which follows a slider closely; matplotlib is for
+still figures.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from cambook import boxes, maps, show
+
+LONG_SIDE = 448
+_WIDE = {"description_width": "90px"}
+
+
+def cam_explorer(
+    image: Any,
+    maps: Any,
+    names: Sequence[str],
+    rule: str = "paper",
+    threshold: float = 0.2,
+    truth: Any = None,
+) -> widgets.VBox:
+    """Choose the class, the box rule and the threshold; see the map over the picture and its box at once.
+
+    image: (3, H, W) or (H, W, 3) in [0, 1]; maps: (C, h, w) raw, before any normalization; names: C class
+    names;
+    truth: one true box (x0, y0, x1, y1) or several in pixels of the picture, drawn solid, with the IoU in
+    the line below.
+    The map is shown as the rule reads it: "paper" divides by the maximum and shows nothing below zero,
+    "wsol" runs from
+    the minimum to the maximum. Its share of the picture is the share of pixels kept before the largest
+    component is chosen.
+    raises: ValueError where the number of names and maps differ or the rule is unknown
+    """
+    picture, raw = show.pixels(image), torch.from_numpy(np.array(show.array(maps), dtype=np.float32))
+    if raw.ndim != 3 or len(raw) != len(names):
+        raise ValueError(
+            f"{len(names)} names but maps of shape {tuple(raw.shape)}: give maps (C, h, w) and C names."
+        )
+    if rule not in boxes.RULES:
+        raise ValueError(f"unknown box rule {rule!r}: use one of {', '.join(boxes.RULES)}.")
+    large = _upsample(raw, picture.shape[:2])
+
+    which = widgets.Dropdown(
+        options=[(name, i) for i, name in enumerate(names)], description="class", style=_WIDE
+    )
+    by = widgets.Dropdown(options=boxes.RULES, value=rule, description="box rule", style=_WIDE)
+    level = _slider("threshold", (0.0, 0.95, 0.01, threshold))
+    screen, line = widgets.Image(format="png"), widgets.Label()
+
+    def draw(_: Any = None) -> None:
+        raw_map = large[which.value]
+        mask = boxes.mask_above(raw_map, level.value, by.value)
+        box = boxes.box_from_map(raw_map, by.value, level.value)
+        blended = show.overlay(picture, as_rule_reads(raw_map, by.value))
+        screen.value = _png(draw_boxes(_enlarge(blended), truth, box, scale=_scale(blended)))
+        line.value = describe(box, mask, truth, names[which.value], by.value, level.value)
+
+    return _assemble([which, by, level], screen, line, draw)
+
+
+def play(render: Callable[..., np.ndarray], **sliders: Any) -> widgets.VBox:
+    """One picture that follows sliders: render(**values) gives (H, W, 3) uint8 for the sliders' values.
+
+    sliders: name=(low, high, step, start) a slider, whole numbers where all four are; name=[option, ...] a
+    list to choose from.
+    An underscore in a name is shown as a space.
+    """
+    controls = {name: _control(name.replace("_", " "), given) for name, given in sliders.items()}
+    screen = widgets.Image(format="png")
+
+    def draw(_: Any = None) -> None:
+        screen.value = _png(
+            _enlarge(show.pixels(render(**{name: each.value for name, each in controls.items()})))
+        )
+
+    return _assemble(list(controls.values()), screen, None, draw)
+
+
+def as_rule_reads(map2d: np.ndarray, rule: str) -> np.ndarray:
+    """The map in [0, 1] such that the rule's mask is what lies above the threshold in it."""
+    if rule == "wsol":
+        return maps.normalize(torch.from_numpy(map2d)).numpy()
+    highest = map2d.max()
+    return np.clip(map2d / highest, 0, 1) if highest > 0 else np.zeros_like(map2d)
+
+
+def describe(box: Any, mask: np.ndarray, truth: Any, name: str, rule: str, threshold: float) -> str:
+    """One line: the class, the rule, the box and the share of the picture that the mask keeps."""
+    if box is None:
+        return f"{name}: no place passes rule {rule} at {threshold:.2f}, so there is no box."
+    found = ", ".join(str(int(edge)) for edge in box)
+    text = f"{name}: rule {rule} at {threshold:.2f} keeps {mask.mean():.0%} of the picture; box ({found})"
+    if truth is None:
+        return text + "."
+    best = boxes.box_iou(np.asarray(box)[None], show.array(truth).reshape(-1, 4)).max()
+    return f"{text}, IoU {best:.2f}."
+
+
+def draw_boxes(canvas: np.ndarray, truth: Any, predicted: Any, scale: int = 1) -> np.ndarray:
+    """True boxes solid and the predicted box dashed, in the colours of the figures, on a copy of canvas (H,
+    W, 3) uint8."""
+    canvas = canvas.copy()
+    for kind, found in zip(show.LINES, (truth, predicted), strict=True):
+        colour = np.array(to_rgb(show.LINES[kind][0])) * 255
+        for box in [] if found is None else show.array(found).reshape(-1, 4):
+            _frame(canvas, box * scale, 5, np.full(3, 17.0), dashed=False)
+            _frame(canvas, box * scale, 3, colour, dashed=kind == "predicted box")
+    return canvas
+
+
+def _frame(canvas: np.ndarray, box: np.ndarray, width: int, colour: np.ndarray, dashed: bool) -> None:
+    """Colour a frame `width` pixels wide along the edge of the box, inside the canvas; dashes of 12 pixels,
+    gaps of 6."""
+    height, breadth = canvas.shape[:2]
+    half = width // 2
+    x0, y0, x1, y1 = (int(edge) for edge in np.clip(np.round(box), 3, [breadth - 3, height - 3] * 2))
+    across = slice(x0 - half, x1 + half + 1)
+    down = slice(y0 - half, y1 + half + 1)
+    strips = [canvas[y - half : y + half + 1, across].swapaxes(0, 1) for y in (y0, y1)]
+    strips += [canvas[down, x - half : x + half + 1] for x in (x0, x1)]
+    for strip in strips:
+        strip[np.arange(len(strip)) % 18 < (12 if dashed else 18)] = colour
+
+
+def _upsample(raw: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
+    return maps.upsample(raw[None], size)[0].numpy()
+
+
+def _scale(picture: np.ndarray) -> int:
+    return max(1, LONG_SIDE // max(picture.shape[:2]))
+
+
+def _enlarge(picture: np.ndarray) -> np.ndarray:
+    """Small pictures grow by a whole factor towards LONG_SIDE, so that boxes drawn on them stay thin."""
+    return picture.repeat(_scale(picture), 0).repeat(_scale(picture), 1)
+
+
+def _png(picture: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _control(label: str, given: Any) -> widgets.Widget:
+    if isinstance(given, list):
+        return widgets.Dropdown(options=given, description=label, style=_WIDE)
+    if isinstance(given, tuple) and len(given) == 4:
+        return _slider(label, given)
+    raise ValueError(
+        f"slider {label!r} is given as {given!r}: use (low, high, step, start) or a list of options."
+    )
+
+
+def _slider(label: str, given: tuple[float, float, float, float]) -> widgets.Widget:
+    low, high, step, start = given
+    kind = widgets.IntSlider if all(isinstance(number, int) for number in given) else widgets.FloatSlider
+    return kind(
+        min=low,
+        max=high,
+        step=step,
+        value=start,
+        description=label,
+        style=_WIDE,
+        layout={"width": f"{LONG_SIDE}px"},
+    )
+
+
+def _assemble(
+    controls: list[widgets.Widget], screen: widgets.Image, line: widgets.Label | None, draw: Callable
+) -> widgets.VBox:
+    for control in controls:
+        control.observe(draw, names="value")
+    draw()
+    return widgets.VBox([*controls, screen] + ([line] if line is not None else []))

@@ -1,0 +1,345 @@
+"""Figures of the course in one style: pictures with maps and boxes, small matrices, curves, bars.
+
+Importing this module applies the style. Every function that returns a figure has closed it for pyplot, so
+that a notebook
+shows it once, as the value of its cell. Arguments may be torch tensors or numpy arrays.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.patheffects as patheffects
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from cambook import boxes, maps
+from cambook.paths import atomic_write
+
+plt.style.use(Path(__file__).with_name("cambook.mplstyle"))
+
+TRUTH = "#009E73"
+PREDICTED = "#56B4E9"
+CONTROL = "#AAAAAA"
+LINES = {"true box": (TRUTH, "solid"), "predicted box": (PREDICTED, (0, (4, 2)))}
+WIDTH = 12.0
+
+
+def array(values: Any) -> np.ndarray:
+    """Numbers as a numpy array, whether they came as a tensor (on any device), an array or a list."""
+    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+
+
+def pixels(image: Any) -> np.ndarray:
+    """A picture as (H, W, 3) uint8, from (3, H, W) or (H, W, 3), either uint8 or float in [0, 1].
+
+    raises: ValueError for another shape or for floats outside [0, 1]
+    """
+    image = array(image)
+    if image.ndim == 3 and image.shape[0] == 3:
+        image = image.transpose(1, 2, 0)
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(
+            f"a picture has shape (3, H, W) or (H, W, 3), not {image.shape}: pass one picture, not a batch."
+        )
+    if image.dtype == np.uint8:
+        return image
+    if not (image.min() >= -1e-4 and image.max() <= 1 + 1e-4):
+        raise ValueError(
+            f"the picture runs from {image.min():.3g} to {image.max():.3g}: pass values in [0, 1], "
+            "as they are before any normalization."
+        )
+    return (image.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def overlay(image: Any, map2d: Any, opacity: float = 0.8) -> np.ndarray:
+    """The picture under its map in magma; where the map is low the picture stays visible, since opacity
+    grows with the value.
+
+    image:   (3, H, W) or (H, W, 3) in [0, 1]
+    map2d:   (h, w) in [0, 1], of any size: brought to the picture's size by `maps.upsample`
+    opacity: of the map where it is 1
+    returns: (H, W, 3) uint8
+    raises:  ValueError where the map is not one map in [0, 1]
+    """
+    picture, value = pixels(image), array(map2d).astype(np.float32)
+    if value.ndim != 2:
+        raise ValueError(
+            f"overlay draws one map (h, w), not {value.shape}: choose one, for instance maps[0, c]."
+        )
+    if not (value.min() >= -1e-4 and value.max() <= 1 + 1e-4):
+        raise ValueError(
+            f"the map runs from {value.min():.3g} to {value.max():.3g}: "
+            "bring it to [0, 1] with cambook.maps.normalize."
+        )
+    if value.shape != picture.shape[:2]:
+        value = maps.upsample(torch.from_numpy(value)[None, None], picture.shape[:2])[0, 0].numpy()
+    value = value.clip(0, 1)
+    alpha = opacity * value[..., None]
+    colour = plt.get_cmap("magma")(value)[..., :3] * 255
+    return ((1 - alpha) * picture + alpha * colour).round().astype(np.uint8)
+
+
+def picture(
+    ax: Axes, image: Any, map: Any = None, truth: Any = None, predicted: Any = None, title: str | None = None
+) -> None:
+    """One picture on `ax`, with its map over it, its boxes, and below it the IoU of the two kinds of boxes.
+
+    map: as in `overlay`; truth, predicted: one box (x0, y0, x1, y1) or several (n, 4), half-open, in pixels
+    of the picture.
+    The IoU is the best over all pairs of a true and a predicted box.
+    """
+    shown = pixels(image) if map is None else overlay(image, map)
+    height, width = shown.shape[:2]
+    ax.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
+    for kind, found in zip(LINES, (_boxes(truth), _boxes(predicted)), strict=True):
+        colour, style = LINES[kind]
+        for x0, y0, x1, y1 in found:
+            outline = dict(fill=False, clip_on=False)
+            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, edgecolor="#111111", linewidth=4.6, **outline))
+            ax.add_patch(
+                Rectangle(
+                    (x0, y0), x1 - x0, y1 - y0, edgecolor=colour, linewidth=2.6, linestyle=style, **outline
+                )
+            )
+    ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    if title:
+        ax.set_title(title)
+    if len(_boxes(truth)) and len(_boxes(predicted)):
+        ax.set_xlabel(f"IoU {boxes.box_iou(_boxes(truth), _boxes(predicted)).max():.2f}")
+
+
+def pictures(
+    images: Iterable[Any],
+    maps: Iterable[Any] | None = None,
+    truth: Iterable[Any] | None = None,
+    predicted: Iterable[Any] | None = None,
+    titles: Iterable[str] | None = None,
+    takeaway: str = "",
+    columns: int | None = None,
+) -> Figure:
+    """A grid of pictures, each as in `picture`, with one legend and the takeaway as title.
+
+    images: B pictures, or one (3, H, W) tensor for every map; maps, truth, predicted, titles: one entry a
+    picture, None for nothing.
+    An entry of `predicted` that is None beside a true box reads "no box". columns: default all in one row,
+    up to five.
+    raises: ValueError where the lists differ in length
+    """
+    given = {"maps": maps, "truth": truth, "predicted": predicted, "titles": titles}
+    given = {name: list(values) for name, values in given.items() if values is not None}
+    if getattr(images, "ndim", 4) == 3:
+        images = [images] * max((len(values) for values in given.values()), default=1)
+    images = list(images)
+    for name, values in given.items():
+        if len(values) != len(images):
+            raise ValueError(
+                f"{len(images)} pictures but {len(values)} {name}: give one a picture, None for nothing."
+            )
+    columns = columns or min(len(images), 5)
+    rows = -(-len(images) // columns)
+    side = min(WIDTH / columns, 4.2)
+    height, width = pixels(images[0]).shape[:2]
+    fig, axes = plt.subplots(
+        rows,
+        columns,
+        squeeze=False,
+        figsize=(max(side * columns, 5.5), rows * (side * height / width + 0.55) + 0.9),
+    )
+    entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
+    for ax, image, entry in zip(axes.flat, images, entries, strict=False):
+        picture(ax, image, entry.get("maps"), entry.get("truth"), entry.get("predicted"), entry.get("titles"))
+        if "predicted" in given and len(_boxes(entry.get("truth"))) and not len(_boxes(entry["predicted"])):
+            ax.set_xlabel("no box")
+    for ax in list(axes.flat)[len(images) :]:
+        ax.set_axis_off()
+    drawn = zip(LINES, ("truth", "predicted"), strict=True)
+    kinds = [kind for kind, name in drawn if any(len(_boxes(box)) for box in given.get(name, []))]
+    if kinds:
+        fig.legend(
+            handles=[_line(kind) for kind in kinds], loc="outside lower center", ncols=2, handlelength=3
+        )
+    return _finish(fig, takeaway)
+
+
+def top_classes(
+    image: Any, names: Sequence[str], probabilities: Any, maps: Any, takeaway: str = "", predicted: Any = None
+) -> Figure:
+    """The picture, then the map of each of its likeliest classes with its probability, as in figure 4 of
+    Zhou et al. 2016.
+
+    image: (3, H, W); names: C names; probabilities: (C,), likeliest first; maps: (C, h, w), each in [0, 1];
+    predicted: C boxes
+    """
+    titles = ["the picture"] + [
+        f"{textwrap.fill(name, 24)}\n{probability:.0%}"
+        if probability >= 0.01
+        else f"{textwrap.fill(name, 24)}\nunder 1%"
+        for name, probability in zip(names, array(probabilities), strict=True)
+    ]
+    boxes_found = None if predicted is None else [None, *predicted]
+    columns = len(titles) if len(titles) <= 4 else -(-len(titles) // 2)
+    shown = [None, *array(maps)]
+    return pictures([image] * len(titles), shown, None, boxes_found, titles, takeaway, columns)
+
+
+def matrix(
+    ax: Axes, values: Any, title: str = "", fmt: str = "g", limits: tuple[float, float] | None = None
+) -> None:
+    """A small matrix (h, w) or vector (n,), drawn as a row, with every number written in its cell.
+
+    fmt: format of a number ("g", ".2f"); limits: the values drawn darkest and lightest,
+    default 0 or the minimum, whichever is lower, to the maximum
+    """
+    values = np.atleast_2d(array(values))
+    low, high = limits or (min(float(values.min()), 0.0), max(float(values.max()), 0.0))
+    high = high if high > low else low + 1.0
+    ax.imshow(values, vmin=low, vmax=high, cmap="magma")
+    for (row, column), value in np.ndenumerate(values):
+        dark = (value - low) / (high - low) < 0.6
+        text = format(value, fmt).replace("-", "\N{MINUS SIGN}")
+        ax.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.spines[:].set_visible(False)
+    for edge in range(1, max(values.shape)):
+        for line, size in ((ax.axvline, values.shape[1]), (ax.axhline, values.shape[0])):
+            if edge < size:
+                line(edge - 0.5, color="white", linewidth=1)
+
+
+def matrices(
+    values: Mapping[str, Any], takeaway: str = "", fmt: str = "g", signs: Sequence[str] = ()
+) -> Figure:
+    """A row of small matrices {title: values} as in `matrix`, one common scale; signs ("+", "=") are written
+    between them."""
+    arrays = {title: np.atleast_2d(array(value)) for title, value in values.items()}
+    lowest, highest = min(a.min() for a in arrays.values()), max(a.max() for a in arrays.values())
+    widths = [a.shape[1] for a in arrays.values()]
+    tallest = max(a.shape[0] for a in arrays.values())
+    cell = min(0.7, (WIDTH - 0.6 * len(arrays)) / sum(widths))
+    size = (max(cell * sum(widths) + 0.9 * len(arrays), 6.0), cell * tallest + 1.5)
+    fig, axes = plt.subplots(1, len(arrays), squeeze=False, figsize=size, width_ratios=widths)
+    for ax, (title, value) in zip(axes[0], arrays.items(), strict=True):
+        matrix(ax, value, title, fmt, (min(float(lowest), 0.0), max(float(highest), 0.0)))
+    for ax, sign in zip(axes[0], signs, strict=False):
+        ax.annotate(
+            sign,
+            (1, 0.5),
+            (12, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="center",
+            fontsize=20,
+        )
+    return _finish(fig, takeaway)
+
+
+def curves(
+    x: Any,
+    lines: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    takeaway: str = "",
+    marks: Mapping[str, float] | None = None,
+) -> Figure:
+    """Lines {name: y} over a common x, each told apart by colour and dash; marks {name: x} are vertical
+    lines."""
+    fig, ax = plt.subplots(figsize=(9, 5))
+    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1))]
+    for i, (name, y) in enumerate(lines.items()):
+        ax.plot(array(x), array(y), label=name, linestyle=styles[i % len(styles)])
+    for name, place in (marks or {}).items():
+        ax.axvline(place, color="#444444", linewidth=1.2)
+        ax.annotate(
+            name,
+            (place, 1),
+            (0, 4),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+        )
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if len(lines) > 1:
+        ax.legend(handlelength=2.6)
+    return _finish(fig, takeaway)
+
+
+def bars(
+    values: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    xlabel: str = "",
+    takeaway: str = "",
+    controls: Sequence[str] = (),
+    fmt: str = ".1f",
+) -> Figure:
+    """Horizontal bars {name: value} from zero with their numbers; intervals {name: (low, high)}; names in
+    `controls` are grey."""
+    fig, ax = plt.subplots(figsize=(9, 0.55 * len(values) + 1.6))
+    intervals = intervals or {}
+    for row, (name, value) in enumerate(values.items()):
+        ax.barh(row, value, height=0.62, color=CONTROL if name in controls else "#0072B2")
+        low, high = intervals.get(name, (value, value))
+        if name in intervals:
+            ax.plot([low, high], [row, row], color="#111111", linewidth=2, solid_capstyle="butt")
+        ax.annotate(
+            format(value, fmt), (max(value, high, 0), row), (7, 0), textcoords="offset points", va="center"
+        )
+    ax.set_yticks(range(len(values)), list(values))
+    ax.invert_yaxis()
+    ax.set_xlabel(xlabel)
+    ax.tick_params(axis="y", length=0)
+    ax.margins(x=0.12)
+    return _finish(fig, takeaway)
+
+
+def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure:
+    """A row for each line of `published.beside`: our figure as a disc, the published one as a diamond,
+    joined by a line."""
+    fig, ax = plt.subplots(figsize=(9, 0.6 * len(table) + 1.9))
+    rows = range(len(table))
+    ax.hlines(rows, table["ours"], table["published"], color=CONTROL, linewidth=2)
+    ax.plot(table["published"], rows, "D", color="#D55E00", label="published")
+    ax.plot(table["ours"], rows, "o", color="#0072B2", label="ours")
+    ax.set_yticks(rows, [str(name) for name in table.index])
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xlabel(xlabel)
+    ax.tick_params(axis="y", length=0)
+    fig.legend(loc="outside lower center", ncols=2)
+    return _finish(fig, takeaway)
+
+
+def save(fig: Figure, path: str | os.PathLike) -> Path:
+    """Write the figure at twice the size it has in a notebook; the ending of `path` names the format."""
+    with atomic_write(path) as temporary:
+        fig.savefig(temporary)
+    return Path(path)
+
+
+def _boxes(found: Any) -> np.ndarray:
+    """(n, 4) boxes from one box, several, an empty list or None."""
+    return np.zeros((0, 4)) if found is None else array(found).reshape(-1, 4).astype(np.float64)
+
+
+def _line(kind: str) -> Line2D:
+    colour, style = LINES[kind]
+    outline = [patheffects.Stroke(linewidth=4.6, foreground="#111111"), patheffects.Normal()]
+    return Line2D([], [], color=colour, linestyle=style, label=kind, path_effects=outline)
+
+
+def _finish(fig: Figure, takeaway: str) -> Figure:
+    """Give the figure its takeaway as title, broken only where the figure is too narrow for it, and close it
+    for pyplot."""
+    if takeaway:
+        fig.suptitle(textwrap.fill(takeaway, int(fig.get_figwidth() * 7.4)))
+    plt.close(fig)
+    return fig
