@@ -148,7 +148,9 @@ class VOCFolder:
         self.classes = sorted(class_names)
         if len(self.classes) < 2:
             reason = next((f" ({e})" for e in known.values() if isinstance(e, _Unusable)), "")
-            found = f'only the class "{self.classes[0]}"' if self.classes else f"no usable annotation{reason}"
+            found = f"no listed picture with a usable annotation{reason}"
+            if self.classes:
+                found = f'only the class "{self.classes[0]}"'
             raise ValueError(
                 f"{root} has {found} and at least two classes are needed: add pictures of another class "
                 "to JPEGImages, Annotations and ImageSets/Main"
@@ -354,11 +356,11 @@ def _listed(list_file: Path, pictures: dict[str, Path]) -> list[str]:
         raise ValueError(f"{list_file}: {error}; put a text file with one id a line there") from error
     listed = []
     for line in filter(None, map(str.strip, lines)):
-        identity, _, flag = line.rpartition(" ")
-        if line in pictures or flag not in ("1", "0", "-1"):
+        *identity, flag = line.split()
+        if line in pictures or not identity or flag not in ("1", "0", "-1"):
             listed.append(line)
         elif flag == "1":
-            listed.append(identity.strip())
+            listed.append(" ".join(identity))
     return listed
 
 
@@ -600,12 +602,6 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        notes.append(f"{image.mode} picture with transparency laid on white")
-        colour = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colour).convert("RGB")
-    if image.mode == "RGB":
-        return image
     if image.mode == "F":
         raise _Unusable("the picture holds floating-point numbers, whose white is unknown")
     if image.mode.startswith("I"):
@@ -614,5 +610,10 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
             raise _Unusable("the picture has more than 16 bits a pixel")
         notes.append("16-bit picture converted to 8-bit RGB")
         return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
-    notes.append(f"{_MODE_NAMES.get(image.mode, image.mode)} picture converted to RGB")
+    if image.has_transparency_data:
+        notes.append(f"{_MODE_NAMES.get(image.mode, image.mode)} picture with transparency laid on white")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    if image.mode != "RGB":
+        notes.append(f"{_MODE_NAMES.get(image.mode, image.mode)} picture converted to RGB")
     return image.convert("RGB")
