@@ -11,6 +11,8 @@ import os
 import platform
 import random
 import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import nbformat
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -311,7 +314,7 @@ _current: Run | None = None
 
 
 def start(notebook: str, **parameters: Any) -> Run:
-    """Begins a run in a notebook: checks its parameters, seeds the generators, finds the device, makes a record.
+    """Begins a run in a notebook: checks parameters, seeds the generators, finds the device, opens a record.
 
     notebook: its name without .ipynb; parameters: those of its cell tagged `parameters`
     raises: ParameterError
@@ -390,9 +393,10 @@ def execute(
     """Runs a notebook from its first cell to its last in a kernel of its own, in the notebook's folder.
 
     parameters: values for names of its cell tagged `parameters`, checked before the kernel starts
-    out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, for an earlier run's;
+    out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, in place of old ones;
                 of a failed run the copy is called NAME.failed.ipynb
-    raises: FileNotFoundError, ParameterError before a kernel starts; RunError where a cell or the kernel fails
+    raises:     FileNotFoundError and ParameterError before a kernel starts; RunError where a cell fails or the
+                kernel dies
     """
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
     checked = check(notebook, parameters)
@@ -443,3 +447,42 @@ def execute(
     if not (out_dir / "record.json").exists():
         raise RunError(f"{notebook.name} ran without a record: call runs.start(...) in its second code cell.")
     return record
+
+
+def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: bool = True) -> Record:
+    """Runs a notebook with its defaults and puts the outputs into the notebook itself, fit to be committed.
+
+    Left out is what differs each time: widgets and their state, progress bars and warnings (stderr), times,
+    papermill's notes. Sources, cell ids and tags stay as they are.
+    raises: as execute; RunError where an output names a folder of this machine, or a widget cell lacks
+            the tag nbval-ignore-output; the notebook is then as before
+    """
+    notebook, out_dir = Path(notebook), Path(out_dir)
+    record = execute(notebook, {}, out_dir, progress)
+    executed = nbformat.read(out_dir / notebook.name, as_version=4)
+    for key in ("papermill", "widgets"):
+        executed.metadata.pop(key, None)
+    executed.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    executed.metadata.language_info = {"name": "python"}
+    for cell in executed.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        tags = cell.metadata.pop("tags", [])
+        if tags:
+            cell.metadata["tags"] = tags
+        if cell.cell_type != "code":
+            continue
+        where = f"{notebook.name}, cell {cell.id}"
+        if any(_is_widget(output) for output in cell.outputs) and "nbval-ignore-output" not in tags:
+            raise RunError(f"{where}: a widget never looks the same twice, tag the cell nbval-ignore-output.")
+        cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr" and not _is_widget(o)]
+        for folder in (str(paths.ROOT), sys.prefix, str(Path.home()), tempfile.gettempdir()):
+            if len(folder) > 1 and folder in json.dumps(cell.outputs):
+                raise RunError(f"{where}: an output names {folder}, print a name instead of a path.")
+    with paths.atomic_write(notebook) as file:
+        nbformat.write(executed, file)
+    return record
+
+
+def _is_widget(output: Mapping[str, Any]) -> bool:
+    return "application/vnd.jupyter.widget-view+json" in output.get("data", {})

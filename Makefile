@@ -1,0 +1,54 @@
+# `make course` runs every lesson, `make test` checks everything; both set up .venv first, once for each pyproject.toml.
+# Another interpreter: make course PYTHON=/opt/python3.12/bin/python3
+
+VENV := .venv
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+READY := $(VENV)/ready
+PYTHON ?=
+RANGE := >=3.11,<3.14
+UV := $(shell command -v uv 2>/dev/null)
+INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
+TORCH_FITS := $(BIN)/python -c 'import torchvision' 2>/dev/null
+
+.PHONY: course test lab notebooks setup chromium
+
+course: setup
+	$(BIN)/cambook course
+
+lab: setup
+	$(BIN)/cambook lab $(ARGS)
+
+notebooks: setup
+	$(BIN)/cambook notebooks
+
+# All of it in one pytest, in the order of tests/conftest.py, so that its last lines count everything.
+test: setup chromium
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
+
+setup: $(READY)
+
+$(BIN)/python:
+	@if [ -n "$(UV)" ]; then uv venv --python "$(or $(PYTHON),$(RANGE))" $(VENV); exit; fi; \
+	for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3 python); do \
+	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+	        "$$python" -m venv $(VENV) && exit; rm -rf $(VENV); exit 1; \
+	    fi; \
+	done; \
+	echo "No Python 3.11 to 3.13 here: install one, or uv, or name one with make PYTHON=..."; exit 1
+
+# A pip find-links folder with a +cpu torch gives a torch that torchvision does not fit ("operator torchvision::nms does
+# not exist"); then both are taken again, from the index alone.
+$(READY): pyproject.toml | $(BIN)/python
+	$(INSTALL) -e '.[test]'
+	@$(TORCH_FITS) || PIP_FIND_LINKS=$(VENV) UV_FIND_LINKS= $(INSTALL) --force-reinstall torch torchvision
+	@$(TORCH_FITS) || { echo "torch and torchvision in $(VENV) do not fit together: take both from one source" \
+	    "(no pip find-links), remove $(VENV) and run make again."; exit 1; }
+	@touch $@
+
+chromium:
+	@if [ -n "$$CAMBOOK_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then exit; fi; \
+	root=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); \
+	if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
+	    $$root apt-get update -qq && $$root apt-get install -y -qq chromium; \
+	fi || true

