@@ -395,7 +395,7 @@ def execute(
     parameters: values for names of its cell tagged `parameters`, checked before the kernel starts
     out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, in place of old ones;
                 of a failed run the copy is called NAME.failed.ipynb
-    raises:     FileNotFoundError and ParameterError before a kernel starts; RunError where a cell fails or the
+    out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, replacing older ones;
                 kernel dies
     """
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
