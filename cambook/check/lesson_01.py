@@ -1,0 +1,105 @@
+"""Lesson 01: pooling, and what a classifier on top of it costs."""
+
+from __future__ import annotations
+
+from cambook.check.exercise import exercise, normal
+
+
+def _feature_maps(g):
+    return [(normal(g, 2, 3, 4, 4),), (normal(g, 1, 5, 3, 7),), (normal(g, 4, 2, 6, 5),)]
+
+
+@exercise(
+    "global average pooling: one number for each picture and channel",
+    inputs=_feature_maps,
+    hints=[
+        "feature_maps is (B, K, h, w); the result is (B, K).",
+        "Average over the two axes that are places, the third and the fourth: .mean((2, 3)).",
+    ],
+)
+def gap(feature_maps):
+    return feature_maps.mean((2, 3))
+
+
+@gap.mistake("you summed over the places instead of averaging")
+def summed(feature_maps):
+    return feature_maps.sum((2, 3))
+
+
+@gap.mistake("you took the maximum; that is GMP, average the places instead")
+def maximum(feature_maps):
+    return feature_maps.amax((2, 3))
+
+
+@gap.mistake("you averaged over the channels; average over the places and keep the channels")
+def over_channels(feature_maps):
+    return feature_maps.mean(1)
+
+
+@gap.mistake(
+    "you averaged over the pictures and the channels too; each picture and channel keeps its own number"
+)
+def over_everything(feature_maps):
+    return feature_maps.mean()
+
+
+@exercise(
+    "global max pooling: one number for each picture and channel",
+    inputs=_feature_maps,
+    hints=[
+        "Only the loudest place of each channel counts.",
+        ".amax((2, 3)) takes the maximum over two axes at once; .max() takes one axis and also gives "
+        "indices.",
+    ],
+)
+def gmp(feature_maps):
+    return feature_maps.amax((2, 3))
+
+
+@gmp.mistake("you averaged; that is GAP, take the maximum over the places instead")
+def mean(feature_maps):
+    return feature_maps.mean((2, 3))
+
+
+@gmp.mistake("you took the maximum over the channels; take it over the places and keep the channels")
+def largest_channel(feature_maps):
+    return feature_maps.amax(1)
+
+
+@gmp.mistake("you took the largest size, sign ignored; a strongly negative place is not the maximum")
+def largest_size(feature_maps):
+    return feature_maps.abs().amax((2, 3))
+
+
+@exercise(
+    "the parameters of a linear layer for C classes on (K, h, w) feature maps: (after flattening, after "
+    "pooling)",
+    inputs=lambda g: [(512, 7, 7, 1000), (64, 4, 6, 12), (3, 2, 5, 2)],
+    hints=[
+        "A linear layer has one weight for each pair of an input and an output, and one bias for each "
+        "output.",
+        "Flattened there are K * h * w inputs, after pooling K.",
+    ],
+)
+def parameters_of_head(K, h, w, C):
+    return K * h * w * C + C, K * C + C
+
+
+@parameters_of_head.mistake("the biases are missing: one for each class")
+def no_bias(K, h, w, C):
+    return K * h * w * C, K * C
+
+
+@parameters_of_head.mistake("the two are swapped: flattened first, pooled second")
+def swapped(K, h, w, C):
+    return K * C + C, K * h * w * C + C
+
+
+@parameters_of_head.mistake("pooling leaves one number a channel, so h and w play no part after it")
+def not_pooled(K, h, w, C):
+    return K * h * w * C + C, K * h * w * C + C
+
+
+@parameters_of_head.mistake("there is one bias for each class, not one for each input")
+def bias_for_each_input(K, h, w, C):
+    return K * h * w * C + K * h * w, K * C + K

@@ -1,0 +1,129 @@
+"""Lesson 02: from feature maps to a class score, and the exchange of the two sums."""
+
+from __future__ import annotations
+
+import torch
+
+from cambook.check.exercise import exercise, normal
+
+
+@exercise(
+    "the score S_c of each class: average the feature maps, weigh the channels, add the bias",
+    inputs=lambda g: [
+        (normal(g, 3, 4, 4), normal(g, 2, 3), normal(g, 2)),
+        (normal(g, 5, 3, 7), normal(g, 4, 5), normal(g, 4)),
+        (normal(g, 4, 1, 2), normal(g, 4, 4), normal(g, 4)),
+    ],
+    hints=[
+        "First F_k, the mean of channel k over its places: (K,) numbers.",
+        "Then S_c = sum over k of weight[c, k] * F_k, plus bias[c].",
+        "weight @ feature_maps.mean((1, 2)) + bias.",
+    ],
+)
+def class_score(feature_maps, weight, bias):
+    pooled = feature_maps.mean((1, 2))
+    scores = []
+    for c in range(len(weight)):
+        scores.append(sum(weight[c, k] * pooled[k] for k in range(len(pooled))) + bias[c])
+    return torch.stack(scores)
+
+
+@class_score.mistake("you summed over the places instead of averaging")
+def summed(feature_maps, weight, bias):
+    return weight @ feature_maps.sum((1, 2)) + bias
+
+
+@class_score.mistake("the bias is missing")
+def no_bias(feature_maps, weight, bias):
+    return weight @ feature_maps.mean((1, 2))
+
+
+@class_score.mistake("you took the maximum over the places; average them")
+def maximum(feature_maps, weight, bias):
+    return weight @ feature_maps.amax((1, 2)) + bias
+
+
+@class_score.mistake("softmax was taken; the score S_c comes before it")
+def probabilities(feature_maps, weight, bias):
+    return torch.softmax(weight @ feature_maps.mean((1, 2)) + bias, 0)
+
+
+@exercise(
+    "the same score the other way round: first the map of the class, then (map, score) with score = mean of "
+    "the map + bias",
+    inputs=lambda g: [
+        (normal(g, 3, 4, 4), normal(g, 3), 0.5),
+        (normal(g, 6, 3, 5), normal(g, 6), -1.25),
+        (normal(g, 2, 7, 2), normal(g, 2), 2.0),
+    ],
+    hints=[
+        "The map is a picture: at each place, the sum over k of weight[k] * feature_maps[k].",
+        "The score is one number: the mean of the map over its places, plus the bias.",
+        "torch.einsum('khw,k->hw', feature_maps, weight) is the map.",
+    ],
+)
+def score_from_places(feature_maps, weight, bias):
+    class_map = (weight[:, None, None] * feature_maps).sum(0)
+    return class_map, class_map.mean() + bias
+
+
+@score_from_places.mistake("you summed the map over its places instead of averaging")
+def sum_of_the_map(feature_maps, weight, bias):
+    class_map, _ = score_from_places.reference(feature_maps, weight, bias)
+    return class_map, class_map.sum() + bias
+
+
+@score_from_places.mistake("the bias is missing from the score")
+def mean_alone(feature_maps, weight, bias):
+    class_map, score = score_from_places.reference(feature_maps, weight, bias)
+    return class_map, score - bias
+
+
+@score_from_places.mistake("the bias went into the map; it belongs to no place, add it to the score only")
+def bias_in_the_map(feature_maps, weight, bias):
+    class_map, score = score_from_places.reference(feature_maps, weight, bias)
+    return class_map + bias, score
+
+
+@score_from_places.mistake(
+    "you cut the negative places away; they belong to the score, there is no ReLU in this map"
+)
+def relu(feature_maps, weight, bias):
+    class_map = score_from_places.reference(feature_maps, weight, bias)[0].clamp(min=0)
+    return class_map, class_map.mean() + bias
+
+
+@exercise(
+    "softmax of the scores (B, C) over the classes, right for scores of any size",
+    inputs=lambda g: [(normal(g, 3, 4),), (normal(g, 1, 7) * 5,), (normal(g, 2, 3) * 10 + 1000,)],
+    hints=[
+        "exp of each score, divided by the sum of the exps of the same picture.",
+        "Adding one number to all scores of a picture changes nothing: subtract the largest before exp.",
+        "exps.sum(1, keepdim=True) keeps the axis, so that the division fits.",
+    ],
+)
+def softmax(scores):
+    exps = (scores - scores.amax(1, keepdim=True)).exp()
+    return exps / exps.sum(1, keepdim=True)
+
+
+@softmax.mistake(
+    "right for small scores, but exp(1000) is too large for a number: subtract the largest score before exp"
+)
+def overflowing(scores):
+    return scores.exp() / scores.exp().sum(1, keepdim=True)
+
+
+@softmax.mistake("you divided by the sum over the pictures; divide by the sum over the classes, axis 1")
+def over_pictures(scores):
+    return torch.softmax(scores, 0)
+
+
+@softmax.mistake("this is a sigmoid, which judges each class on its own; divide by the sum over the classes")
+def sigmoid(scores):
+    return torch.sigmoid(scores)
+
+
+@softmax.mistake("this is the logarithm of the softmax")
+def logarithm(scores):
+    return torch.log_softmax(scores, 1)

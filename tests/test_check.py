@@ -1,0 +1,167 @@
+"""Each exercise accepts its solution, names each known mistake, and lets Run All pass where nothing was
+attempted."""
+
+import inspect
+
+import numpy as np
+import pytest
+import torch
+
+from cambook import check
+from cambook.check.exercise import Exercise, Number, exercise, normal, same
+
+FUNCTIONS = [each for each in check.EXERCISES.values() if isinstance(each, Exercise)]
+NUMBERS = [each for each in check.EXERCISES.values() if isinstance(each, Number)]
+MISTAKES = [(each, wrong, message) for each in FUNCTIONS for wrong, message in each.mistakes]
+
+each_function = pytest.mark.parametrize("one", FUNCTIONS, ids=lambda one: one.name)
+each_mistake = pytest.mark.parametrize(
+    "one, wrong, message", MISTAKES, ids=[f"{one.name}-{wrong.__name__}" for one, wrong, _ in MISTAKES]
+)
+
+
+def test_every_lesson_has_two_to_five_exercises_with_two_mistakes_or_more():
+    for lesson in (check.lesson_00, check.lesson_01, check.lesson_02, check.lesson_03, check.lesson_04):
+        found = [each for each in vars(lesson).values() if isinstance(each, (Exercise, Number))]
+        assert 2 <= len(found) <= 5, lesson.__name__
+        assert all(len(each.mistakes) >= 2 and each.hints for each in found), lesson.__name__
+
+
+@each_function
+def test_the_solution_is_accepted(one):
+    assert one.answer(one.reference) == f"✓ {one.name}: correct."
+
+
+@each_mistake
+def test_a_known_mistake_is_named(one, wrong, message):
+    assert one.answer(wrong) == f"✗ {one.name}: {message}."
+
+
+@each_mistake
+def test_a_known_mistake_differs_from_the_solution(one, wrong, message):
+    assert not all(map(same, one.outcomes(wrong), one.outcomes(one.reference)))
+
+
+@each_mistake
+def test_a_mistake_gives_a_value_on_some_input(one, wrong, message):
+    assert not all(isinstance(outcome, Exception) for outcome in one.outcomes(wrong))
+
+
+@each_function
+@pytest.mark.parametrize("empty", [lambda *_: None, lambda *_: ...])
+def test_not_attempted_says_so_and_does_not_raise(one, empty, capsys):
+    assert one(empty) is None
+    assert capsys.readouterr().out.startswith(f"… {one.name}: not attempted yet")
+
+
+@each_function
+def test_not_implemented_counts_as_not_attempted(one):
+    def reader(*_):
+        raise NotImplementedError
+
+    assert "not attempted yet" in one.answer(reader)
+
+
+@each_function
+def test_the_printed_solution_is_the_function_alone_and_runs_to_the_same(one, capsys):
+    one.solution()
+    source = capsys.readouterr().out
+    assert source.startswith(f"def {one.name}(")
+    scope = dict(inspect.getmodule(one.reference).__dict__)
+    exec(source, scope)
+    assert one.answer(scope[one.name]).startswith("✓")
+
+
+@each_function
+def test_inputs_are_the_same_every_time_and_of_several_shapes(one):
+    first, second = one.inputs(), one.inputs()
+    assert len(first) >= 2
+    assert all(same(list(a), list(b)) for a, b in zip(first, second, strict=True))
+    assert any(not same(list(first[0]), list(other)) for other in first[1:])
+
+
+@pytest.mark.parametrize("one", NUMBERS, ids=lambda one: one.name)
+def test_a_number_is_accepted_its_mistakes_named_and_nothing_is_not_attempted(one):
+    assert one.answer(one.value) == f"✓ {one.name}: correct."
+    assert one.answer(np.float32(one.value)).startswith("✓")
+    for wrong, message in one.mistakes:
+        assert one.answer(wrong) == f"✗ {one.name}: {message}."
+    assert "not attempted yet" in one.answer(None)
+    assert "not attempted yet" in one.answer(...)
+    assert "too large" in one.answer(one.value + 1e6)
+    assert "one number" in one.answer("half")
+
+
+@pytest.fixture
+def double():
+    @exercise(
+        "twice the values", inputs=lambda g: [(normal(g, 2, 3),), (normal(g, 4),)], hints=["add", "x + x"]
+    )
+    def double(x):
+        return x + x
+
+    @double.mistake("you squared")
+    def squared(x):
+        return x * x
+
+    return double
+
+
+def test_numpy_float32_and_lists_are_accepted_like_tensors(double):
+    for convert in (lambda x: x.numpy(), lambda x: x.float(), lambda x: x.tolist(), lambda x: list(x)):
+        assert double.answer(lambda x, convert=convert: convert(x * 2)) == "✓ double: correct."
+
+
+def test_an_unknown_mistake_is_answered_with_the_first_difference(double):
+    def reader(x):
+        result = x * 2
+        result[-1] = 7
+        return result
+
+    expected = double.outcomes(double.reference)[0][1, 0].item()
+    assert double.answer(reader) == (
+        f"✗ double: with input of shape (2, 3), at [1, 0] expected {expected:.4g} but got 7."
+    )
+
+
+def test_a_wrong_shape_is_told_as_shapes(double):
+    assert double.answer(lambda x: (2 * x).T if x.ndim == 2 else 2 * x) == (
+        "✗ double: with input of shape (2, 3), give an array of shape (2, 3) back, not an array of shape (3, "
+        "2)."
+    )
+
+
+def test_a_missing_return_on_some_inputs_is_told(double):
+    assert "is a return missing?" in double.answer(lambda x: 2 * x if x.ndim == 2 else None)
+
+
+def test_an_exception_is_told_in_one_line_with_the_readers_line(double, capsys):
+    def reader(x):
+        y = 2 * x
+        return y.reshape(17)
+
+    double(reader)
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert "RuntimeError" in line and "line 3 of your function: return y.reshape(17)" in line
+
+
+def test_a_result_instead_of_a_function_is_told(double):
+    assert "pass the function itself" in double.answer(torch.zeros(3))
+
+
+def test_a_function_that_changes_its_input_does_not_spoil_the_next_call(double):
+    assert double.answer(lambda x: x.mul_(2)).startswith("✓")
+    assert double.answer(double.reference).startswith("✓")
+
+
+def test_each_call_of_hint_shows_the_next_and_the_last_stays(double, capsys):
+    for _ in range(3):
+        assert double.hint() is None
+    assert capsys.readouterr().out == "hint 1 of 2: add\nhint 2 of 2: x + x\nhint 2 of 2: x + x\n"
+
+
+def test_unequal_shapes_numbers_and_structures_are_not_the_same():
+    assert same((1, 2), np.array([1.0, 2.0])) and same(float("nan"), np.nan) and same(None, None)
+    for a, b in [(1, 2), ([1], 1), (None, 0), ((1, [2, 3]), (1, [2, 4])), ("a", 1), (ValueError(), 1)]:
+        assert not same(a, b)
