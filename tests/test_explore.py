@@ -1,0 +1,102 @@
+"""Widgets: drawn once with their defaults, and every control changes the picture."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cambook import boxes, explore, maps
+
+
+@pytest.fixture
+def image():
+    return torch.full((3, 32, 48), 0.5)
+
+
+@pytest.fixture
+def raw():
+    y, x = np.mgrid[:8, :12]
+    bump = np.exp(-((x - 4) ** 2 + (y - 3) ** 2) / 6)
+    return torch.tensor(np.stack([bump - 0.3, 5 * bump[::-1, ::-1]]))
+
+
+def picture(widget):
+    (screen,) = [child for child in widget.children if hasattr(child, "format")]
+    return np.asarray(Image.open(io.BytesIO(screen.value)))
+
+
+def test_the_explorer_is_drawn_before_anything_is_moved(image, raw):
+    widget = explore.cam_explorer(image, raw, ["cat", "dog"])
+    assert picture(widget).shape == (32 * 9, 48 * 9, 3)
+    assert widget.children[-1].value.startswith("cat: rule paper at 0.20 keeps")
+
+
+@pytest.mark.parametrize("control, value", [(0, 1), (1, "wsol"), (2, 0.6)])
+def test_every_control_changes_picture_and_text(image, raw, control, value):
+    widget = explore.cam_explorer(image, raw, ["cat", "dog"])
+    before, text = picture(widget), widget.children[-1].value
+    widget.children[control].value = value
+    assert (picture(widget) != before).any() and widget.children[-1].value != text
+
+
+def test_the_line_names_the_box_of_the_upsampled_raw_map(image, raw):
+    widget = explore.cam_explorer(image, raw, ["cat", "dog"], "wsol", 0.5, truth=(0, 0, 24, 24))
+    large = maps.upsample(raw[None].float(), (32, 48))[0, 0].numpy()
+    box = boxes.box_from_map(large, "wsol", 0.5)
+    overlap = boxes.box_iou(box[None], [[0, 0, 24, 24]]).item()
+    assert f"box ({', '.join(map(str, box))}), IoU {overlap:.2f}." in widget.children[-1].value
+
+
+def test_a_map_without_a_positive_place_has_no_box_under_rule_paper(image):
+    widget = explore.cam_explorer(image, -torch.ones(1, 4, 4), ["cat"])
+    assert widget.children[-1].value.endswith("so there is no box.")
+    assert len(np.unique(picture(widget))) == 1
+
+
+@pytest.mark.parametrize("rule", ["paper", "wsol"])
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.8])
+def test_the_shown_map_is_above_the_threshold_where_the_rule_keeps_it(raw, rule, threshold):
+    map2d = raw[0].numpy()
+    shown = explore.as_rule_reads(map2d, rule)
+    assert shown.min() >= 0 and shown.max() == 1
+    assert ((shown > threshold) == boxes.mask_above(map2d, threshold, rule)).all()
+
+
+def test_the_predicted_box_is_dashed_and_the_true_one_is_not():
+    canvas = np.full((200, 200, 3), 128, np.uint8)
+    for truth, predicted, gaps in (((20, 20, 150, 150), None, False), (None, (20, 20, 150, 150), True)):
+        edge = explore.draw_boxes(canvas, truth, predicted)[20, 30:140]
+        assert (len(np.unique(edge, axis=0)) > 1) == gaps
+    assert (canvas == 128).all()
+
+
+def test_a_box_past_the_border_is_drawn_inside():
+    drawn = explore.draw_boxes(np.full((40, 40, 3), 128, np.uint8), (-10, -10, 60, 60), None)
+    assert (drawn[3, 5:35] != 128).all() and (drawn[10:30, 10:30] == 128).all()
+
+
+def test_play_follows_its_sliders():
+    widget = explore.play(
+        lambda half_width, brightness, side: np.full(
+            (8, 8, 3), brightness + half_width + len(side), np.uint8
+        ),
+        half_width=(0, 10, 1, 2),
+        brightness=(0.0, 100.0, 1.0, 50.0),
+        side=["a", "bb"],
+    )
+    assert [child.description for child in widget.children[:3]] == ["half width", "brightness", "side"]
+    assert picture(widget)[0, 0, 0] == 53
+    widget.children[0].value = 9
+    widget.children[2].value = "bb"
+    assert picture(widget)[0, 0, 0] == 61
+
+
+def test_wrong_arguments_are_answered_with_their_mend(image, raw):
+    with pytest.raises(ValueError, match="1 names but maps of shape"):
+        explore.cam_explorer(image, raw, ["cat"])
+    with pytest.raises(ValueError, match="unknown box rule 'papers': use one of paper, wsol"):
+        explore.cam_explorer(image, raw, ["cat", "dog"], rule="papers")
+    with pytest.raises(ValueError, match="low, high, step, start"):
+        explore.play(lambda x: x, x=(0, 1))

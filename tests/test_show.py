@@ -1,0 +1,126 @@
+"""Figures: overlays let the picture through, boxes are told apart and named, text is readable, nothing is
+shown twice."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.text import Text
+from PIL import Image
+
+from cambook import show
+
+GREY = torch.full((3, 20, 30), 0.5)
+
+
+@pytest.fixture
+def figures():
+    """One figure of each kind."""
+    g = np.random.default_rng(0)
+    image, maps = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)), g.random((5, 4, 4))
+    table = pd.DataFrame({"ours": [1.0, 2.0], "published": [2.0, 1.0]}, index=["a", "b"])
+    return {
+        "pictures": show.pictures(
+            [image] * 2, maps[:2], [(1, 2, 9, 9)] * 2, [(1, 2, 9, 8), None], ["a", "b"], "T"
+        ),
+        "top_classes": show.top_classes(image, list("abcde"), [0.5, 0.2, 0.2, 0.1, 0.001], maps, "T"),
+        "matrices": show.matrices({"x": np.eye(3), "y": -np.eye(3)}, "T", signs=["="]),
+        "curves": show.curves([0, 1], {"a": [1, 2], "b": [2, 1]}, "x", "y", "T", {"here": 0.5}),
+        "bars": show.bars({"a": 1.0, "b": 2.0}, {"a": (0.5, 3.0)}, "x", "T", ["b"]),
+        "beside": show.ours_beside_published(table, "x", "T"),
+    }
+
+
+def test_where_the_map_is_zero_the_picture_stays_as_it_is():
+    assert (show.overlay(GREY, np.zeros((20, 30))) == 128).all()
+
+
+def test_opacity_grows_with_the_value():
+    row = show.overlay(GREY, np.tile(np.linspace(0, 1, 30), (20, 1)))[0].astype(float)
+    colour = plt.get_cmap("magma")(np.linspace(0, 1, 30))[:, :3] * 255
+    alpha = ((row - 128) * (colour - 128)).sum(1) / ((colour - 128) ** 2).sum(1)
+    assert np.allclose(alpha, 0.8 * np.linspace(0, 1, 30), atol=0.02)
+
+
+def test_a_small_map_is_brought_to_the_size_of_the_picture():
+    shown = show.overlay(GREY, [[1.0, 0.0], [0.0, 0.0]])
+    assert shown.shape == (20, 30, 3) and shown.dtype == np.uint8
+    assert (shown[0, 0] != 128).any() and (shown[-1, -1] == 128).all()
+
+
+def test_channels_first_channels_last_floats_and_bytes_are_the_same_picture():
+    image = torch.rand(3, 8, 9, generator=torch.Generator().manual_seed(1))
+    last = image.permute(1, 2, 0).numpy()
+    for other in (last, show.pixels(image), show.pixels(image).transpose(2, 0, 1)):
+        assert (show.pixels(other) == show.pixels(image)).all()
+
+
+@pytest.mark.parametrize(
+    "call, mend",
+    [
+        (lambda: show.pixels(torch.zeros(2, 3, 8, 8)), "not a batch"),
+        (lambda: show.pixels(torch.full((3, 8, 8), 2.0)), r"values in \[0, 1\]"),
+        (lambda: show.overlay(GREY, np.full((4, 4), 3.0)), "cambook.maps.normalize"),
+        (lambda: show.overlay(GREY, np.full((4, 4), np.nan)), "cambook.maps.normalize"),
+        (lambda: show.overlay(GREY, np.zeros((2, 4, 4))), "choose one"),
+        (lambda: show.pictures([GREY] * 2, titles=["one"]), "2 pictures but 1 titles"),
+    ],
+)
+def test_a_wrong_argument_is_answered_with_its_mend(call, mend):
+    with pytest.raises(ValueError, match=mend):
+        call()
+
+
+def test_no_figure_stays_open_for_pyplot_and_each_has_its_takeaway(figures):
+    assert plt.get_fignums() == []
+    assert all(fig.get_suptitle() == "T" for fig in figures.values())
+
+
+def test_every_text_has_12_points_or_more(figures):
+    for name, fig in figures.items():
+        fig.canvas.draw()
+        sizes = [text.get_fontsize() for text in fig.findobj(Text) if text.get_text()]
+        assert min(sizes) >= 12, name
+
+
+def test_each_picture_says_its_iou_or_that_there_is_no_box(figures):
+    first, second = figures["pictures"].axes
+    assert first.get_xlabel() == "IoU 0.86" and second.get_xlabel() == "no box"
+
+
+def test_true_boxes_are_solid_predicted_ones_dashed_in_other_colours_and_named(figures):
+    fig = figures["pictures"]
+    true_line, predicted_line = fig.legends[0].get_lines()
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["true box", "predicted box"]
+    assert true_line.get_linestyle() == "-" and predicted_line.get_linestyle() == "--"
+    assert true_line.get_color() != predicted_line.get_color()
+    drawn = [(patch.get_edgecolor(), patch.get_linestyle()) for patch in fig.axes[0].patches]
+    assert len({colour for colour, _ in drawn}) == 3 and drawn[-1][1] != drawn[1][1]
+
+
+def test_the_iou_is_the_best_over_several_true_boxes():
+    fig = show.pictures([GREY], truth=[[(0, 0, 4, 4), (10, 10, 20, 20)]], predicted=[(10, 10, 20, 15)])
+    assert fig.axes[0].get_xlabel() == "IoU 0.50"
+
+
+def test_one_picture_serves_several_maps():
+    assert len(show.pictures(GREY, np.zeros((3, 4, 4))).axes) == 3
+
+
+def test_top_classes_shows_the_picture_and_then_each_class_with_its_probability(figures):
+    titles = [ax.get_title() for ax in figures["top_classes"].axes]
+    assert titles[0] == "the picture" and titles[1] == "a\n50%" and titles[5] == "e\nunder 1%"
+
+
+def test_a_matrix_writes_each_number_in_its_cell():
+    fig = show.matrices({"m": [[1, -2], [30, 4]]}, fmt=".1f")
+    written = {text.get_position(): text.get_text() for text in fig.axes[0].texts}
+    assert written == {(0, 0): "1.0", (1, 0): "\N{MINUS SIGN}2.0", (0, 1): "30.0", (1, 1): "4.0"}
+
+
+def test_a_saved_figure_has_twice_the_pixels_it_has_in_a_notebook(tmp_path, figures):
+    path = show.save(figures["curves"], tmp_path / "new" / "curves.png")
+    width = figures["curves"].get_figwidth() * plt.rcParams["figure.dpi"]
+    assert abs(Image.open(path).width / (2 * width) - 1) < 0.05
+    assert [each.name for each in path.parent.iterdir()] == ["curves.png"]
