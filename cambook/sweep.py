@@ -1,0 +1,380 @@
+"""The boxes of all thresholds from one pass over the pixels, instead of a contour search for each one.
+
+A map of 8 bits has at most 255 different masks {score > T}, T = 0 ... 254, and each is the next brighter one
+plus some pixels. So the pixels are added once, brightest first, and a union-find forest keeps for every
+component its box and the area of its outline. The results equal, box for box, those of OpenCV's findContours
+as wsolevaluation calls it (Choe et al. 2020); `cambook.boxes` is the version to read. Boxes are half-open,
+(x0, y0, x1, y1) in pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike
+
+LEVELS = 255  # masks {score > T} for T = 0 ... 254
+
+
+def to_uint8(map2d: ArrayLike) -> np.ndarray:
+    """A map in [0, 1] as wsolevaluation rounds it: (map * 255), fraction cut off.
+
+    map2d: (H, W) float; returns (H, W) uint8
+    raises: ValueError for another shape, or values that are not from 0 to 1
+    """
+    map2d = np.asarray(map2d)
+    if map2d.ndim != 2 or map2d.size == 0:
+        raise ValueError(f"The map has shape {map2d.shape}: give one map of shape (H, W).")
+    if not (map2d.min() >= -1e-6 and map2d.max() <= 1 + 1e-6):
+        raise ValueError(
+            f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize first."
+        )
+    return (map2d * 255).astype(np.uint8)
+
+
+def levels(thresholds: ArrayLike, peak: int) -> np.ndarray:
+    """The T whose mask {score > T} each threshold stands for: int(threshold * peak), as in wsolevaluation.
+
+    thresholds: (n,) shares of the maximum, 0 <= t < 1; peak: maximum of the 8-bit map; returns (n,) int64
+    """
+    return (np.asarray(thresholds, dtype=np.float64) * int(peak)).astype(np.int64)
+
+
+def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
+    """Box of the component with the largest outline, for each of the 255 masks {score > T}.
+
+    score_u8: (H, W) uint8; returns (255, 4) int32, row T for {score > T}, zeros where that mask is empty
+    Largest: area inside the outline through pixel centres, holes filled (`cambook.boxes.contour_area`); of
+    several, the one whose first pixel comes last in reading order.
+    raises: ValueError where the map is not (H, W) uint8
+    """
+    score = _score(score_u8)
+    return _largest_boxes(_pad(_fill_holes(score)))
+
+
+def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes of all contours of all masks {score > T}, outlines of components and of holes, with their
+    lifetimes.
+
+    score_u8: (H, W) uint8
+    returns:  boxes (M, 4) int32; first (M,), last (M,) uint8: box m is there in {score > T} for first <= T <=
+    last A component is 8-connected, a hole 4-connected; the contour of a hole runs through the pixels around
+    it, so its box is one pixel larger on each side. Two contours of one mask with the same box may appear as
+    two rows.
+    raises: ValueError where the map is not (H, W) uint8
+    """
+    score = _score(score_u8)
+    return _all_boxes(score, _fill_holes(score))
+
+
+def _score(score_u8: ArrayLike) -> np.ndarray:
+    score = np.asarray(score_u8)
+    if score.ndim != 2 or score.size == 0 or score.dtype != np.uint8:
+        raise ValueError(
+            f"The map has shape {score.shape} and type {score.dtype}: give (H, W) uint8, see sweep.to_uint8."
+        )
+    return np.ascontiguousarray(score)
+
+
+def _around(connectivity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the 8 neighbours of a pixel say about adding it, for each of their 256 patterns.
+
+    Bit i of a pattern is neighbour i, clockwise from the upper left one. Returns how many separate groups the
+    present neighbours form, one neighbour of each group, and by how many halves the outline's area grows: one
+    for each 2x2 square in which the pixel is the third or the fourth.
+    """
+    places = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
+    squares = [(7, 0, 1), (1, 2, 3), (3, 4, 5), (5, 6, 7)]
+    groups, member, halves = np.zeros(256, np.uint8), np.zeros((256, 4), np.uint8), np.zeros(256, np.uint8)
+    for pattern in range(256):
+        present = [i for i in range(8) if pattern >> i & 1]
+        halves[pattern] = sum(len(set(present) & set(square)) >= 2 for square in squares)
+        present = [i for i in present if connectivity == 8 or i % 2]
+        while present:
+            group = [present.pop(0)]
+            member[pattern, groups[pattern]] = group[0]
+            groups[pattern] += 1
+            for i in group:
+                (y, x) = places[i]
+                near = [j for j in present if max(abs(places[j][0] - y), abs(places[j][1] - x)) == 1]
+                group += near if connectivity == 8 else []
+                present = [j for j in present if j not in group]
+    return groups, member, halves
+
+
+GROUPS, MEMBER, HALVES = _around(8)
+GROUPS4, MEMBER4, _ = _around(4)
+
+
+@njit(cache=True, nogil=True)
+def _pad(score):
+    """The map in a frame of zeros: {score > T} never reaches it, so that every pixel has 8 neighbours."""
+    height, width = score.shape
+    padded = np.zeros((height + 2, width + 2), np.uint8)
+    padded[1:-1, 1:-1] = score
+    return padded
+
+
+@njit(cache=True, nogil=True)
+def _fill_holes(score):
+    """filled such that {filled > T} is {score > T} with its holes filled, for every T at once.
+
+    filled(p) is the lowest possible maximum along a 4-connected path from p out of the map. One scan each way
+    settles most pixels (Vincent 1993), a flood from those that still can lower a neighbour, darkest first,
+    the rest.
+    """
+    height, width = score.shape
+    filled = np.full((height, width), 255, np.uint8)
+    filled[0], filled[-1] = score[0], score[-1]
+    filled[:, 0], filled[:, -1] = score[:, 0], score[:, -1]
+    for y in range(1, height - 1):
+        left = filled[y, 0]
+        for x in range(1, width - 1):
+            left = max(score[y, x], min(left, filled[y - 1, x]))
+            filled[y, x] = left
+    score, filled = score.ravel(), filled.ravel()
+    # waiting[value] is the last entry of that value, before[entry] the one before it; at most two entries a
+    # pixel
+    waiting = np.full(256, -1, np.int32)
+    before, pixel = np.empty(2 * score.size, np.int32), np.empty(2 * score.size, np.int32)
+    entries = 0
+    for y in range(height - 2, 0, -1):
+        for p in range(y * width + width - 2, y * width, -1):
+            value = max(score[p], min(filled[p], min(filled[p + 1], filled[p + width])))
+            filled[p] = value
+            if filled[p + 1] > max(value, score[p + 1]) or filled[p + width] > max(value, score[p + width]):
+                before[entries], pixel[entries], waiting[value] = waiting[value], p, entries
+                entries += 1
+    if entries == 0:
+        return filled.reshape(height, width)
+    for value in range(255):
+        while waiting[value] >= 0:
+            p = pixel[waiting[value]]
+            waiting[value] = before[waiting[value]]
+            if filled[p] < value:
+                continue
+            for q in (p - width, p - 1, p + 1, p + width):
+                lower = max(np.uint8(value), score[q])
+                if filled[q] > lower:
+                    filled[q] = lower
+                    before[entries], pixel[entries], waiting[lower] = waiting[lower], q, entries
+                    entries += 1
+    return filled.reshape(height, width)
+
+
+@njit(cache=True, nogil=True)
+def _sort(padded):
+    """Pixels and their columns by value: value v has order[start[v] : start[v + 1]], in reading order."""
+    height, width = padded.shape
+    start = np.zeros(257, np.int64)
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            start[padded[y, x] + 1] += 1
+    for value in range(256):
+        start[value + 1] += start[value]
+    place = start[:256].copy()
+    order, column = np.empty(start[256], np.int32), np.empty(start[256], np.int32)
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            k = place[padded[y, x]]
+            order[k], column[k] = y * width + x, x
+            place[padded[y, x]] = k + 1
+    return order, column, start
+
+
+@njit(cache=True, nogil=True)
+def _patterns(padded):
+    """Which neighbours are added before a pixel: the brighter, and of its value the earlier (see _around)."""
+    height, width = padded.shape
+    pattern = np.zeros((height, width), np.uint8)
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            value = padded[y, x]
+            bits = np.uint8(padded[y - 1, x - 1] >= value)
+            bits |= np.uint8(padded[y - 1, x] >= value) << 1
+            bits |= np.uint8(padded[y - 1, x + 1] >= value) << 2
+            bits |= np.uint8(padded[y, x + 1] > value) << 3
+            bits |= np.uint8(padded[y + 1, x + 1] > value) << 4
+            bits |= np.uint8(padded[y + 1, x] > value) << 5
+            bits |= np.uint8(padded[y + 1, x - 1] > value) << 6
+            bits |= np.uint8(padded[y, x - 1] >= value) << 7
+            pattern[y, x] = bits
+    return pattern.ravel()
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _find(parent, p):
+    while parent[p] != p:
+        parent[p] = parent[parent[p]]
+        p = parent[p]
+    return p
+
+
+@njit(cache=True, nogil=True)
+def _largest_boxes(filled):
+    width = filled.shape[1]
+    order, column, start = _sort(filled)
+    pattern = _patterns(filled)
+    step = np.array([-width - 1, -width, -width + 1, 1, width + 1, width, width - 1, -1])
+    parent = np.empty(filled.size, np.int32)
+    # of the component with this root: halves of area, first pixel, last pixel, first column, last column
+    node = np.empty((filled.size, 5), np.int32)
+    best, leaders, ties = 0, np.empty(filled.size, np.int32), 0  # roots of the components of area best / 2
+    boxes = np.zeros((LEVELS, 4), np.int32)
+    for value in range(255, 0, -1):
+        if start[value] == start[value + 1]:
+            if value < 255:
+                boxes[value - 1] = boxes[value]
+            continue
+        for k in range(start[value], start[value + 1]):
+            p, x = order[k], column[k]
+            around = pattern[p]
+            groups = GROUPS[around]
+            if groups == 0:
+                parent[p] = p
+                node[p, 0], node[p, 1], node[p, 2], node[p, 3], node[p, 4] = 0, p, p, x, x
+                if best == 0:
+                    leaders[ties] = p
+                    ties += 1
+                continue
+            root = _find(parent, p + step[MEMBER[around, 0]])
+            area = node[root, 0]
+            for g in range(1, groups):
+                other = _find(parent, p + step[MEMBER[around, g]])
+                if other == root:
+                    continue
+                area += node[other, 0]
+                if node[other, 0] > node[root, 0]:
+                    root, other = other, root
+                parent[other] = root
+                node[root, 1] = min(node[root, 1], node[other, 1])
+                node[root, 2] = max(node[root, 2], node[other, 2])
+                node[root, 3] = min(node[root, 3], node[other, 3])
+                node[root, 4] = max(node[root, 4], node[other, 4])
+            parent[p] = root
+            area += HALVES[around]
+            if p < node[root, 1]:
+                node[root, 1] = p
+            if p > node[root, 2]:
+                node[root, 2] = p
+            if x < node[root, 3]:
+                node[root, 3] = x
+            if x > node[root, 4]:
+                node[root, 4] = x
+            if area > node[root, 0]:
+                node[root, 0] = area
+                if area >= best:
+                    ties = ties if area == best else 0
+                    best = area
+                    leaders[ties] = root
+                    ties += 1
+        kept, winner = 0, -1
+        for i in range(ties):
+            root = leaders[i]
+            if parent[root] == root:
+                leaders[kept] = root
+                kept += 1
+                if winner < 0 or node[root, 1] > node[winner, 1]:
+                    winner = root
+        ties = kept
+        boxes[value - 1, 0] = node[winner, 3] - 1
+        boxes[value - 1, 1] = node[winner, 1] // width - 1
+        boxes[value - 1, 2] = node[winner, 4]
+        boxes[value - 1, 3] = node[winner, 2] // width
+    return boxes
+
+
+@njit(cache=True, nogil=True)
+def _lifetimes(padded, end, groups_of, member_of):
+    """Boxes of the components of {padded > T}, last row and column included, and the first and last T of
+    each.
+
+    A box that a component has since value s was added, and no more once value v is added, was there for
+    T = v ... s - 1. The last T of all, downwards, is end at the component's pixels.
+    """
+    height, width = padded.shape
+    order, column, start = _sort(padded)
+    pattern = _patterns(padded)
+    step = np.array([-width - 1, -width, -width + 1, 1, width + 1, width, width - 1, -1])
+    parent = np.empty(padded.size, np.int32)
+    # of the component with this root: its box (four numbers), the value since which it has it, how many
+    # pixels
+    node = np.empty((padded.size, 6), np.int32)
+    boxes = np.empty((order.size, 4), np.int32)
+    first, last = np.empty(order.size, np.uint8), np.empty(order.size, np.uint8)
+    count = 0
+    roots = np.empty(4, np.int32)
+    for value in range(255, 0, -1):
+        for k in range(start[value], start[value + 1]):
+            p, x = order[k], column[k]
+            y = p // width
+            around = pattern[p]
+            if groups_of[around] == 0:
+                parent[p] = p
+                node[p, 0], node[p, 1], node[p, 2], node[p, 3], node[p, 4], node[p, 5] = x, y, x, y, value, 1
+                continue
+            if groups_of[around] == 1:
+                root = _find(parent, p + step[member_of[around, 0]])
+                if node[root, 0] <= x <= node[root, 2] and node[root, 1] <= y <= node[root, 3]:
+                    parent[p] = root
+                    node[root, 5] += 1
+                    continue
+            x0, y0, x1, y1, pixels = x, y, x, y, 1
+            several, main = 0, -1
+            for g in range(groups_of[around]):
+                root = _find(parent, p + step[member_of[around, g]])
+                known = False
+                for i in range(several):
+                    known |= roots[i] == root
+                if known:
+                    continue
+                roots[several] = root
+                several += 1
+                x0, y0 = min(x0, node[root, 0]), min(y0, node[root, 1])
+                x1, y1 = max(x1, node[root, 2]), max(y1, node[root, 3])
+                pixels += node[root, 5]
+                if main < 0 or node[root, 5] > node[main, 5]:
+                    main = root
+            since = value
+            for i in range(several):
+                root = roots[i]
+                parent[root] = main
+                same = node[root, 0] == x0 and node[root, 1] == y0
+                if same and node[root, 2] == x1 and node[root, 3] == y1:
+                    since = node[root, 4]
+                elif node[root, 4] > value:
+                    boxes[count] = node[root, :4]
+                    first[count], last[count] = value, node[root, 4] - 1
+                    count += 1
+            parent[p] = main
+            node[main, 0], node[main, 1], node[main, 2], node[main, 3] = x0, y0, x1, y1
+            node[main, 4], node[main, 5] = since, pixels
+    for k in range(start[1], start[256]):
+        p = order[k]
+        if parent[p] == p:
+            boxes[count] = node[p, :4]
+            first[count], last[count] = end[p], node[p, 4] - 1
+            count += 1
+    return boxes[:count], first[:count], last[:count]
+
+
+@njit(cache=True, nogil=True)
+def _all_boxes(score, filled):
+    boxes, first, last = _lifetimes(_pad(score), _pad(np.zeros_like(score)).ravel(), GROUPS, MEMBER)
+    boxes += np.array([-1, -1, 0, 0], np.int32)  # from pixels of the padded map to a half-open box
+    inverted, opened, holes = np.zeros_like(score), np.zeros_like(score), False
+    for y in range(score.shape[0]):
+        for x in range(score.shape[1]):
+            if filled[y, x] > score[y, x]:
+                inverted[y, x], opened[y, x], holes = 255 - score[y, x], 255 - filled[y, x], True
+    if not holes:
+        return boxes, first, last
+    # A hole of {score > T} is a component of {inverted > 254 - T}, until T reaches the value at which it
+    # opens.
+    inner, dark, light = _lifetimes(_pad(inverted), _pad(opened).ravel(), GROUPS4, MEMBER4)
+    inner += np.array([-2, -2, 1, 1], np.int32)
+    return (
+        np.concatenate((boxes, inner)),
+        np.concatenate((first, np.uint8(254) - light)),
+        np.concatenate((last, np.uint8(254) - dark)),
+    )
