@@ -34,14 +34,13 @@ def cam_explorer(
 ) -> widgets.VBox:
     """Choose the class, the box rule and the threshold; see the map over the picture and its box at once.
 
-    image: (3, H, W) or (H, W, 3) in [0, 1]; maps: (C, h, w) raw, before any normalization; names: C class
-    names;
-    truth: one true box (x0, y0, x1, y1) or several in pixels of the picture, drawn solid, with the IoU in
-    the line below.
-    The map is shown as the rule reads it: "paper" divides by the maximum and shows nothing below zero,
-    "wsol" runs from
-    the minimum to the maximum. Its share of the picture is the share of pixels kept before the largest
-    component is chosen.
+    image: (3, H, W) or (H, W, 3) in [0, 1]
+    maps:  (C, h, w) raw, before any normalization
+    names: C class names
+    truth: one true box (x0, y0, x1, y1) or several, in pixels of the picture: drawn solid, its IoU said below
+
+    The map is shown as the rule reads it: "paper" divides by the maximum and shows nothing below zero, "wsol" runs
+    from the minimum to the maximum. The share of the picture counts every pixel kept, in all components.
     raises: ValueError where the number of names and maps differ or the rule is unknown
     """
     picture, raw = show.pixels(image), torch.from_numpy(np.array(show.array(maps), dtype=np.float32))

@@ -15,6 +15,8 @@ import pandas as pd
 
 from cambook import paths
 
+pd.set_option("display.max_colwidth", None)  # conditions that differ are read to their end
+
 COLUMNS = (
     "paper",
     "table",

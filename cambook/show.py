@@ -1,8 +1,7 @@
 """Figures of the course in one style: pictures with maps and boxes, small matrices, curves, bars.
 
-Importing this module applies the style. Every function that returns a figure has closed it for pyplot, so
-that a notebook
-shows it once, as the value of its cell. Arguments may be torch tensors or numpy arrays.
+Importing this module applies the style. A figure returned is already closed for pyplot, so that a notebook shows
+it once, as the value of its cell. Arguments may be torch tensors or numpy arrays.
 """
 
 from __future__ import annotations
@@ -32,6 +31,7 @@ PREDICTED = "#56B4E9"
 CONTROL = "#AAAAAA"
 LINES = {"true box": (TRUTH, "solid"), "predicted box": (PREDICTED, (0, (4, 2)))}
 WIDTH = 12.0
+FATES = {"kept": ("#D6E6F2", "#0072B2"), "new": ("#FBE3D0", "#D55E00"), "removed": ("#FFFFFF", "#888888")}
 
 
 def array(values: Any) -> np.ndarray:
@@ -150,11 +150,11 @@ def pictures(
     rows = -(-len(images) // columns)
     side = min(WIDTH / columns, 4.2)
     height, width = pixels(images[0]).shape[:2]
-    fig, axes = plt.subplots(
+    fig, axes = _subplots(
         rows,
         columns,
         squeeze=False,
-        figsize=(max(side * columns, 5.5), rows * (side * height / width + 0.55) + 0.9),
+        figsize=(max(side * columns, 5.5), round(rows * (side * height / width + 0.55) + 0.9, 1)),
     )
     entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
     for ax, image, entry in zip(axes.flat, images, entries, strict=False):
@@ -228,7 +228,7 @@ def matrices(
     tallest = max(a.shape[0] for a in arrays.values())
     cell = min(0.7, (WIDTH - 0.6 * len(arrays)) / sum(widths))
     size = (max(cell * sum(widths) + 0.9 * len(arrays), 6.0), cell * tallest + 1.5)
-    fig, axes = plt.subplots(1, len(arrays), squeeze=False, figsize=size, width_ratios=widths)
+    fig, axes = _subplots(1, len(arrays), squeeze=False, figsize=size, width_ratios=widths)
     for ax, (title, value) in zip(axes[0], arrays.items(), strict=True):
         matrix(ax, value, title, fmt, (min(float(lowest), 0.0), max(float(highest), 0.0)))
     for ax, sign in zip(axes[0], signs, strict=False):
@@ -244,6 +244,53 @@ def matrices(
     return _finish(fig, takeaway)
 
 
+def layers(rows: Mapping[str, Sequence[tuple[str, str]]], takeaway: str = "") -> Figure:
+    """Networks as rows of blocks {network: [(block, fate), ...]}, fate "kept", "new" or "removed".
+
+    A block's text may hold line breaks, for instance "conv\\n3x3, 1024".
+    raises: ValueError for another fate
+    """
+    widest = max(len(blocks) for blocks in rows.values())
+    fig, ax = _subplots(figsize=(WIDTH, 1.25 * len(rows) + 1.2))
+    for row, (network, blocks) in enumerate(rows.items()):
+        ax.text(-0.15, row, network, ha="right", va="center", fontweight="bold")
+        for column, (block, fate) in enumerate(blocks):
+            if fate not in FATES:
+                raise ValueError(f"block {block!r} of {network} is {fate!r}: use one of {', '.join(FATES)}.")
+            ax.add_patch(_block((column, row - 0.36), 0.84, 0.72, fate))
+            ax.text(
+                column + 0.42,
+                row,
+                block,
+                ha="center",
+                va="center",
+                color="#666666" if fate == "removed" else "black",
+            )
+            if column:
+                ax.annotate(
+                    "",
+                    (column, row),
+                    (column - 0.16, row),
+                    arrowprops={"arrowstyle": "->", "color": "#444444"},
+                )
+    used = [fate for fate in FATES if any(fate == each for blocks in rows.values() for _, each in blocks)]
+    fig.legend(
+        handles=[_block((0, 0), 1, 1, fate) for fate in used],
+        labels=used,
+        loc="outside lower center",
+        ncols=3,
+    )
+    ax.set(xlim=(-1.3, widest), ylim=(len(rows) - 0.5, -0.5))
+    ax.set_axis_off()
+    return _finish(fig, takeaway)
+
+
+def _block(corner: tuple[float, float], width: float, height: float, fate: str) -> Rectangle:
+    face, edge = FATES[fate]
+    style = "dotted" if fate == "removed" else "solid"
+    return Rectangle(corner, width, height, facecolor=face, edgecolor=edge, linewidth=2, linestyle=style)
+
+
 def curves(
     x: Any,
     lines: Mapping[str, Any],
@@ -254,7 +301,7 @@ def curves(
 ) -> Figure:
     """Lines {name: y} over a common x, each told apart by colour and dash; marks {name: x} are vertical
     lines."""
-    fig, ax = plt.subplots(figsize=(9, 5))
+    fig, ax = _subplots(figsize=(9, 5))
     styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1))]
     for i, (name, y) in enumerate(lines.items()):
         ax.plot(array(x), array(y), label=name, linestyle=styles[i % len(styles)])
@@ -284,7 +331,7 @@ def bars(
 ) -> Figure:
     """Horizontal bars {name: value} from zero with their numbers; intervals {name: (low, high)}; names in
     `controls` are grey."""
-    fig, ax = plt.subplots(figsize=(9, 0.55 * len(values) + 1.6))
+    fig, ax = _subplots(figsize=(9, 0.55 * len(values) + 1.6))
     intervals = intervals or {}
     for row, (name, value) in enumerate(values.items()):
         ax.barh(row, value, height=0.62, color=CONTROL if name in controls else "#0072B2")
@@ -305,7 +352,7 @@ def bars(
 def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure:
     """A row for each line of `published.beside`: our figure as a disc, the published one as a diamond,
     joined by a line."""
-    fig, ax = plt.subplots(figsize=(9, 0.6 * len(table) + 1.9))
+    fig, ax = _subplots(figsize=(9, 0.6 * len(table) + 1.9))
     rows = range(len(table))
     ax.hlines(rows, table["ours"], table["published"], color=CONTROL, linewidth=2)
     ax.plot(table["published"], rows, "D", color="#D55E00", label="published")
@@ -336,10 +383,16 @@ def _line(kind: str) -> Line2D:
     return Line2D([], [], color=colour, linestyle=style, label=kind, path_effects=outline)
 
 
+def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
+    """plt.subplots, closed for pyplot at once: a notebook shows the figure where it is a value, and nowhere
+    else."""
+    fig, axes = plt.subplots(*shape, **options)
+    plt.close(fig)
+    return fig, axes
+
+
 def _finish(fig: Figure, takeaway: str) -> Figure:
-    """Give the figure its takeaway as title, broken only where the figure is too narrow for it, and close it
-    for pyplot."""
+    """Give the figure its takeaway as title, broken only where the figure is too narrow for it."""
     if takeaway:
         fig.suptitle(textwrap.fill(takeaway, int(fig.get_figwidth() * 7.4)))
-    plt.close(fig)
     return fig

@@ -146,6 +146,11 @@ def test_an_exception_is_told_in_one_line_with_the_readers_line(double, capsys):
     assert "RuntimeError" in line and "line 3 of your function: return y.reshape(17)" in line
 
 
+def test_a_known_mistake_is_named_in_a_function_that_also_fails_elsewhere(double):
+    assert double.answer(lambda x: x * x if x.ndim == 2 else x.reshape(99)) == "✗ double: you squared."
+    assert "your function stopped" in double.answer(lambda x: x + x if x.ndim == 2 else x.reshape(99))
+
+
 def test_a_result_instead_of_a_function_is_told(double):
     assert "pass the function itself" in double.answer(torch.zeros(3))
 

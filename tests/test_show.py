@@ -27,6 +27,9 @@ def figures():
         "top_classes": show.top_classes(image, list("abcde"), [0.5, 0.2, 0.2, 0.1, 0.001], maps, "T"),
         "matrices": show.matrices({"x": np.eye(3), "y": -np.eye(3)}, "T", signs=["="]),
         "curves": show.curves([0, 1], {"a": [1, 2], "b": [2, 1]}, "x", "y", "T", {"here": 0.5}),
+        "layers": show.layers(
+            {"a": [("conv", "kept"), ("fc", "removed")], "b": [("conv", "kept"), ("gap", "new")]}, "T"
+        ),
         "bars": show.bars({"a": 1.0, "b": 2.0}, {"a": (0.5, 3.0)}, "x", "T", ["b"]),
         "beside": show.ours_beside_published(table, "x", "T"),
     }
@@ -64,6 +67,7 @@ def test_channels_first_channels_last_floats_and_bytes_are_the_same_picture():
         (lambda: show.overlay(GREY, np.full((4, 4), 3.0)), "cambook.maps.normalize"),
         (lambda: show.overlay(GREY, np.full((4, 4), np.nan)), "cambook.maps.normalize"),
         (lambda: show.overlay(GREY, np.zeros((2, 4, 4))), "choose one"),
+        (lambda: show.layers({"net": [("fc", "gone")]}), "use one of kept, new, removed"),
         (lambda: show.pictures([GREY] * 2, titles=["one"]), "2 pictures but 1 titles"),
     ],
 )
@@ -117,6 +121,14 @@ def test_a_matrix_writes_each_number_in_its_cell():
     fig = show.matrices({"m": [[1, -2], [30, 4]]}, fmt=".1f")
     written = {text.get_position(): text.get_text() for text in fig.axes[0].texts}
     assert written == {(0, 0): "1.0", (1, 0): "\N{MINUS SIGN}2.0", (0, 1): "30.0", (1, 1): "4.0"}
+
+
+def test_layers_names_the_fates_that_occur(figures):
+    assert [text.get_text() for text in figures["layers"].legends[0].get_texts()] == [
+        "kept",
+        "new",
+        "removed",
+    ]
 
 
 def test_a_saved_figure_has_twice_the_pixels_it_has_in_a_notebook(tmp_path, figures):

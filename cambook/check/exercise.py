@@ -71,7 +71,11 @@ class Exercise:
         print(self.answer(function))
 
     def answer(self, function: Any) -> str:
-        """The line that `__call__` prints."""
+        """The line that `__call__` prints.
+
+        A known mistake is named where it gives the same for every input, or else for every input that the
+        function survives.
+        """
         if not callable(function):
             return (
                 f"✗ {self.name}: pass the function itself, check.{self.name}(your_function), not its result."
@@ -82,9 +86,15 @@ class Exercise:
         expected = self.outcomes(self.reference)
         if all(map(same, got, expected)):
             return f"✓ {self.name}: correct."
-        for wrong, message in self.mistakes:
-            if all(map(same, got, self.outcomes(wrong))):
+        known = [(self.outcomes(wrong), message) for wrong, message in self.mistakes]
+        for outcomes, message in known:
+            if all(map(same, got, outcomes)):
                 return f"✗ {self.name}: {message}."
+        ran = [i for i, one in enumerate(got) if not isinstance(one, Exception)]
+        if any(not same(got[i], expected[i]) for i in ran):
+            for outcomes, message in known:
+                if all(same(got[i], outcomes[i]) for i in ran):
+                    return f"✗ {self.name}: {message}."
         first = next(i for i, pair in enumerate(zip(got, expected, strict=True)) if not same(*pair))
         where = f"✗ {self.name}: with {_describe(self.inputs()[first])}"
         if isinstance(got[first], Exception):
