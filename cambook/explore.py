@@ -39,8 +39,8 @@ def cam_explorer(
     names: C class names
     truth: one true box (x0, y0, x1, y1) or several, in pixels of the picture: drawn solid, its IoU said below
 
-    The map is shown as the rule reads it: "paper" divides by the maximum and shows nothing below zero, "wsol" runs
-    from the minimum to the maximum. The share of the picture counts every pixel kept, in all components.
+    The map is shown as the rule reads it: "paper" divides by the maximum and shows nothing below zero, "wsol"
+    runs from the minimum to the maximum. The share of the picture counts every pixel kept, in all components.
     raises: ValueError where the number of names and maps differ or the rule is unknown
     """
     picture, raw = show.pixels(image), torch.from_numpy(np.array(show.array(maps), dtype=np.float32))

@@ -1,7 +1,7 @@
 """Figures of the course in one style: pictures with maps and boxes, small matrices, curves, bars.
 
-Importing this module applies the style. A figure returned is already closed for pyplot, so that a notebook shows
-it once, as the value of its cell. Arguments may be torch tensors or numpy arrays.
+Importing this module applies the style. A figure returned is already closed for pyplot, so that a notebook
+shows it once, as the value of its cell. Arguments may be torch tensors or numpy arrays.
 """
 
 from __future__ import annotations
