@@ -1,0 +1,395 @@
+"""Scores, boxes and masks in, numbers from 0 to 100 out: the metrics of the papers, each exactly as its
+authors count.
+
+All boxes that come in are half-open, (x0, y0, x1, y1) in pixels. The metrics called `ilsvrc` and `wsol` count
+pixels inclusively (+1 on widths and heights); what that means for a half-open box is said where it happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike
+
+from cambook import sweep
+from cambook.boxes import box_iou
+
+IOUS = (0.3, 0.5, 0.7)  # the deltas of MaxBoxAccV2
+CONTOURS = ("largest", "all")
+
+
+def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
+    """Whether the label is among the k highest scores; of equal scores the class with the lower index counts
+    as higher.
+
+    logits: (N, C); labels: (N,) class indices; returns (N,) bool
+    raises: ValueError where shapes, labels or k do not fit, or a score is not finite
+    """
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    if logits.ndim != 2 or len(logits) == 0 or labels.shape != logits.shape[:1]:
+        raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit: give (N, C) and (N,).")
+    if k < 1:
+        raise ValueError(f"k={k} asks for no guess: give 1 or more.")
+    if not np.isfinite(logits).all():
+        raise ValueError("logits hold a value that is not finite: look at the network that made them.")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(f"labels go from {labels.min()} to {labels.max()}: give 0 to {logits.shape[1] - 1}.")
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    return ((logits > own) | ((logits == own) & earlier)).sum(axis=1) < k
+
+
+def topk_error(logits: ArrayLike, labels: ArrayLike, k: int) -> float:
+    """Top-k classification error: share of pictures whose label is not among the k highest scores, in
+    percent.
+
+    logits: (N, C); labels: (N,); raises ValueError as `topk_correct`
+    """
+    return 100 - _percent(topk_correct(logits, labels, k))
+
+
+def localization_correct(
+    guess_labels: ArrayLike,
+    guess_boxes: Sequence[ArrayLike | None],
+    label: int,
+    gt_boxes: ArrayLike,
+    iou: float = 0.5,
+) -> bool:
+    """The ILSVRC rule for one picture: is any of the guesses (class, box) right, in class AND in box?
+
+    guess_labels: (k,) class indices; guess_boxes: k boxes (4,), None for a guess without a box
+    label:        the picture's class; gt_boxes: (n, 4), n > 0, ALL boxes of that class in the picture
+    A box is right when its IoU with the best of the ground-truth boxes is at least `iou`. ILSVRC counts the
+    last row and column of a box as inside; a half-open box ends one later, so that its plain IoU is the same
+    number.
+    raises: ValueError without ground truth, or where there are not as many boxes as labels
+    Russakovsky et al. 2015, section 4.2.
+    """
+    guess_labels = np.asarray(guess_labels).reshape(-1)
+    if len(guess_labels) != len(guess_boxes):
+        raise ValueError(f"{len(guess_labels)} labels and {len(guess_boxes)} boxes: give one for each.")
+    truth = _ground_truth(gt_boxes)
+    right_class = [box for guess, box in zip(guess_labels, guess_boxes, strict=True) if guess == label]
+    return any(_best_iou(box, truth) >= iou for box in right_class)
+
+
+def topk_localization_correct(
+    guess_labels: Sequence[ArrayLike],
+    guess_boxes: Sequence[Sequence[ArrayLike | None]],
+    labels: ArrayLike,
+    gt_boxes: Sequence[ArrayLike],
+    k: int,
+    iou: float = 0.5,
+) -> np.ndarray:
+    """`localization_correct` of the first k guesses, for every picture.
+
+    guess_labels: N times (at least k,), best first; guess_boxes: N times as many boxes (4,) or None
+    labels:       (N,); gt_boxes: N times (n_i, 4), all boxes of the label; returns (N,) bool
+    raises:       ValueError as `localization_correct`, and where the N differ
+    """
+    numbers = {len(guess_labels), len(guess_boxes), len(labels), len(gt_boxes)}
+    if len(numbers) != 1 or numbers == {0}:
+        raise ValueError(f"Guesses, labels and truth are of {sorted(numbers)} pictures: give equally many.")
+    if k < 1:
+        raise ValueError(f"k={k} asks for no guess: give 1 or more.")
+    pictures = zip(guess_labels, guess_boxes, np.asarray(labels), gt_boxes, strict=True)
+    return np.array([localization_correct(g[:k], b[:k], label, gt, iou) for g, b, label, gt in pictures])
+
+
+def topk_localization_error(
+    guess_labels: Sequence[ArrayLike],
+    guess_boxes: Sequence[Sequence[ArrayLike | None]],
+    labels: ArrayLike,
+    gt_boxes: Sequence[ArrayLike],
+    k: int,
+    iou: float = 0.5,
+) -> float:
+    """Top-k localization error, ILSVRC rule: share of pictures where none of k guesses is right, in percent.
+
+    Arguments and errors as `topk_localization_correct`. Leave blacklisted pictures out before: they do not
+    count.
+    """
+    return 100 - _percent(topk_localization_correct(guess_labels, guess_boxes, labels, gt_boxes, k, iou))
+
+
+def gt_known_correct(
+    boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[ArrayLike], iou: float = 0.5
+) -> np.ndarray:
+    """Whether the box from the map of the TRUE class is right, whatever class the network guessed.
+
+    boxes: N times (4,) or None; gt_boxes: N times (n_i, 4); IoU as in `localization_correct`; returns (N,)
+    bool
+    raises: ValueError where the N differ or a picture has no ground truth
+    """
+    if len(boxes) != len(gt_boxes) or len(boxes) == 0:
+        raise ValueError(f"{len(boxes)} boxes, {len(gt_boxes)} pictures: give a box or None for each.")
+    return np.array([_best_iou(box, truth) >= iou for box, truth in zip(boxes, gt_boxes, strict=True)])
+
+
+def gt_known_accuracy(
+    boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[ArrayLike], iou: float = 0.5
+) -> float:
+    """GT-known localization accuracy: share of pictures that `gt_known_correct` calls right, in percent."""
+    return _percent(gt_known_correct(boxes, gt_boxes, iou))
+
+
+class BoxAccuracy:
+    """MaxBoxAcc and MaxBoxAccV2 of a set of pictures, one `update` a picture.
+
+    size:       side of the grid of maps and ground truth; 224 for numbers beside published ones
+    thresholds: how many thresholds tau = 0, 1 / thresholds, ...
+
+    Counted as the released code does (`wsol`): the map is cut to 8 bits; mask = map > int(tau * max); the box
+    of a contour is [x, y, x + w, y + h] with the last two at most size - 1, so one pixel wider than inclusive
+    counting means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0].
+    Ground truth is inclusive there, so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then the
+    fractions are cut off. Memory: 3 x 2 bits for each picture and threshold.
+    Choe et al. 2020, section 3 (V1); the journal version (arXiv 2007.04178) for V2.
+    """
+
+    def __init__(self, size: int = 224, thresholds: int = 1000) -> None:
+        if size < 1 or thresholds < 1:
+            raise ValueError(f"size={size}, thresholds={thresholds}: give whole numbers above 0.")
+        self.size = size
+        self.thresholds = np.arange(thresholds) * (1 / thresholds)
+        self._count = np.zeros((len(CONTOURS), len(IOUS), thresholds), np.int64)
+        self._packed: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    def update(self, map2d: ArrayLike, gt_boxes: ArrayLike) -> None:
+        """One more picture.
+
+        map2d:    (size, size) float from 0 to 1: map of the true class, upsampled, then normalized
+        gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the picture's class
+        raises:   ValueError where a shape or value is not like that
+        """
+        score = sweep.to_uint8(map2d)
+        if score.shape != (self.size, self.size):
+            raise ValueError(f"The map has shape {score.shape}: upsample it to {(self.size,) * 2} first.")
+        truth = self._ground_truth(gt_boxes)
+        each = np.arange(sweep.LEVELS, dtype=np.uint8)
+        largest = _hits(sweep.largest_boxes(score), each, each, truth, self.size)
+        boxes, first, last = sweep.all_boxes(score)
+        if len(boxes) == 0:  # an empty map: threshold 0 only, and the box [0, 0, 0, 0]
+            boxes, first, last = np.zeros((1, 4), np.int32), each[:1], each[:1]
+        every = _hits(boxes, first, last, truth, self.size)
+        hits = np.stack([largest, every])[..., sweep.levels(self.thresholds, score.max())]
+        self._count += hits
+        self._packed.append(np.packbits(hits, axis=-1))
+
+    def curve(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
+        """BoxAcc(tau): percent of pictures whose box (contours="largest") or one of whose boxes ("all") is
+        right.
+
+        iou: 0.3, 0.5 or 0.7; returns (thresholds,); raises ValueError for another iou or contours, or no
+        picture yet
+        """
+        which = self._which(iou, contours)
+        return 100 * self._count[which] / len(self)
+
+    def hits(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
+        """Which picture is right at which threshold: (N, thresholds) bool. Arguments, errors as `curve`."""
+        kind, delta = self._which(iou, contours)
+        packed = np.stack([picture[kind, delta] for picture in self._packed])
+        return np.unpackbits(packed, axis=1, count=len(self.thresholds)).astype(bool)
+
+    def max_box_acc(self, iou: float = 0.5) -> tuple[float, float]:
+        """MaxBoxAcc: BoxAcc at the best threshold, ONE for the whole set, and the lowest such threshold."""
+        curve = self.curve(iou)
+        return float(curve.max()), float(self.thresholds[curve.argmax()])
+
+    def max_box_acc_v2(self) -> float:
+        """MaxBoxAccV2: mean over IoU 0.3, 0.5, 0.7 of the best BoxAcc, boxes of all contours."""
+        return float(np.mean([self.curve(iou, "all").max() for iou in IOUS]))
+
+    def _which(self, iou: float, contours: str) -> tuple[int, int]:
+        if iou not in IOUS or contours not in CONTOURS:
+            raise ValueError(
+                f"iou={iou}, contours={contours!r} were not counted: choose from {IOUS} and from {CONTOURS}."
+            )
+        if len(self) == 0:
+            raise ValueError("No picture was given yet: call update(map2d, gt_boxes) for each one first.")
+        return CONTOURS.index(contours), IOUS.index(iou)
+
+    def _ground_truth(self, gt_boxes: ArrayLike) -> np.ndarray:
+        boxes = _ground_truth(gt_boxes)
+        if boxes.min() < -1 or boxes.max() > self.size + 1:
+            raise ValueError(f"A ground-truth box leaves the grid of {self.size} pixels: scale both alike.")
+        return np.trunc(boxes - [0, 0, 1, 1]).astype(np.int64)
+
+
+class PixelAveragePrecision:
+    """PxAP: average precision of all pixels of the set together, from histograms of their scores.
+
+    thresholds: how many thresholds tau = 0, 1 / thresholds, ...; pixels between two of them count as one
+    score PxAP = sum over tau, from high to low, of Prec(tau) * (Rec(tau) - Rec(previous tau)), a pixel being
+    found where its score is at least tau. Memory: two numbers a threshold.
+    Choe et al. 2020, section 3; Davis and Goadrich 2006 on why not to interpolate.
+    """
+
+    def __init__(self, thresholds: int = 1000) -> None:
+        if thresholds < 1:
+            raise ValueError(f"thresholds={thresholds}: give a whole number above 0.")
+        self.edges = np.append(np.arange(thresholds) * (1 / thresholds), [1.0, np.inf])
+        self._count = np.zeros((2, thresholds + 1), np.int64)
+
+    def update(self, map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None) -> None:
+        """One more picture.
+
+        map2d:  (H, W) float from 0 to 1, normalized per map
+        mask:   (H, W) bool, the pixels of any instance of the class
+        ignore: (H, W) bool, pixels that count neither way, unless the mask holds them
+        raises: ValueError where a shape or value is not like that
+        """
+        map2d, mask = np.asarray(map2d), np.asarray(mask).astype(bool)
+        ignore = np.zeros_like(mask) if ignore is None else np.asarray(ignore).astype(bool)
+        if map2d.ndim != 2 or map2d.size == 0 or not map2d.shape == mask.shape == ignore.shape:
+            shapes = f"{map2d.shape}, {mask.shape}, {ignore.shape}"
+            raise ValueError(f"Map, mask and ignore have shapes {shapes}: give the same (H, W) for each.")
+        if not (map2d.min() >= 0 and map2d.max() <= 1 + 1e-6):
+            raise ValueError(
+                f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize."
+            )
+        counted = mask | ~ignore
+        _add_to_histograms(self._count, self.edges, map2d[counted].astype(np.float64), mask[counted])
+
+    def value(self) -> float:
+        """PxAP of the pictures so far, in percent. raises: ValueError where no pixel belonged to a mask."""
+        outside, inside = self._count[:, ::-1].cumsum(axis=1)
+        if inside[-1] == 0:
+            raise ValueError("No pixel of any mask was seen: update() with at least one object first.")
+        precision = inside / np.maximum(inside + outside, 1)
+        recall = inside / inside[-1]
+        return 100 * float((precision * np.diff(recall, prepend=0)).sum())
+
+
+def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 15) -> bool:
+    """The pointing game: does the place of the map's maximum lie in the object, or at most `tolerance` from
+    it?
+
+    map2d:         (H, W); of several maxima the first in reading order points; a non-finite map misses
+    mask_or_boxes: (H, W) bool, or (n, 4) half-open boxes on the map's grid, of which any may be hit
+    tolerance:     between pixel centres, in pixels of a picture whose longer side is 224; at other sizes in
+    proportion
+    raises:        ValueError where the shapes do not fit or there is no object
+    Zhang et al. 2016 (Excitation Backprop), section 4.1.
+    """
+    map2d, target = np.asarray(map2d), np.asarray(mask_or_boxes)
+    if map2d.ndim != 2 or map2d.size == 0:
+        raise ValueError(f"The map has shape {map2d.shape}: give one map of shape (H, W).")
+    if target.dtype == bool:
+        if target.shape != map2d.shape or not target.any():
+            raise ValueError(f"The mask {target.shape} has no pixel or not the map's shape {map2d.shape}.")
+    else:
+        target = _ground_truth(target)
+    if not np.isfinite(map2d).all():
+        return False
+    y, x = np.unravel_index(map2d.argmax(), map2d.shape)
+    if target.dtype == bool:
+        ys, xs = np.nonzero(target)
+    else:
+        xs = np.clip(x, target[:, 0], target[:, 2] - 1)
+        ys = np.clip(y, target[:, 1], target[:, 3] - 1)
+    return bool(np.hypot(xs - x, ys - y).min() <= tolerance * max(map2d.shape) / 224)
+
+
+def bootstrap_interval(
+    per_picture: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a metric: pictures are drawn with replacement, `repeats` times.
+
+    per_picture, one of:
+      (N,)            a value for each picture; the metric is their mean
+      (N, levels)     right or wrong at each threshold (`BoxAccuracy.hits`); the mean at the best threshold,
+      which is
+                      chosen anew in each resample, as MaxBoxAcc chooses it
+      (D, N, levels)  the same for D IoUs; the mean of the D, as MaxBoxAccV2
+    Booleans count as 0 and 100, so that the interval is in percent; numbers stay in their own unit.
+    returns: (low, high), quantiles (1 - level) / 2 and (1 + level) / 2; raises ValueError where nothing can
+    be drawn Efron 1979. Uncertainty from the choice of test pictures only: that of training needs several
+    seeds.
+    """
+    values = np.asarray(per_picture)
+    if values.ndim not in (1, 2, 3) or values.size == 0:
+        raise ValueError(f"per_picture has shape {values.shape}: give (N,), (N, levels) or (D, N, levels).")
+    if repeats < 1 or not 0 < level < 1:
+        raise ValueError(f"repeats={repeats}, level={level}: give at least 1 and a share between 0 and 1.")
+    scale = 100 if values.dtype == bool else 1
+    tables = values[None, :, None] if values.ndim == 1 else values[None] if values.ndim == 2 else values
+    number = tables.shape[1]
+    # Neighbouring thresholds mostly give the same column: one of them is enough. Whole numbers below 2^24 are
+    # exact.
+    exact = np.float32 if values.dtype == bool and number < 2**24 else np.float64
+    new = [np.append(True, (table[:, 1:] != table[:, :-1]).any(axis=0)) for table in tables]
+    tables = [table[:, columns].astype(exact) for table, columns in zip(tables, new, strict=True)]
+    draw = np.random.default_rng(seed)
+    metric = np.empty(repeats)
+    for start in range(0, repeats, 50):
+        stop = min(start + 50, repeats)
+        drawn = [draw.integers(number, size=number) for _ in range(start, stop)]
+        times = np.stack([np.bincount(pictures, minlength=number) for pictures in drawn])
+        metric[start:stop] = np.mean([(times.astype(exact) @ table).max(axis=1) for table in tables], axis=0)
+    low, high = np.quantile(scale * metric / number, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _percent(right: np.ndarray) -> float:
+    return 100 * float(right.mean())
+
+
+def _ground_truth(boxes: ArrayLike) -> np.ndarray:
+    boxes = np.asarray(boxes, dtype=np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
+        raise ValueError(f"Ground truth has shape {boxes.shape}: give (n, 4), or leave the picture out.")
+    if not (np.isfinite(boxes).all() and (boxes[:, :2] < boxes[:, 2:]).all()):
+        raise ValueError("A ground-truth box has no area or is not finite: give half-open (x0, y0, x1, y1).")
+    return boxes
+
+
+def _best_iou(box: ArrayLike | None, gt_boxes: ArrayLike) -> float:
+    truth = _ground_truth(gt_boxes)
+    return 0.0 if box is None else float(box_iou(np.reshape(np.asarray(box), (1, 4)), truth).max())
+
+
+@njit(cache=True, nogil=True)
+def _hits(boxes, first, last, truth, size):
+    """(3, 255) bool: does a box that is there at level T reach each of IOUS with any ground-truth box?"""
+    change = np.zeros((len(IOUS), 256), np.int64)
+    for m in range(len(boxes)):
+        x0, y0, x1, y1 = boxes[m, 0], boxes[m, 1], min(boxes[m, 2], size - 1), min(boxes[m, 3], size - 1)
+        area = (x1 - x0 + 1) * (y1 - y0 + 1)
+        best = 0.0
+        for n in range(len(truth)):
+            width = min(x1, truth[n, 2]) - max(x0, truth[n, 0]) + 1
+            height = min(y1, truth[n, 3]) - max(y0, truth[n, 1]) + 1
+            if width > 0 and height > 0:
+                own = (truth[n, 2] - truth[n, 0] + 1) * (truth[n, 3] - truth[n, 1] + 1)
+                best = max(best, width * height / (area + own - width * height))
+        for d in range(len(IOUS)):
+            if best >= IOUS[d]:
+                change[d, first[m]] += 1
+                change[d, last[m] + 1] -= 1
+    hits = np.zeros((len(IOUS), 255), np.bool_)
+    for d in range(len(IOUS)):
+        there = 0
+        for level in range(255):
+            there += change[d, level]
+            hits[d, level] = there > 0
+    return hits
+
+
+@njit(cache=True, nogil=True)
+def _add_to_histograms(count, edges, scores, inside):
+    """One more in count[inside, i] for each score with edges[i] <= score < edges[i + 1]."""
+    for n in range(len(scores)):
+        score = scores[n]
+        i = min(int(score * (len(edges) - 2)), len(edges) - 2)
+        while score < edges[i]:
+            i -= 1
+        while score >= edges[i + 1]:
+            i += 1
+        count[int(inside[n]), i] += 1
