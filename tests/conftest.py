@@ -1,0 +1,52 @@
+"""What all tests share: where runs go, the order of the stages, tiny notebooks, the real photographs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+os.environ["CAMBOOK_RUNS"] = str(
+    REPOSITORY / "runs" / "test"
+)  # before cambook.paths is read, and for every kernel
+
+STAGES = ("unit tests", "test_notebooks.py", ".ipynb", "test_browser.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Unit tests, lessons against expected numbers, committed outputs against new ones, the browser."""
+
+    def stage(item):
+        return next((n for n, ending in enumerate(STAGES) if item.path.name.endswith(ending)), 0)
+
+    items.sort(key=stage)
+
+
+@pytest.fixture(scope="session")
+def wildlife():
+    """The folder with the real photographs, in Pascal VOC layout."""
+    folder = os.environ.get("CAMBOOK_TEST_DATA")
+    if not folder:
+        pytest.skip("CAMBOOK_TEST_DATA is not set: the real photographs are not here")
+    path = Path(folder) / "wildlife"
+    assert path.is_dir(), f"CAMBOOK_TEST_DATA is set, but {path} does not exist"
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_notebook():
+    """make_notebook(path, "code", ..., parameters="seed = 0") writes a tiny notebook and returns its path."""
+    import nbformat
+
+    def make(path, *cells, parameters='profile = "quick"\nseed = 0'):
+        notebook = nbformat.v4.new_notebook()
+        if parameters is not None:
+            notebook.cells.append(nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+        notebook.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
+        for number, cell in enumerate(notebook.cells):
+            cell.id = f"cell-{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, path)
+        return path
+
+    return make

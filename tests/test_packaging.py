@@ -1,0 +1,175 @@
+import ast
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from cambook import runs
+
+ROOT = Path(__file__).parents[1]
+LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+TRACKED = [ROOT / name for name in LISTED.splitlines() if (ROOT / name).is_file()]
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[!.]*.ipynb"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+REQUIREMENTS = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def cells(path, kind="code"):
+    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+# ---- the package ----
+
+
+def test_conda_and_pip_name_the_same_packages_and_bounds():
+    lines = [line.strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
+    entries = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    pip = entries.index("pip:")
+    assert entries[:pip] == ["conda-forge", f"python{PROJECT['requires-python']}", "pip"]
+    assert entries[pip + 1 :] == REQUIREMENTS
+
+
+def test_python_is_bounded_as_tested_and_the_reason_stands_beside_it():
+    assert PROJECT["requires-python"] == ">=3.11,<3.14"
+    before, _ = (ROOT / "pyproject.toml").read_text().split("requires-python")
+    assert re.search(r"# .*3\.14.*\n$", before)
+
+
+@pytest.mark.parametrize("line", REQUIREMENTS)
+def test_a_requirement_has_a_lower_bound_and_no_cap(line):
+    assert [bound.operator for bound in Requirement(line).specifier] == [">="]
+
+
+def test_torch_and_torchvision_are_a_pair():
+    assert "torch>=2.11" in REQUIREMENTS and "torchvision>=0.26" in REQUIREMENTS
+
+
+@pytest.mark.parametrize("line", REQUIREMENTS)
+def test_every_requirement_says_in_a_comment_why_it_is_there(line):
+    assert re.search(
+        rf'^    "{re.escape(line)}",  # \w.+$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
+
+
+def test_what_is_imported_is_required():
+    required = {canonical(Requirement(line).name) for line in REQUIREMENTS}
+    providers = importlib.metadata.packages_distributions()
+    for path in TRACKED:
+        if path.suffix != ".py":
+            continue
+        allowed = required | {"cambook"}
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module]
+            for name in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"conftest"}:
+                sources = {canonical(source) for source in providers.get(name, [name])}
+                assert sources & allowed, f"{path.name} imports {name}, which pyproject.toml does not require"
+
+
+def test_the_style_of_the_figures_is_part_of_the_package():
+    assert list((ROOT / "cambook").glob("*.mplstyle"))
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert "*.mplstyle" in configuration["package-data"]["cambook"]
+
+
+# ---- what is committed ----
+
+
+def texts():
+    for path in TRACKED:
+        try:
+            yield path, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def test_no_file_names_a_folder_of_this_machine():
+    folders = {
+        f"{folder}/" for folder in (ROOT, ROOT.parent, Path.home(), Path(sys.prefix)) if len(folder.parts) > 1
+    }
+    for path, text in texts():
+        for folder in folders:
+            assert folder not in text, f"{path.relative_to(ROOT)} names {folder}"
+
+
+def test_no_file_names_a_package_registry():
+    registry = re.compile(
+        r"--(extra-)?index-"
+        + r"url|https?://[^ \"]*(/simple/|/packages/[0-9a-f]{2}/)|files\.python"
+        + "hosted"
+    )
+    for path, text in texts():
+        assert not registry.search(text), f"{path.relative_to(ROOT)}: {registry.search(text).group()}"
+
+
+def test_no_large_file_is_committed():
+    assert [path.name for path in TRACKED if path.stat().st_size > 2**20] == []
+
+
+def test_weights_are_loaded_without_running_their_code():
+    for path, text in texts():
+        if path.suffix == ".ipynb":
+            assert "torch." + "load(" not in text, f"{path.name}: load weights through cambook"
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert keywords.get("weights_only") == "True", f"{path.name}, line {node.lineno}"
+
+
+# ---- the notebooks ----
+
+
+def test_the_lessons_are_there_in_reading_order():
+    numbers = [path.stem[:2] for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    assert len(numbers) >= 5 and numbers == [f"{number:02}" for number in range(len(numbers))]
+
+
+@each_notebook
+def test_a_notebook_is_committed_as_run_from_top_to_bottom(path):
+    counts = [cell["execution_count"] for cell in cells(path) if "".join(cell["source"]).strip()]
+    assert counts == list(range(1, len(counts) + 1)), "run `make notebooks`"
+
+
+@each_notebook
+def test_a_notebook_holds_no_state_and_no_error(path):
+    metadata = json.loads(path.read_text())["metadata"]
+    assert not {"widgets", "papermill"} & set(metadata), "run `make notebooks`"
+    outputs = [output for cell in cells(path) for output in cell["outputs"]]
+    assert [output for output in outputs if output["output_type"] == "error"] == []
+    assert [output for output in outputs if output.get("name") == "stderr"] == []
+
+
+@each_notebook
+def test_every_cell_has_an_identity_of_its_own(path):
+    identities = [cell.get("id") for kind in ("code", "markdown") for cell in cells(path, kind)]
+    assert None not in identities and len(set(identities)) == len(identities)
+
+
+@each_notebook
+def test_a_notebook_declares_parameters_whose_defaults_are_accepted(path):
+    tagged = [cell for cell in cells(path) if "parameters" in cell["metadata"].get("tags", [])]
+    assert len(tagged) == 1
+    declared = runs.declared_parameters(path)
+    assert {"profile", "seed"} <= set(declared)
+    assert runs.check(path, declared).profile == "quick"
+
+
+@each_notebook
+def test_a_notebook_starts_its_run_in_the_second_code_cell(path):
+    assert "runs.start(" in "".join(cells(path)[1]["source"])

@@ -1,0 +1,347 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from cambook import paths, runs
+
+START = "from cambook import runs\nrun = runs.start('tiny', profile=profile, seed=seed)"
+# The same record without importing torch, for tests of what happens around the notebook.
+LIGHT = """import os
+from cambook import runs
+record = runs.Record(notebook="tiny", parameters={}, metrics={"x": 1}, started="", seconds=0, environment={})
+record.save(os.environ["CAMBOOK_RUN_DIR"])"""
+
+WRONG = [
+    ({"sead": 1}, "no parameter 'sead', it accepts profile, seed, .*did you mean seed"),
+    ({"seed": "1e-1"}, "seed='1e-1' is refused: .*integer"),
+    ({"seed": 1.5}, "seed=1.5 is refused"),
+    ({"seed": True}, "seed=True is refused"),
+    ({"seed": -1}, "seed=-1 is refused: .*greater than or equal to 0"),
+    ({"epochs": 0}, "epochs=0 is refused"),
+    ({"epochs": "many"}, "epochs='many' is refused"),
+    ({"learning_rate": "nan"}, "learning_rate='nan' is refused"),
+    ({"profile": "fast"}, "profile='fast' is refused: .*'quick'"),
+    ({"dataset": "scnes"}, "dataset='scnes' is refused: .*did you mean scenes"),
+    ({"dataset": "voc:/no/such"}, "the folder /no/such does not exist"),
+    ({"dataset": 7}, "dataset=7 is refused"),
+    ({"network": "mini-gapp"}, "network='mini-gapp' is refused: .*did you mean mini-gap"),
+    ({"image": "no/such.png"}, "image='no/such.png' is refused: there is no such file"),
+    ({"seed": -1, "epochs": 0}, "seed=-1 is refused: .*epochs=0 is refused"),
+]
+EVERYTHING = 'profile = "quick"\nseed = 0\nepochs = None\nlearning_rate = None\ndataset = "scenes"\n'
+EVERYTHING += 'network = "mini-gap"\nimage = "chelsea"'
+
+
+class KernelStarted(Exception):
+    pass
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    async def refuse(self, **kwargs):
+        raise KernelStarted
+
+    monkeypatch.setattr(runs._ThisPython, "start_kernel", refuse)
+
+
+@pytest.fixture
+def declaring_everything(make_notebook, tmp_path):
+    return make_notebook(tmp_path / "tiny.ipynb", START, parameters=EVERYTHING)
+
+
+@pytest.mark.parametrize("parameters, sentence", WRONG)
+def test_a_wrong_parameter_is_refused_in_one_sentence_before_a_kernel_starts(
+    declaring_everything, tmp_path, no_kernel, parameters, sentence
+):
+    with pytest.raises(runs.ParameterError, match=sentence) as refused:
+        runs.execute(declaring_everything, parameters, tmp_path / "out", progress=False)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_right_parameters_do_start_a_kernel(declaring_everything, tmp_path, no_kernel):
+    with pytest.raises(KernelStarted):
+        runs.execute(declaring_everything, {"seed": "3", "epochs": 1}, tmp_path / "out", progress=False)
+
+
+def test_a_parameter_that_the_notebook_does_not_declare_is_refused(make_notebook, tmp_path):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", START)
+    with pytest.raises(runs.ParameterError, match="no parameter 'epochs', it accepts profile, seed"):
+        runs.check(notebook, {"epochs": 1})
+    bare = make_notebook(tmp_path / "bare.ipynb", "1 + 1", parameters=None)
+    with pytest.raises(runs.ParameterError, match="it accepts none"):
+        runs.check(bare, {"seed": 1})
+
+
+def test_a_declared_name_that_the_course_does_not_know_is_refused(make_notebook, tmp_path):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", START, parameters="seed = 0\nflavour = 'plain'")
+    with pytest.raises(runs.ParameterError, match="declares 'flavour'"):
+        runs.check(notebook, {})
+
+
+def test_only_plain_values_are_parameters(make_notebook, tmp_path):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", START, parameters="seed = 1 + len('a')")
+    with pytest.raises(runs.ParameterError, match="keep only lines like"):
+        runs.check(notebook, {})
+
+
+def test_a_file_that_is_missing_or_no_notebook_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone.ipynb"):
+        runs.check(tmp_path / "gone.ipynb", {})
+    (tmp_path / "page.ipynb").write_text("<html>")
+    with pytest.raises(ValueError, match="page.ipynb is no Jupyter notebook"):
+        runs.check(tmp_path / "page.ipynb", {})
+
+
+def test_text_is_read_as_the_number_it_means():
+    parameters = runs.Parameters(learning_rate="1e-4", seed="3", threshold="0.2")
+    assert (parameters.learning_rate, parameters.seed, parameters.threshold) == (1e-4, 3, 0.2)
+    assert isinstance(parameters.seed, int)
+
+
+@pytest.fixture(scope="module")
+def whole(make_notebook, tmp_path_factory):
+    """A run with another seed, on a machine whose kernel named python3 is a foreign one."""
+    folder = tmp_path_factory.mktemp("whole")
+    spec = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["/no/such/python"], "display_name": "x", "language": "python"}))
+    notebook = make_notebook(
+        folder / "tiny.ipynb",
+        START,
+        f"import os, sys, torch\nassert sys.executable == {sys.executable!r}",
+        f"assert os.getcwd() == {str(folder)!r}",
+        "runs.record('seed_given', seed)\nruns.record('draw', torch.rand(()))",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
+        record = runs.execute(notebook, {"seed": "3"}, folder / "out", progress=False)
+    return folder / "out", record
+
+
+def test_a_run_leaves_an_executed_copy_and_a_record_and_nothing_else(whole):
+    folder, record = whole
+    assert sorted(path.name for path in folder.iterdir()) == ["record.json", "tiny.ipynb"]
+    assert runs.Record.load(folder) == record
+    executed = nbformat.read(folder / "tiny.ipynb", as_version=4)
+    assert "seed_given = 3" in executed.cells[-1].outputs[0].text
+
+
+def test_a_record_tells_what_ran_where_and_what_came_out(whole):
+    _, record = whole
+    assert record.parameters == {"profile": "quick", "seed": 3}
+    assert record.metrics["seed_given"] == 3
+    assert record.error is None and record.finished >= record.started and record.seconds > 0
+    known = {"python", "processor", "torch", "torchvision", "numpy", "cambook", "device", "threads", "commit"}
+    assert known <= set(record.environment)
+    assert record.environment["torch"] == torch.__version__.split("+")[0]
+
+
+def test_a_run_is_seeded_by_its_parameter(whole):
+    torch.manual_seed(3)
+    assert whole[1].metrics["draw"] == pytest.approx(torch.rand(()).item())
+
+
+def test_a_record_names_no_folder_of_this_machine(whole):
+    text = (whole[0] / "record.json").read_text()
+    assert str(paths.ROOT) not in text and str(whole[0].parent) not in text and sys.prefix not in text
+
+
+def test_folders_are_left_out_of_recorded_parameters(tmp_path):
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "a.jpg").write_bytes(b"")
+    parameters = runs.Parameters(dataset=f"voc:{tmp_path}/birds", image=str(tmp_path / "a.jpg"))
+    assert parameters.portable() == {"profile": "quick", "seed": 0, "dataset": "voc:birds", "image": "a.jpg"}
+
+
+def test_a_folder_is_found_from_where_the_command_was_given(tmp_path, monkeypatch):
+    (tmp_path / "birds").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert runs.Parameters(dataset="voc:birds").dataset == f"voc:{tmp_path / 'birds'}"
+
+
+def test_a_failed_run_is_called_failed_and_replaces_the_old_one(make_notebook, tmp_path):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", LIGHT, "1 / 0")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "tiny.ipynb").write_text("of an earlier run")
+    with pytest.raises(
+        runs.RunError, match=r"tiny.ipynb stopped in cell \[3\] with ZeroDivisionError"
+    ) as fault:
+        runs.execute(notebook, {}, out, progress=False)
+    assert sorted(path.name for path in out.iterdir()) == ["record.json", "tiny.failed.ipynb"]
+    assert str(out / "tiny.failed.ipynb") in str(fault.value)
+    record = runs.Record.load(out)
+    assert record.finished is None and record.error == "ZeroDivisionError: division by zero"
+    assert record.metrics == {"x": 1}
+
+
+def test_a_kernel_that_dies_is_told_from_one_that_ends(make_notebook, tmp_path):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", "import os\nos._exit(3)")
+    with pytest.raises(runs.RunError, match="Kernel died"):
+        runs.execute(notebook, {}, tmp_path / "out", progress=False)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_notebook_without_a_record_is_no_run(make_notebook, tmp_path):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", "1 + 1")
+    with pytest.raises(runs.RunError, match="call runs.start"):
+        runs.execute(notebook, {}, tmp_path / "out", progress=False)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_an_interrupted_run_leaves_no_copy_and_no_kernel(make_notebook, tmp_path):
+    pid = tmp_path / "pid"
+    sleep = (
+        f"import os, pathlib, time\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
+    )
+    notebook = make_notebook(tmp_path / "tiny.ipynb", sleep)
+    code = f"from cambook import runs; runs.execute({str(notebook)!r}, {{}}, {str(tmp_path / 'out')!r})"
+    runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    _wait_for(lambda: pid.exists() and pid.read_text(), 60)
+    runner.send_signal(signal.SIGINT)
+    assert runner.wait(30) != 0
+    assert list((tmp_path / "out").iterdir()) == []
+    _wait_for(lambda: not _alive(int(pid.read_text())), 20)
+
+
+def _wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+def _alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "_current", None)
+    monkeypatch.setenv("CAMBOOK_RUN_DIR", str(tmp_path / "run"))
+    return runs.start("tiny", seed=1)
+
+
+@pytest.mark.parametrize(
+    "value", [0.5, np.float32(0.5), np.array([0.5]), torch.tensor(0.5), torch.tensor([0.5])]
+)
+def test_any_single_number_is_recorded(started, capsys, value):
+    runs.record("half", value)
+    assert runs.Record.load(started.folder).metrics == {"half": 0.5}
+    assert capsys.readouterr().out == "half = 0.5\n"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), torch.tensor(float("nan"))])
+def test_a_number_that_is_none_is_refused(started, value):
+    with pytest.raises(ValueError, match=r"record\('mean', (nan|inf)\)"):
+        runs.record("mean", value)
+    assert runs.Record.load(started.folder).metrics == {}
+
+
+@pytest.mark.parametrize("value", ["0.5", True, None, torch.zeros(2), np.zeros((0,))])
+def test_what_is_no_single_number_is_refused(started, value):
+    with pytest.raises(TypeError, match="give a single number"):
+        runs.record("mean", value)
+
+
+def test_recording_needs_a_run(monkeypatch):
+    monkeypatch.setattr(runs, "_current", None)
+    with pytest.raises(RuntimeError, match="runs.start"):
+        runs.record("x", 1)
+
+
+def test_starting_again_begins_a_new_record(started):
+    runs.record("x", 1)
+    again = runs.start("tiny", seed=1)
+    assert again.folder == started.folder and runs.Record.load(again.folder).metrics == {}
+
+
+def test_without_a_runner_the_record_is_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.delenv("CAMBOOK_RUN_DIR", raising=False)
+    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    assert runs.start("tiny").folder == tmp_path / "interactive" / "tiny"
+    assert (tmp_path / "interactive" / "tiny" / "record.json").is_file()
+
+
+def test_start_checks_what_a_reader_typed(monkeypatch):
+    with pytest.raises(runs.ParameterError, match="did you mean seed"):
+        runs.start("tiny", sed=1)
+    with pytest.raises(runs.ParameterError, match="seed=-1"):
+        runs.start("tiny", seed=-1)
+
+
+def test_start_seeds_every_generator(started):
+    first = (torch.rand(1).item(), np.random.rand())
+    runs.start("tiny", seed=1)
+    assert (torch.rand(1).item(), np.random.rand()) == first
+
+
+@pytest.mark.parametrize("profile, chosen", [("quick", 1), ("full", 2), ("paper", 2)])
+def test_a_setting_is_picked_by_profile(started, profile, chosen):
+    assert runs.start("tiny", profile=profile).pick(quick=1, full=2) == chosen
+
+
+@pytest.mark.parametrize(
+    "number, text",
+    [
+        (61100840, "61100840"),
+        (0.123456, "0.1235"),
+        (98.76543, "98.77"),
+        (12345.6, "12350"),
+        (2.0, "2"),
+        (1.2344e-7, "1.234e-07"),
+    ],
+)
+def test_numbers_are_shown_with_four_significant_digits(number, text):
+    assert runs.shown(number) == text
+
+
+WIDGET = "import ipywidgets\nipywidgets.IntSlider()"
+
+
+def test_refreshing_twice_changes_nothing(make_notebook, tmp_path):
+    noise = "import sys\nfrom tqdm import tqdm\nfor _ in tqdm(range(3)): pass\nprint('said')\n'shown'"
+    notebook = make_notebook(tmp_path / "tiny.ipynb", LIGHT, noise, WIDGET)
+    sources = nbformat.read(notebook, as_version=4)
+    sources.cells[3].metadata.tags = ["nbval-ignore-output"]
+    nbformat.write(sources, notebook)
+    runs.refresh(notebook, tmp_path / "out", progress=False)
+    once = notebook.read_bytes()
+    committed = nbformat.read(notebook, as_version=4)
+    assert set(committed.metadata) == {"kernelspec", "language_info"}
+    assert [cell.id for cell in committed.cells] == ["cell-0", "cell-1", "cell-2", "cell-3"]
+    assert [cell.source for cell in committed.cells] == [cell.source for cell in sources.cells]
+    assert [cell.execution_count for cell in committed.cells] == [1, 2, 3, 4]
+    assert [dict(cell.metadata) for cell in committed.cells[:3]] == [{"tags": ["parameters"]}, {}, {}]
+    assert [output.get("text") or output.data["text/plain"] for output in committed.cells[2].outputs] == [
+        "said\n",
+        "'shown'",
+    ]
+    assert committed.cells[3].outputs == []
+    runs.refresh(notebook, tmp_path / "out", progress=False)
+    assert notebook.read_bytes() == once
+
+
+@pytest.mark.parametrize(
+    "cell, sentence",
+    [("import sys\nprint(sys.prefix)", "names .*print a name"), (WIDGET, "tag the cell nbval-ignore")],
+)
+def test_outputs_that_cannot_be_committed_leave_the_notebook_alone(make_notebook, tmp_path, cell, sentence):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", LIGHT, cell)
+    before = notebook.read_bytes()
+    with pytest.raises(runs.RunError, match=sentence):
+        runs.refresh(notebook, tmp_path / "out", progress=False)
+    assert notebook.read_bytes() == before
