@@ -1,0 +1,108 @@
+"""Every lesson runs and records the numbers of tests/expected; some run again with other parameters."""
+
+import json
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+
+from cambook import paths, runs
+
+LESSONS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+EXPECTED = Path(__file__).parent / "expected"
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+
+
+def lesson_named(start):
+    return next(path for path in LESSONS if path.stem.startswith(start))
+
+
+def faults(metrics, expected):
+    """What is wrong with recorded metrics, one sentence each; see tests/expected/README.md."""
+    found = [f"{name} was recorded but is not expected" for name in metrics if name not in expected]
+    for name, wanted in expected.items():
+        value, tolerance, direction = wanted["value"], wanted["tolerance"], wanted["direction"]
+        if name not in metrics:
+            found.append(f"{name} was not recorded")
+            continue
+        difference = metrics[name] - value
+        worst = {"higher": -difference, "lower": difference, "both": abs(difference)}[direction]
+        if worst > tolerance:
+            found.append(f"{name} = {metrics[name]}, expected {value} +- {tolerance}, direction {direction}")
+    return found
+
+
+RIGHT = {"loc": {"value": 60.0, "tolerance": 2.0, "direction": "higher"}}
+
+
+@pytest.mark.parametrize("metrics", [{"loc": 60.0}, {"loc": 58.0}, {"loc": 99.0}])
+def test_a_number_may_be_better_than_expected_or_within_tolerance(metrics):
+    assert faults(metrics, RIGHT) == []
+
+
+@pytest.mark.parametrize("metrics", [{"loc": 57.9}, {}, {"loc": 60.0, "new": 1.0}])
+def test_a_fall_a_missing_number_and_a_new_one_are_faults(metrics):
+    assert len(faults(metrics, RIGHT)) == 1
+
+
+def test_directions_mean_what_is_better():
+    def wanted(direction):
+        return {"x": {"value": 10.0, "tolerance": 1.0, "direction": direction}}
+
+    assert [bool(faults({"x": 12.0}, wanted(d))) for d in ("higher", "lower", "both")] == [False, True, True]
+    assert [bool(faults({"x": 8.0}, wanted(d))) for d in ("higher", "lower", "both")] == [True, False, True]
+
+
+def test_every_expectation_belongs_to_a_lesson():
+    assert {path.stem for path in EXPECTED.glob("*.json")} == {path.stem for path in LESSONS}
+
+
+@each_lesson
+def test_a_lesson_runs_and_records_what_is_expected(lesson):
+    record = runs.execute(lesson, {}, paths.RUNS / lesson.stem)
+    file = EXPECTED / f"{lesson.stem}.json"
+    recorded = {
+        name: {"value": value, "tolerance": 0, "direction": "both"} for name, value in record.metrics.items()
+    }
+    assert file.is_file(), f"write {file.name} from {json.dumps(recorded, indent=1)}"
+    assert faults(record.metrics, json.loads(file.read_text())) == []
+
+
+@each_lesson
+def test_a_lesson_refuses_a_parameter_it_does_not_have(lesson, tmp_path):
+    with pytest.raises(runs.ParameterError, match="no parameter 'sead'.*did you mean seed"):
+        runs.execute(lesson, {"sead": 1}, tmp_path / "out")
+
+
+@pytest.mark.parametrize("lesson, parameters", [("02", {"seed": 1}), ("03", {"seed": 1})])
+def test_a_lesson_runs_with_other_parameters(lesson, parameters, tmp_path):
+    record = runs.execute(lesson_named(lesson), parameters, tmp_path)
+    expected = json.loads((EXPECTED / f"{record.notebook}.json").read_text())
+    assert set(record.metrics) == set(expected)
+    assert record.parameters.items() >= parameters.items()
+
+
+def test_the_first_lesson_looks_at_a_picture_of_your_own(tmp_path):
+    from PIL import Image
+    from skimage import data
+
+    picture = tmp_path / "my own picture.jpg"
+    Image.fromarray(data.coffee()).convert("CMYK").save(picture)
+    record = runs.execute(lesson_named("00"), {"image": str(picture)}, tmp_path / "run")
+    assert record.parameters["image"] == "my own picture.jpg" and record.metrics
+
+
+# What lesson 04 records, in percent.
+ERROR, BOXES, CENTRE = "top1_error", "max_box_acc", "centre_max_box_acc"
+
+
+def test_real_photographs_are_localized_from_their_labels_alone(wildlife):
+    lesson, records = lesson_named("04"), []
+    for seed in range(3):
+        parameters = {"dataset": f"voc:{wildlife}", "network": "lite0-gap", "seed": seed}
+        records.append(
+            runs.execute(lesson, parameters, paths.RUNS / lesson.stem / f"wildlife,seed={seed}").metrics
+        )
+    mean = {name: fmean(metrics[name] for metrics in records) for name in (ERROR, BOXES, CENTRE)}
+    assert mean[ERROR] <= 5, mean
+    assert mean[BOXES] >= 56 and mean[BOXES] > mean[CENTRE], mean
