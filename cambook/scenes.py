@@ -185,10 +185,12 @@ class Scenes:
     ) -> Batch:
         """The pictures at `indices`, rendered on `device`, the same in whatever batch.
 
-        returns: a Batch; images are multiples of 1/255, masks are True where the object's alpha is above 0.5, and
+        returns: a Batch; images are multiples of 1/255, masks True where the object's alpha is above 0.5, and
                  a box is the tight box of its mask
         raises:  IndexError for an index outside 0 .. length-1
         """
+        if isinstance(indices, Tensor):
+            indices = indices.cpu()
         indices = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(indices) and not (0 <= indices.min() and indices.max() < self.length):
             asked = indices.min() if indices.min() < 0 else indices.max()
@@ -423,14 +425,18 @@ def _versions() -> dict[str, str]:
     return installed
 
 
+def _atlas_path() -> Path:
+    key = hashlib.sha256(f"{VERSION}/{TILE}/{INNER}/{GROUND_TILE}/{_tables_digest()}".encode()).hexdigest()
+    return CACHE / f"scenes-{key[:16]}.npz"
+
+
 @cache
 def _atlas() -> _Atlas:
     """The rasterized pictures, from the cache; made again where missing, damaged or of other versions.
 
     A machine without the picture packages uses a file that was carried there.
     """
-    key = hashlib.sha256(f"{VERSION}/{TILE}/{INNER}/{GROUND_TILE}/{_tables_digest()}".encode()).hexdigest()
-    path = CACHE / f"scenes-{key[:16]}.npz"
+    path = _atlas_path()
     if path.exists():
         try:
             with np.load(path) as file:
