@@ -11,12 +11,14 @@ def class_activation_map(feature_maps: Tensor, weight: Tensor) -> Tensor:
     """M_c(x, y) = sum_k w_k^c f_k(x, y): how much each place speaks for each class.
 
     feature_maps: (B, K, h, w), output of the last convolution
-    weight:       (C, K), rows of the linear classifier, one per class asked for; or (B, C, K), other classes for each picture
+    weight:       (C, K), rows of the linear classifier, one per class asked for; or (B, C, K), other classes for
+                  each picture
     returns:      (B, C, h, w); with average pooling its spatial mean plus the bias is the logit
     raises:       RuntimeError where K of the two differs
 
-    Zhou et al. 2016, section 2. Unlike Grad-CAM there is no ReLU: a negative place lowers this logit. Adding one vector to
-    every row of weight changes every map and no probability, so only differences between classes' maps mean something.
+    Zhou et al. 2016, section 2. Unlike Grad-CAM there is no ReLU: a negative place lowers this logit. Adding one
+    vector to every row of weight changes every map and no probability, so only differences between classes' maps
+    mean something.
     """
     rows = "ck" if weight.dim() == 2 else "bck"
     return torch.einsum(f"bkhw,{rows}->bchw", feature_maps, weight)
@@ -34,7 +36,8 @@ def upsample(maps: Tensor, size: int | tuple[int, int]) -> Tensor:
 def normalize(maps: Tensor) -> Tensor:
     """Each map on its own from its minimum (0) to its maximum (1); a constant or non-finite map becomes zeros.
 
-    maps: (..., h, w); returns the same shape. Choe et al. 2020, section 3 (a map's units mean nothing between pictures).
+    maps: (..., h, w); returns the same shape. Choe et al. 2020, section 3 (a map's units mean nothing between
+          pictures).
     """
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low

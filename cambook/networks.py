@@ -57,15 +57,15 @@ class Network(nn.Module):
 
     @property
     def class_weight(self) -> Tensor:
-        """(C, K): how much feature map k counts for class c. Raises TypeError where the head has no such weight."""
+        """(C, K), detached: how much feature map k counts for class c; TypeError where the head has no such weight."""
         raise TypeError(
-            f"{self.name} has a hidden layer after its feature maps, so no weight joins a map to a class and it has no class "
-            f"activation map: cut it (networks.cut) or use a network with gap, gmp or nin in its name."
+            f"{self.name} has a hidden layer after its feature maps, so no weight joins a map to a class and it has no "
+            f"class activation map: cut it (networks.cut) or use a network with gap, gmp or nin in its name."
         )
 
     @property
     def class_bias(self) -> Tensor:
-        """(C,): what a class scores where every feature map is zero."""
+        """(C,), detached: what a class scores where every feature map is zero."""
         raise TypeError(f"{self.name} has a hidden layer before its classifier, so its bias is not a class's own.")
 
     @property
@@ -85,8 +85,8 @@ class HiddenLayerNetwork(Network):
 class PooledNetwork(Network):
     """One number a feature map, then one linear layer: logits = W pool(f) + b.
 
-    pooling: "gap", the mean over places (Lin et al. 2014; Zhou et al. 2016 write a sum, the map differs by the factor 1/Z),
-             or "gmp", the maximum (Oquab et al. 2015)
+    pooling: "gap", the mean over places (Lin et al. 2014; Zhou et al. 2016 write a sum, the map differs by the
+             factor 1/Z), or "gmp", the maximum (Oquab et al. 2015)
     """
 
     def __init__(self, backbone, channels: int, classes: int, pooling: str, dropout: float = 0.0, **scaling):
@@ -103,18 +103,18 @@ class PooledNetwork(Network):
 
     @property
     def class_weight(self):
-        return self.classifier.weight
+        return self.classifier.weight.detach()
 
     @property
     def class_bias(self):
-        return self.classifier.bias
+        return self.classifier.bias.detach()
 
 
 class NetworkInNetwork(Network):
     """One channel per class by a 1x1 convolution, then the mean: no linear layer (Lin et al. 2014).
 
-    The 1x1 convolution's output IS the class activation map plus the bias. The paper's network puts a ReLU after it; it is
-    left out here, so that a place may lower a score.
+    The 1x1 convolution's output IS the class activation map plus the bias. The paper's network puts a ReLU after
+    it; it is left out here, so that a place may lower a score.
     """
 
     def __init__(self, backbone, channels: int, classes: int, **scaling):
@@ -126,29 +126,25 @@ class NetworkInNetwork(Network):
 
     @property
     def class_weight(self):
-        return self.classifier.weight[:, :, 0, 0]
+        return self.classifier.weight[:, :, 0, 0].detach()
 
     @property
     def class_bias(self):
-        return self.classifier.bias
+        return self.classifier.bias.detach()
 
 
-# ---- the small networks, from scratch -------------------------------------------------------------------------------
+# ---- the small networks, from scratch ----
 
 
 def mini_backbone() -> nn.Sequential:
-    """Six 3x3 convolutions with ReLU, three max poolings: (B, 3, 64, 64) -> (B, 128, 8, 8). No batch norm."""
+    """Six 3x3 convolutions, each with batch norm and ReLU, and three max poolings: (B, 3, 64, 64) -> (B, 128, 8, 8)."""
     layers, channels = [], 3
     for width in (16, "pool", 32, "pool", 64, 64, "pool", 128, 128):
         if width == "pool":
             layers.append(nn.MaxPool2d(2))
         else:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             channels = width
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
     return nn.Sequential(*layers)
 
 
@@ -170,7 +166,7 @@ def mini_nin(classes: int, pretrained: bool) -> Network:
     return NetworkInNetwork(mini_backbone(), 128, classes)
 
 
-# ---- EfficientNet-Lite0, whose ImageNet weights come as a package ----------------------------------------------------
+# ---- EfficientNet-Lite0, whose ImageNet weights come as a package ----
 
 
 class Lite0Backbone(nn.Module):
@@ -203,7 +199,7 @@ def lite0_gap(classes: int, pretrained: bool) -> Network:
     return network
 
 
-# ---- torchvision's networks and the paper's cuts ---------------------------------------------------------------------
+# ---- torchvision's networks and the paper's cuts ----
 
 
 def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
@@ -217,8 +213,8 @@ def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
             whole.load_state_dict(weights.get_state_dict(progress=True, check_hash=True))
         except OSError as error:
             raise OSError(
-                f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, put the "
-                f"file into {Path(torch.hub.get_dir()) / 'checkpoints'}, or build the network with weights=None."
+                f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, "
+                f"put the file into {Path(torch.hub.get_dir()) / 'checkpoints'}, or build the network with weights=None."
             ) from error
     return whole
 
@@ -260,12 +256,13 @@ def googlenet(classes: int, pretrained: bool) -> Network:
 
 
 def cut(original: Network, pooling: str, classes: int | None = None, seed: int = 0) -> Network:
-    """The paper's surgery: cut after the last convolution before the last max pooling, add a 3x3 convolution, pool, classify.
+    """The paper's surgery: cut after the last convolution before the last max pooling, add a 3x3 convolution,
+    pool, classify.
 
     original: a network with something to cut (alexnet, vgg16, googlenet, mini-fc); it is left as it is
     pooling:  "gap" or "gmp"; classes: of the new linear layer, by default the original's; seed: of the new layers
-    returns:  a network whose kept layers are copies of the original's; `new_layers` are the convolution (1024 units, stride 1,
-              padding 1, ReLU; 128 units for mini-fc) and the classifier
+    returns:  a network whose kept layers are copies of the original's; `new_layers` are the convolution (1024
+              units, stride 1, padding 1, ReLU; 128 units for mini-fc) and the classifier
     raises:   ValueError where the network has no layers to cut off
     Zhou et al. 2016, section 3: for AlexNet after conv5, for VGG-16 after conv5-3, for GoogLeNet after inception4e.
     """
@@ -294,7 +291,7 @@ def cut(original: Network, pooling: str, classes: int | None = None, seed: int =
     return network.to(original.mean.device)
 
 
-# ---- one way in ------------------------------------------------------------------------------------------------------
+# ---- one way in ----
 
 ORIGINALS: dict[str, Callable[[int, bool], Network]] = {
     "mini-fc": mini_fc,
@@ -337,11 +334,13 @@ def check_name(name: str) -> str:
 def build(name: str, classes: int | None = None, weights: str | Path | None = None, seed: int = 0) -> Network:
     """A network by its name.
 
-    classes: how many; by default 1000, ImageNet's. With pretrained weights another number gives the network a new last layer
-    weights: None (random, from `seed`), "pretrained" (ImageNet; for a cut: its original's, the new layers random), or a file
-             with a state_dict of this very network
+    classes: how many; by default 1000, ImageNet's. With pretrained weights another number gives the network a new
+             last layer
+    weights: None (random, from `seed`), "pretrained" (ImageNet; for a cut: its original's, the new layers random),
+             or a file with a state_dict of this very network
     returns: a Network in evaluation mode
-    raises:  ValueError for an unknown name or weights that do not fit, FileNotFoundError, OSError where a download fails
+    raises:  ValueError for an unknown name or weights that do not fit, FileNotFoundError, OSError where a download
+             fails
     """
     check_name(name)
     if classes is not None and classes < 2:
@@ -370,7 +369,9 @@ def load_weights(network: Network, path: Path) -> None:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} holds no weights of {network.name} with {network.classes} classes ({reason}).") from error
+        raise ValueError(
+            f"{path} holds no weights of {network.name} with {network.classes} classes ({reason})."
+        ) from error
 
 
 def imagenet_classes() -> list[str]:

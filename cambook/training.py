@@ -1,0 +1,337 @@
+"""Training that can be killed at any moment: fit a network to image labels, keep what was trained, never train it
+twice.
+
+Every random draw is a function of (seed, epoch, picture) or (seed, step) and is made on the CPU, so a run that was
+killed and started again continues with the very numbers it would have drawn, and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from cambook import networks, paths
+from cambook.networks import Network
+
+IN_MEMORY = 2**30
+CHECKPOINT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    epochs, batch_size: whole passes over the data; pictures a step
+    optimizer:          "adamw", or "sgd" (nesterov, momentum 0.9)
+    lr, weight_decay:   of the optimizer; new layers learn at lr * new_layer_factor (10 in the papers' fine-tuning)
+    schedule:           "cosine" to zero or "constant", both after a linear warm-up over the first 5% of the steps
+    flip:               whether pictures are mirrored at random
+    crop:               smallest side of the random square window a picture is cut to, as a share of its side; 1.0
+                        cuts nothing
+    """
+
+    epochs: int = 8
+    batch_size: int = 64
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    new_layer_factor: float = 1.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    flip: bool = True
+    crop: float = 1.0
+
+    def __post_init__(self):
+        wrong = [
+            f"{name}={getattr(self, name)} ({rule})"
+            for name, right, rule in (
+                ("epochs", self.epochs >= 1, "at least 1"),
+                ("batch_size", self.batch_size >= 1, "at least 1"),
+                ("lr", 0 < self.lr < math.inf, "above 0"),
+                ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or above"),
+                ("new_layer_factor", self.new_layer_factor > 0, "above 0"),
+                ("crop", 0 < self.crop <= 1, "above 0, at most 1"),
+                ("optimizer", self.optimizer in ("adamw", "sgd"), "adamw or sgd"),
+                ("schedule", self.schedule in ("cosine", "constant"), "cosine or constant"),
+            )
+            if not right
+        ]
+        if wrong:
+            raise ValueError(f"No recipe can have {', '.join(wrong)}.")
+
+
+RECIPES = {
+    # small networks on scenes, from scratch or from their original: measured in lessons 01 and 04
+    "mini": Recipe(epochs=5, batch_size=64, lr=3e-3),
+    # EfficientNet-Lite0 from ImageNet's weights: every layer learns, the new head ten times as fast (Zhang et al.
+    2018, code) "lite0": Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10),
+    # torchvision's networks and their cuts: 256 -> crop 224 (a window of 7/8), mirror; SGD as in ACoL's and Choe's
+    code "paper": Recipe(
+        epochs=10, batch_size=32, optimizer="sgd", lr=1e-3, weight_decay=5e-4, new_layer_factor=10, crop=7 / 8
+    ),
+}
+
+
+def recipe_for(name: str) -> Recipe:
+    """The recipe that the lessons train a network with; `dataclasses.replace(recipe_for(name), epochs=3)` changes it."""
+    return next((recipe for kind, recipe in RECIPES.items() if name.startswith(kind)), RECIPES["paper"])
+
+
+def generator(*key: int) -> torch.Generator:
+    """A CPU generator whose stream is a function of the key alone, e.g. (seed, epoch)."""
+    digest = hashlib.sha256(repr(key).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def augment(images: Tensor, draws: Tensor, recipe: Recipe) -> Tensor:
+    """Random square windows of the pictures, scaled back to their size, some mirrored.
+
+    images: (B, 3, S, S); draws: (B, 4) uniform in [0, 1), one row a picture: side, column, row, mirror
+    """
+    if recipe.crop == 1 and not recipe.flip:
+        return images
+    side = 1 - (1 - recipe.crop) * draws[:, 0]
+    mirror = torch.where((draws[:, 3] < 0.5) & recipe.flip, -1.0, 1.0)
+    if recipe.crop == 1:
+        return torch.where((mirror < 0)[:, None, None, None], images.flip(3), images)
+    theta = torch.zeros(len(images), 2, 3, device=images.device)
+    theta[:, 0, 0], theta[:, 1, 1] = side * mirror, side
+    theta[:, :, 2] = (1 - side)[:, None] * (2 * draws[:, 1:3] - 1)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
+    """The factor on the recipe's lr at a step: a function of the step alone, so a resumed run needs no memory of it."""
+    warm_up = max(1, steps // 20)
+    if step < warm_up:
+        return (step + 1) / warm_up
+    if recipe.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(1, steps - warm_up)))
+
+
+def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW or SGD over two groups: the layers a network brought along, and its new ones at new_layer_factor times lr."""
+    new = [p for n, p in network.named_parameters() if n.startswith(network.new_layers)] if network.new_layers else []
+    old = [p for p in network.parameters() if all(p is not other for other in new)]
+    groups = [{"params": old, "factor": 1.0}, {"params": new, "factor": recipe.new_layer_factor}]
+    groups = [group for group in groups if group["params"]]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=True)
+    return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def pictures(data, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """A function from places in the data set (B,) to pictures (B, 3, S, S) on the device.
+
+    A data set of at most 1 GiB is made once and held there as 8-bit pictures; a larger one is made batch by batch.
+    """
+    if len(data) * 3 * data.size**2 > IN_MEMORY:
+        return lambda indices: data.batch(indices, device=device).images
+    held = torch.empty(len(data), 3, data.size, data.size, dtype=torch.uint8, device=device)
+    for places in tqdm(torch.arange(len(data)).split(256), desc=f"{data.name} {data.split}", unit="batch", leave=False):
+        held[places.to(device)] = (data.batch(places, device=device).images * 255).round().to(torch.uint8)
+    return lambda indices: held[indices.to(device)].float() / 255
+
+
+def fit(
+    network: Network,
+    data,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    labels: np.ndarray | None = None,
+    checkpoint: Path | None = None,
+    describe: str = "",
+) -> list[dict[str, float]]:
+    """Trains the network in place on the data set's image labels; boxes and masks are never looked at.
+
+    labels:     (N,) int64 in place of the data set's own (shuffled labels as a control, noisy labels)
+    checkpoint: a file that is written every 20 seconds and at each epoch's end, and continued from where it
+                exists; it is removed at the end
+    returns:    one row an epoch: loss, top-1 error on the training pictures as they were shown (percent), seconds
+    raises:     ValueError where labels do not fit the network, or the loss is no number any more
+    """
+    labels = torch.as_tensor(data.labels if labels is None else labels)
+    if len(labels) != len(data) or labels.min() < 0 or labels.max() >= network.classes:
+        raise ValueError(
+            f"{data.name} needs {len(data)} labels from 0 to {network.classes - 1}; got {len(labels)} from {labels.min()} to "
+            f"{labels.max()}: build {network.name} with classes={len(data.classes)}."
+        )
+    device = torch.device(device)
+    network.to(device=device, memory_format=torch.channels_last).train()
+    optimizer = make_optimizer(network, recipe)
+    per_epoch = math.ceil(len(data) / recipe.batch_size)
+    steps = recipe.epochs * per_epoch
+    state = load_whole(checkpoint) if checkpoint else None
+    step, history, sums, spent = 0, [], [0.0, 0.0], 0.0
+    if state:
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, history, sums, spent = state["step"], state["history"], state["sums"], state["spent"]
+    amp = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    shown = pictures(data, device)
+    first, began = step, time.perf_counter()
+    saved = began
+    bar = tqdm(total=steps, initial=first, desc=describe or f"training {network.name}", unit="step")
+    with torch.random.fork_rng(), bar:
+        while step < steps:
+            epoch, place = divmod(step, per_epoch)
+            if place == 0 or step == first:
+                order = torch.randperm(len(data), generator=generator(seed, epoch, 0))
+                draws = torch.rand(len(data), 4, generator=generator(seed, epoch, 1))
+            batch = order[place * recipe.batch_size : (place + 1) * recipe.batch_size]
+            torch.manual_seed(generator(seed, step, 2).initial_seed())
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr * group["factor"] * learning_rate(step, steps, recipe)
+            images = augment(shown(batch), draws[batch].to(device), recipe).contiguous(
+                memory_format=torch.channels_last
+            )
+            target = labels[batch].to(device)
+            with amp:
+                logits, _ = network(images)
+            loss = F.cross_entropy(logits.float(), target)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            step += 1
+            sums = [sums[0] + loss.item() * len(batch), sums[1] + (logits.argmax(1) != target).sum().item()]
+            if not math.isfinite(sums[0]):
+                raise ValueError(
+                    f"{network.name}: the loss is no number any more at step {step} of {steps}; lower lr={recipe.lr}."
+                )
+            bar.update()
+            epoch_ends, now = step % per_epoch == 0, time.perf_counter()
+            if epoch_ends:
+                seconds = spent + now - began
+                row = {"loss": sums[0] / len(data), "top1_error": 100 * sums[1] / len(data), "seconds": seconds}
+                history.append(row)
+                sums, spent, began = [0.0, 0.0], 0.0, now
+                bar.set_postfix(loss=f"{row['loss']:.3f}", error=f"{row['top1_error']:.1f}%")
+            if checkpoint and step < steps and (epoch_ends or now - saved > CHECKPOINT_SECONDS):
+                progress = {"step": step, "history": history, "sums": sums, "spent": spent + now - began}
+                weights = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+                save_whole({**progress, **weights}, checkpoint)
+                saved = time.perf_counter()
+    network.eval()
+    return history
+
+
+# ---- files that are whole or not there ----
+
+
+def save_whole(state: dict, path: Path) -> str:
+    """torch.save with the bytes' SHA-256 in front, under a name that appears at once; returns the SHA-256."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    with paths.atomic_write(path) as part:
+        part.write_bytes(digest.encode() + buffer.getbuffer())
+    return digest
+
+
+def load_whole(path: Path) -> dict | None:
+    """What save_whole wrote; None where there is no such file, or where it is damaged, which is said in a warning."""
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    if content[:64] != hashlib.sha256(content[64:]).hexdigest().encode():
+        warnings.warn(f"{path} is damaged (its checksum differs): it is left aside and made again.", stacklevel=2)
+        return None
+    return torch.load(io.BytesIO(content[64:]), map_location="cpu", weights_only=True)
+
+
+# ---- trained once ----
+
+
+@dataclass
+class Trained:
+    """A trained network, how its training went (one row an epoch), its seconds when it was trained, and whether it
+    came from the cache this time; key is the hash of everything that determined it."""
+
+    network: Network
+    history: list[dict[str, float]]
+    seconds: float
+    reused: bool
+    key: str
+
+
+def trained(
+    name: str,
+    data,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    weights: str | None = None,
+    start: Trained | None = None,
+    labels: np.ndarray | None = None,
+    device: str | torch.device = "cpu",
+) -> Trained:
+    """The network `name` fitted to a data set's labels: from the cache where this very training was done before.
+
+    weights: as in networks.build
+    start:   a trained original whose cut `name` is: the kept layers start from its weights (the paper's fine-tuning)
+    labels:  in place of the data set's own
+    The cache entry's name is a hash of name, recipe, seed, data, labels, weights, the start's own hash, the source
+    of this package's networks and training, torch's version, the kind of device and the number of threads.
+    raises:  ValueError where `name` is no cut of the start's network, or anything that `fit` refuses
+    """
+    networks.check_name(name)
+    if start and networks.CUTS.get(name, ("",))[0] != start.network.name:
+        raise ValueError(
+            f"{name} is no cut of {start.network.name}: start it from {networks.CUTS.get(name, ('nothing',))[0]}."
+        )
+    determined_by = {
+        "name": name,
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "data": data.fingerprint,
+        "labels": hashlib.sha256(np.ascontiguousarray(labels, np.int64)).hexdigest() if labels is not None else None,
+        "weights": _content(weights),
+        "start": start.key if start else None,
+        "source": [hashlib.sha256(Path(m).read_bytes()).hexdigest() for m in (networks.__file__, __file__)],
+        "torch": [torch.__version__, torch.device(device).type, torch.get_num_threads()],
+    }
+    key = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
+    entry = paths.CACHE / "networks" / f"{name}-{key}.pt"
+    if start:
+        network = networks.cut(start.network, networks.CUTS[name][1], len(data.classes), seed)
+    else:
+        network = networks.build(name, len(data.classes), weights, seed)
+    found = load_whole(entry)
+    if found:
+        network.load_state_dict(found["network"])
+    else:
+        history = fit(
+            network, data, recipe, seed=seed, device=device, labels=labels, checkpoint=entry.with_suffix(".part")
+        )
+        found = {"history": history, "seconds": sum(row["seconds"] for row in history), "determined_by": determined_by}
+        save_whole({**found, "network": network.state_dict()}, entry)
+        entry.with_suffix(".part").unlink(missing_ok=True)
+        return Trained(network, history, found["seconds"], False, key)
+    network.to(device=device, memory_format=torch.channels_last).eval()
+    return Trained(network, found["history"], found["seconds"], True, key)
+
+
+def _content(weights: str | None) -> str | None:
+    """What stands for the weights in a hash: their name, or the content of their file."""
+    if weights is None or weights == "pretrained":
+        return weights
+    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
