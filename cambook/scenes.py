@@ -295,7 +295,7 @@ class Scenes:
             pixels = whole
             if layer < layers - 1:  # clutter is small: only the pixels around it are made
                 first, last = draws["first"][:, layer] * size, draws["last"][:, layer] * size
-                side = min(size, math.ceil((last - first).max()) + 2 * RIM)
+                side = min(size, math.ceil((last - first).max(initial=0)) + 2 * RIM)
                 corner = np.clip(np.floor(first) - RIM, 0, size - side).astype(np.int64)
                 pixels = torch.from_numpy(corner[..., None] + np.arange(side)).to(device)
             shown_side = draws["side"][:, layer] * (size * TILE / INNER)
