@@ -70,22 +70,23 @@ def cam_explorer(
     return _assemble([which, by, level], screen, line, draw)
 
 
-def play(render: Callable[..., np.ndarray], **sliders: Any) -> widgets.VBox:
-    """One picture that follows sliders: render(**values) gives (H, W, 3) uint8 for the sliders' values.
+def play(render: Callable[..., Any], **sliders: Any) -> widgets.VBox:
+    """One picture that follows sliders: render(**values) gives (H, W, 3) uint8 for the sliders' values, or that
+    and one line of text to write below it.
 
     sliders: name=(low, high, step, start) a slider, whole numbers where all four are; name=[option, ...] a
     list to choose from.
     An underscore in a name is shown as a space.
     """
     controls = {name: _control(name.replace("_", " "), given) for name, given in sliders.items()}
-    screen = widgets.Image(format="png")
+    screen, line = widgets.Image(format="png"), widgets.Label()
 
     def draw(_: Any = None) -> None:
-        screen.value = _png(
-            _enlarge(show.pixels(render(**{name: each.value for name, each in controls.items()})))
-        )
+        drawn = render(**{name: each.value for name, each in controls.items()})
+        picture, line.value = drawn if isinstance(drawn, tuple) else (drawn, "")
+        screen.value = _png(_enlarge(show.pixels(picture)))
 
-    return _assemble(list(controls.values()), screen, None, draw)
+    return _assemble(list(controls.values()), screen, line, draw)
 
 
 def as_rule_reads(map2d: np.ndarray, rule: str) -> np.ndarray:
@@ -178,9 +179,9 @@ def _slider(label: str, given: tuple[float, float, float, float]) -> widgets.Wid
 
 
 def _assemble(
-    controls: list[widgets.Widget], screen: widgets.Image, line: widgets.Label | None, draw: Callable
+    controls: list[widgets.Widget], screen: widgets.Image, line: widgets.Label, draw: Callable
 ) -> widgets.VBox:
     for control in controls:
         control.observe(draw, names="value")
     draw()
-    return widgets.VBox([*controls, screen] + ([line] if line is not None else []))
+    return widgets.VBox([*controls, screen, line])

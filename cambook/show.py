@@ -201,7 +201,7 @@ def matrix(
     fmt: format of a number ("g", ".2f"); limits: the values drawn darkest and lightest,
     default 0 or the minimum, whichever is lower, to the maximum
     """
-    values = np.atleast_2d(array(values))
+    values = np.atleast_2d(array(values)) + 0  # no number is written as -0
     low, high = limits or (min(float(values.min()), 0.0), max(float(values.max()), 0.0))
     high = high if high > low else low + 1.0
     ax.imshow(values, vmin=low, vmax=high, cmap="magma")
@@ -241,6 +241,35 @@ def matrices(
             va="center",
             fontsize=20,
         )
+    return _finish(fig, takeaway)
+
+
+def ledger(
+    table: Any, rows: Sequence[str], right: str, below: str, takeaway: str = "", fmt: str = "g"
+) -> Figure:
+    """A table (K, Z) with its row sums at the right, its column sums below and their common total in the corner.
+
+    rows: K names of the rows; right, below: what the row sums and the column sums are
+    """
+    table = array(table)
+    (count, places), cell = table.shape, min(0.72, (WIDTH - 2.2) / (table.shape[1] + 1))
+    fig, axes = _subplots(
+        2,
+        2,
+        figsize=(cell * (places + 1) + 2.2, cell * (count + 1) + 1.7),
+        width_ratios=[places, 1],
+        height_ratios=[count, 1],
+    )
+    sums = {(0, 0): table, (0, 1): table.sum(1)[:, None], (1, 0): table.sum(0), (1, 1): table.sum()}
+    limits = (float(table.min()), float(max(table.max(), table.sum(0).max())))
+    for where, values in sums.items():
+        matrix(axes[where], values, fmt=fmt, limits=limits)
+    axes[0, 0].set_yticks(range(count), rows)
+    axes[1, 0].set_yticks([0], [below])
+    axes[0, 1].set_title(right)
+    axes[1, 1].set_xlabel("total")
+    for ax in axes.flat:
+        ax.tick_params(length=0)
     return _finish(fig, takeaway)
 
 

@@ -93,6 +93,13 @@ def test_play_follows_its_sliders():
     assert picture(widget)[0, 0, 0] == 61
 
 
+def test_play_writes_the_line_that_comes_with_the_picture():
+    widget = explore.play(lambda n: (np.full((8, 8, 3), n, np.uint8), f"{n} of 9"), n=(0, 9, 1, 3))
+    assert widget.children[-1].value == "3 of 9"
+    widget.children[0].value = 4
+    assert widget.children[-1].value == "4 of 9" and (picture(widget) == 4).all()
+
+
 def test_wrong_arguments_are_answered_with_their_mend(image, raw):
     with pytest.raises(ValueError, match="1 names but maps of shape"):
         explore.cam_explorer(image, raw, ["cat"])

@@ -26,6 +26,7 @@ def figures():
         ),
         "top_classes": show.top_classes(image, list("abcde"), [0.5, 0.2, 0.2, 0.1, 0.001], maps, "T"),
         "matrices": show.matrices({"x": np.eye(3), "y": -np.eye(3)}, "T", signs=["="]),
+        "ledger": show.ledger(np.arange(6).reshape(2, 3), ["a", "b"], "right", "below", "T"),
         "curves": show.curves([0, 1], {"a": [1, 2], "b": [2, 1]}, "x", "y", "T", {"here": 0.5}),
         "layers": show.layers(
             {"a": [("conv", "kept"), ("fc", "removed")], "b": [("conv", "kept"), ("gap", "new")]}, "T"
@@ -121,6 +122,16 @@ def test_a_matrix_writes_each_number_in_its_cell():
     fig = show.matrices({"m": [[1, -2], [30, 4]]}, fmt=".1f")
     written = {text.get_position(): text.get_text() for text in fig.axes[0].texts}
     assert written == {(0, 0): "1.0", (1, 0): "\N{MINUS SIGN}2.0", (0, 1): "30.0", (1, 1): "4.0"}
+
+
+def test_a_matrix_writes_no_minus_before_a_zero():
+    (ax,) = show.matrices({"x": np.array([[-0.0, -1.0]])}).axes
+    assert [text.get_text() for text in ax.texts] == ["0", "\N{MINUS SIGN}1"]
+
+
+def test_a_ledger_writes_row_sums_column_sums_and_the_total(figures):
+    cells, right, below, total = ([text.get_text() for text in ax.texts] for ax in figures["ledger"].axes)
+    assert cells == list("012345") and right == ["3", "12"] and below == ["3", "5", "7"] and total == ["15"]
 
 
 def test_layers_names_the_fates_that_occur(figures):
