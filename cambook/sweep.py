@@ -64,7 +64,17 @@ def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     raises: ValueError where the map is not (H, W) uint8
     """
     score = _score(score_u8)
-    return _all_boxes(score, _fill_holes(score))
+    filled = _fill_holes(score)
+    boxes, first, last = _lifetimes(_pad(score), _pad(np.zeros_like(score)), GROUPS, MEMBER)
+    boxes += np.array([-1, -1, 0, 0], np.int32)  # from pixels of the padded map to half-open boxes
+    hollow = filled > score
+    if not hollow.any():
+        return boxes, first, last
+    # A hole of {score > T} is a component of {255 - score > 254 - T} until T reaches the value at which it opens.
+    inverted, opened = np.where(hollow, 255 - score, 0), np.where(hollow, 255 - filled, 0)
+    holes, dark, light = _lifetimes(_pad(inverted), _pad(opened), GROUPS4, MEMBER4)
+    holes += np.array([-2, -2, 1, 1], np.int32)
+    return np.concatenate([boxes, holes]), np.concatenate([first, 254 - light]), np.concatenate([last, 254 - dark])
 
 
 def _score(score_u8: ArrayLike) -> np.ndarray:
@@ -106,11 +116,9 @@ GROUPS, MEMBER, HALVES = _around(8)
 GROUPS4, MEMBER4, _ = _around(4)
 
 
-@njit(cache=True, nogil=True)
-def _pad(score):
+def _pad(score: np.ndarray) -> np.ndarray:
     """The map in a frame of zeros: {score > T} never reaches it, so that every pixel has 8 neighbours."""
-    height, width = score.shape
-    padded = np.zeros((height + 2, width + 2), np.uint8)
+    padded = np.zeros((score.shape[0] + 2, score.shape[1] + 2), np.uint8)
     padded[1:-1, 1:-1] = score
     return padded
 
@@ -124,15 +132,11 @@ def _fill_holes(score):
     the rest.
     """
     height, width = score.shape
-    filled = np.full((height, width), 255, np.uint8)
-    filled[0], filled[-1] = score[0], score[-1]
-    filled[:, 0], filled[:, -1] = score[:, 0], score[:, -1]
+    score = score.ravel()
+    filled = score.copy()
     for y in range(1, height - 1):
-        left = filled[y, 0]
-        for x in range(1, width - 1):
-            left = max(score[y, x], min(left, filled[y - 1, x]))
-            filled[y, x] = left
-    score, filled = score.ravel(), filled.ravel()
+        for p in range(y * width + 1, y * width + width - 1):
+            filled[p] = max(score[p], min(filled[p - 1], filled[p - width]))
     # waiting[value] is the last entry of that value, before[entry] the one before it; at most two entries a
     # pixel
     waiting = np.full(256, -1, np.int32)
@@ -172,7 +176,7 @@ def _sort(padded):
             start[padded[y, x] + 1] += 1
     for value in range(256):
         start[value + 1] += start[value]
-    place = start[:256].copy()
+    place = start.copy()
     order, column = np.empty(start[256], np.int32), np.empty(start[256], np.int32)
     for y in range(1, height - 1):
         for x in range(1, width - 1):
@@ -202,7 +206,7 @@ def _patterns(padded):
     return pattern.ravel()
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _find(parent, p):
     while parent[p] != p:
         parent[p] = parent[parent[p]]
@@ -224,7 +228,8 @@ def _largest_boxes(filled):
     for value in range(255, 0, -1):
         if start[value] == start[value + 1]:
             if value < 255:
-                boxes[value - 1] = boxes[value]
+                for side in range(4):
+                    boxes[value - 1, side] = boxes[value, side]
             continue
         for k in range(start[value], start[value + 1]):
             p, x = order[k], column[k]
@@ -343,7 +348,8 @@ def _lifetimes(padded, end, groups_of, member_of):
                 if same and node[root, 2] == x1 and node[root, 3] == y1:
                     since = node[root, 4]
                 elif node[root, 4] > value:
-                    boxes[count] = node[root, :4]
+                    boxes[count, 0], boxes[count, 1] = node[root, 0], node[root, 1]
+                    boxes[count, 2], boxes[count, 3] = node[root, 2], node[root, 3]
                     first[count], last[count] = value, node[root, 4] - 1
                     count += 1
             parent[p] = main
@@ -352,29 +358,8 @@ def _lifetimes(padded, end, groups_of, member_of):
     for k in range(start[1], start[256]):
         p = order[k]
         if parent[p] == p:
-            boxes[count] = node[p, :4]
-            first[count], last[count] = end[p], node[p, 4] - 1
+            boxes[count, 0], boxes[count, 1] = node[p, 0], node[p, 1]
+            boxes[count, 2], boxes[count, 3] = node[p, 2], node[p, 3]
+            first[count], last[count] = end[p // width, p % width], node[p, 4] - 1
             count += 1
     return boxes[:count], first[:count], last[:count]
-
-
-@njit(cache=True, nogil=True)
-def _all_boxes(score, filled):
-    boxes, first, last = _lifetimes(_pad(score), _pad(np.zeros_like(score)).ravel(), GROUPS, MEMBER)
-    boxes += np.array([-1, -1, 0, 0], np.int32)  # from pixels of the padded map to a half-open box
-    inverted, opened, holes = np.zeros_like(score), np.zeros_like(score), False
-    for y in range(score.shape[0]):
-        for x in range(score.shape[1]):
-            if filled[y, x] > score[y, x]:
-                inverted[y, x], opened[y, x], holes = 255 - score[y, x], 255 - filled[y, x], True
-    if not holes:
-        return boxes, first, last
-    # A hole of {score > T} is a component of {inverted > 254 - T}, until T reaches the value at which it
-    # opens.
-    inner, dark, light = _lifetimes(_pad(inverted), _pad(opened).ravel(), GROUPS4, MEMBER4)
-    inner += np.array([-2, -2, 1, 1], np.int32)
-    return (
-        np.concatenate((boxes, inner)),
-        np.concatenate((first, np.uint8(254) - light)),
-        np.concatenate((last, np.uint8(254) - dark)),
-    )
