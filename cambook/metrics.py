@@ -1,5 +1,4 @@
-"""Scores, boxes and masks in, numbers from 0 to 100 out: the metrics of the papers, each exactly as its
-authors count.
+"""Scores, boxes and masks in, percent out: the metrics of the papers, each as its authors count.
 
 All boxes that come in are half-open, (x0, y0, x1, y1) in pixels. The metrics called `ilsvrc` and `wsol` count
 pixels inclusively (+1 on widths and heights); what that means for a half-open box is said where it happens.
@@ -21,8 +20,7 @@ CONTOURS = ("largest", "all")
 
 
 def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
-    """Whether the label is among the k highest scores; of equal scores the class with the lower index counts
-    as higher.
+    """Whether the label is among the k highest scores; of equal scores that of the lower class is higher.
 
     logits: (N, C); labels: (N,) class indices; returns (N,) bool
     raises: ValueError where shapes, labels or k do not fit, or a score is not finite
@@ -61,9 +59,9 @@ def localization_correct(
 
     guess_labels: (k,) class indices; guess_boxes: k boxes (4,), None for a guess without a box
     label:        the picture's class; gt_boxes: (n, 4), n > 0, ALL boxes of that class in the picture
-    A box is right when its IoU with the best of the ground-truth boxes is at least `iou`. ILSVRC counts the
-    last row and column of a box as inside; a half-open box ends one later, so that its plain IoU is the same
-    number.
+
+    A box is right when its IoU with the best of the ground-truth boxes is at least `iou`. ILSVRC counts the last
+    row and column of a box as inside; a half-open box ends one later, so its plain IoU is the same number.
     raises: ValueError without ground truth, or where there are not as many boxes as labels
     Russakovsky et al. 2015, section 4.2.
     """
@@ -143,9 +141,9 @@ class BoxAccuracy:
 
     Counted as the released code does (`wsol`): the map is cut to 8 bits; mask = map > int(tau * max); the box
     of a contour is [x, y, x + w, y + h] with the last two at most size - 1, so one pixel wider than inclusive
-    counting means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0].
-    Ground truth is inclusive there, so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then the
-    fractions are cut off. Memory: 3 x 2 bits for each picture and threshold.
+    counting means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0]. Ground truth is
+    inclusive there, so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then its fractions are cut off.
+    Memory: 3 x 2 bits for each picture and threshold.
     Choe et al. 2020, section 3 (V1); the journal version (arXiv 2007.04178) for V2.
     """
 
@@ -225,10 +223,11 @@ class BoxAccuracy:
 class PixelAveragePrecision:
     """PxAP: average precision of all pixels of the set together, from histograms of their scores.
 
-    thresholds: how many thresholds tau = 0, 1 / thresholds, ...; pixels between two of them count as one
-    score PxAP = sum over tau, from high to low, of Prec(tau) * (Rec(tau) - Rec(previous tau)), a pixel being
-    found where its score is at least tau. Memory: two numbers a threshold.
-    Choe et al. 2020, section 3; Davis and Goadrich 2006 on why not to interpolate.
+    thresholds: how many thresholds tau = 0, 1 / thresholds, ...; scores between two of them count as one
+
+    PxAP = sum over tau, from high to low, of Prec(tau) * (Rec(tau) - Rec(previous tau)), a pixel being found where
+    its score is at least tau. Memory: two numbers for each threshold.
+    Choe et al. 2020, section 3.
     """
 
     def __init__(self, thresholds: int = 1000) -> None:
@@ -268,15 +267,13 @@ class PixelAveragePrecision:
 
 
 def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 15) -> bool:
-    """The pointing game: does the place of the map's maximum lie in the object, or at most `tolerance` from
-    it?
+    """The pointing game: does the map's maximum lie in the object, or at most `tolerance` away from it?
 
     map2d:         (H, W); of several maxima the first in reading order points; a non-finite map misses
     mask_or_boxes: (H, W) bool, or (n, 4) half-open boxes on the map's grid, of which any may be hit
-    tolerance:     between pixel centres, in pixels of a picture whose longer side is 224; at other sizes in
-    proportion
+    tolerance:     in pixels at a longer side of 224, in proportion at others; between pixel centres
     raises:        ValueError where the shapes do not fit or there is no object
-    Zhang et al. 2016 (Excitation Backprop), section 4.1.
+    Zhang et al. 2016 (Excitation Backprop).
     """
     map2d, target = np.asarray(map2d), np.asarray(mask_or_boxes)
     if map2d.ndim != 2 or map2d.size == 0:
@@ -305,7 +302,6 @@ def bootstrap_interval(
     per_picture, one of:
       (N,)            a value for each picture; the metric is their mean
       (N, levels)     right or wrong at each threshold (`BoxAccuracy.hits`); the mean at the best threshold,
-      which is
                       chosen anew in each resample, as MaxBoxAcc chooses it
       (D, N, levels)  the same for D IoUs; the mean of the D, as MaxBoxAccV2
     Booleans count as 0 and 100, so that the interval is in percent; numbers stay in their own unit.

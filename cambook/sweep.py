@@ -44,6 +44,7 @@ def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
     """Box of the component with the largest outline, for each of the 255 masks {score > T}.
 
     score_u8: (H, W) uint8; returns (255, 4) int32, row T for {score > T}, zeros where that mask is empty
+
     Largest: area inside the outline through pixel centres, holes filled (`cambook.boxes.contour_area`); of
     several, the one whose first pixel comes last in reading order.
     raises: ValueError where the map is not (H, W) uint8
@@ -53,14 +54,13 @@ def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
 
 
 def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes of all contours of all masks {score > T}, outlines of components and of holes, with their
-    lifetimes.
+    """Boxes of all contours of all masks {score > T}, of components and of holes, with their lifetimes.
 
     score_u8: (H, W) uint8
-    returns:  boxes (M, 4) int32; first (M,), last (M,) uint8: box m is there in {score > T} for first <= T <=
-    last A component is 8-connected, a hole 4-connected; the contour of a hole runs through the pixels around
-    it, so its box is one pixel larger on each side. Two contours of one mask with the same box may appear as
-    two rows.
+    returns:  boxes (M, 4) int32; first (M,), last (M,) uint8: {score > T} has box m for first <= T <= last
+
+    A component is 8-connected, a hole 4-connected; the contour of a hole runs through the pixels around it, so its
+    box is one pixel larger on each side. Two contours of one mask with the same box may appear as two rows.
     raises: ValueError where the map is not (H, W) uint8
     """
     score = _score(score_u8)
