@@ -1,4 +1,4 @@
-"""Lesson 02: from feature maps to a class score, and the exchange of the two sums."""
+"""Lesson 02: from feature maps to a class score, the exchange of the two sums, and what a map cannot say."""
 
 from __future__ import annotations
 
@@ -127,3 +127,46 @@ def sigmoid(scores):
 @softmax.mistake("this is the logarithm of the softmax")
 def logarithm(scores):
     return torch.log_softmax(scores, 1)
+
+
+@exercise(
+    "a classifier weight (C, K) that gives class c a map of zeros for every picture and changes no probability",
+    inputs=lambda g: [(normal(g, 2, 3), 0), (normal(g, 5, 4), 3), (normal(g, 3, 6), 1)],
+    hints=[
+        "Adding ONE vector to every row changes no probability. Which vector turns row c into zeros?",
+        "The vector is minus row c. Subtract it from every row, not from row c alone.",
+        "weight - weight[c]: the row is taken from each of the rows.",
+    ],
+)
+def hide_class(weight, c):
+    return weight - weight[c]
+
+
+@hide_class.mistake(
+    "you changed row c alone, so this score moves and the others do not: take the same vector from every row"
+)
+def row_alone(weight, c):
+    weight[c] = 0
+    return weight
+
+
+@hide_class.mistake("every row is zero now, so all classes score alike; the rows' differences must stay")
+def all_zero(weight, c):
+    return torch.zeros_like(weight)
+
+
+@hide_class.mistake("you added row c; subtract it")
+def added(weight, c):
+    return weight + weight[c]
+
+
+@hide_class.mistake(
+    "you took the mean row away: that changes no probability, but it leaves class c a map; take row c away"
+)
+def centred(weight, c):
+    return weight - weight.mean(0)
+
+
+@hide_class.mistake("you took column c; a class is a row of weight")
+def column(weight, c):
+    return weight - weight[:, c : c + 1]
