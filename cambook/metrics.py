@@ -305,9 +305,10 @@ def bootstrap_interval(
                       chosen anew in each resample, as MaxBoxAcc chooses it
       (D, N, levels)  the same for D IoUs; the mean of the D, as MaxBoxAccV2
     Booleans count as 0 and 100, so that the interval is in percent; numbers stay in their own unit.
-    returns: (low, high), quantiles (1 - level) / 2 and (1 + level) / 2; raises ValueError where nothing can
-    be drawn Efron 1979. Uncertainty from the choice of test pictures only: that of training needs several
-    seeds.
+    returns: (low, high), quantiles (1 - level) / 2 and (1 + level) / 2
+    raises:  ValueError where nothing can be drawn
+
+    Efron 1979. Uncertainty from the choice of test pictures only: that of training needs several seeds.
     """
     values = np.asarray(per_picture)
     if values.ndim not in (1, 2, 3) or values.size == 0:
@@ -317,8 +318,7 @@ def bootstrap_interval(
     scale = 100 if values.dtype == bool else 1
     tables = values[None, :, None] if values.ndim == 1 else values[None] if values.ndim == 2 else values
     number = tables.shape[1]
-    # Neighbouring thresholds mostly give the same column: one of them is enough. Whole numbers below 2^24 are
-    # exact.
+    # Neighbouring thresholds mostly give the same column: one is enough. Float32 counts exactly below 2^24.
     exact = np.float32 if values.dtype == bool and number < 2**24 else np.float64
     new = [np.append(True, (table[:, 1:] != table[:, :-1]).any(axis=0)) for table in tables]
     tables = [table[:, columns].astype(exact) for table, columns in zip(tables, new, strict=True)]
