@@ -214,7 +214,7 @@ def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
         except OSError as error:
             raise OSError(
                 f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, "
-                f"put the file into {Path(torch.hub.get_dir()) / 'checkpoints'}, or build the network with weights=None."
+                f"put the file into {Path(torch.hub.get_dir()) / 'checkpoints'}, or build it with weights=None."
             ) from error
     return whole
 

@@ -76,19 +76,19 @@ class Recipe:
 
 
 RECIPES = {
-    # small networks on scenes, from scratch or from their original: measured in lessons 01 and 04
+    # the small networks on scenes, from scratch or from their original
     "mini": Recipe(epochs=5, batch_size=64, lr=3e-3),
-    # EfficientNet-Lite0 from ImageNet's weights: every layer learns, the new head ten times as fast (Zhang et al.
-    2018, code) "lite0": Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10),
-    # torchvision's networks and their cuts: 256 -> crop 224 (a window of 7/8), mirror; SGD as in ACoL's and Choe's
-    code "paper": Recipe(
+    # EfficientNet-Lite0 from ImageNet's weights: every layer learns, the new head ten times as fast (as ACoL's code)
+    "lite0": Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10),
+    # torchvision's networks and their cuts: a window of 224/256, mirror; SGD and factor 10 as ACoL's and Choe's code
+    "paper": Recipe(
         epochs=10, batch_size=32, optimizer="sgd", lr=1e-3, weight_decay=5e-4, new_layer_factor=10, crop=7 / 8
     ),
 }
 
 
 def recipe_for(name: str) -> Recipe:
-    """The recipe that the lessons train a network with; `dataclasses.replace(recipe_for(name), epochs=3)` changes it."""
+    """The lessons' recipe for a network; `dataclasses.replace(recipe_for(name), epochs=3)` changes it."""
     return next((recipe for kind, recipe in RECIPES.items() if name.startswith(kind)), RECIPES["paper"])
 
 
@@ -127,7 +127,7 @@ def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
 
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD over two groups: the layers a network brought along, and its new ones at new_layer_factor times lr."""
+    """AdamW or SGD over two groups: the layers a network had, and its new ones at new_layer_factor times lr."""
     new = [p for n, p in network.named_parameters() if n.startswith(network.new_layers)] if network.new_layers else []
     old = [p for p in network.parameters() if all(p is not other for other in new)]
     groups = [{"params": old, "factor": 1.0}, {"params": new, "factor": recipe.new_layer_factor}]
@@ -172,8 +172,8 @@ def fit(
     labels = torch.as_tensor(data.labels if labels is None else labels)
     if len(labels) != len(data) or labels.min() < 0 or labels.max() >= network.classes:
         raise ValueError(
-            f"{data.name} needs {len(data)} labels from 0 to {network.classes - 1}; got {len(labels)} from {labels.min()} to "
-            f"{labels.max()}: build {network.name} with classes={len(data.classes)}."
+            f"{data.name} needs {len(data)} labels from 0 to {network.classes - 1}; got {len(labels)} from "
+            f"{labels.min()} to {labels.max()}: build {network.name} with classes={len(data.classes)}."
         )
     device = torch.device(device)
     network.to(device=device, memory_format=torch.channels_last).train()

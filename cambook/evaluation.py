@@ -1,0 +1,181 @@
+"""network + data set -> one row of metrics, with the controls and the intervals that stand beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from cambook import metrics
+from cambook.boxes import box_from_map
+from cambook.maps import blur, class_activation_map, normalize, saliency, upsample
+from cambook.networks import Network
+
+GRID = 224
+PAPER_THRESHOLD = 0.2
+BLUR_SIGMA = 9.0
+METRICS = (
+    *("top1_error", "top5_error", "top1_loc_error", "top5_loc_error", "gt_known"),
+    *("max_box_acc", "max_box_acc_v2", "pxap", "pointing"),
+)
+
+
+def cam_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """Class activation maps of `classes` (B, n), from the forward pass that already happened: (B, n, h, w)."""
+    return class_activation_map(feature_maps, network.class_weight[classes])
+
+
+def saliency_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """Gradient saliency of `classes` (B, n), one backward pass a class, not smoothed: (B, n, H, W)."""
+    return torch.cat([saliency(network, images, column) for column in classes.unbind(1)], 1)
+
+
+def smooth_saliency_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """Gradient saliency under a Gaussian of 9 px at 224 px (in proportion at other sizes): (B, n, H, W)."""
+    return blur(saliency_maps(network, images, feature_maps, classes), BLUR_SIGMA * images.shape[-1] / GRID)
+
+
+def centre_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """The control that never looks: one Gaussian in the middle of every picture: (B, n, H, W)."""
+    side = images.shape[-1]
+    offsets = (torch.arange(side, dtype=torch.float32, device=images.device) + 0.5) / side - 0.5
+    bell = torch.exp(-0.5 * (offsets / 0.25) ** 2)
+    return (bell[:, None] * bell).expand(*classes.shape, side, side)
+
+
+MAPS: dict[str, Callable[[Network, Tensor, Tensor, Tensor], Tensor]] = {
+    "cam": cam_maps,
+    "saliency": saliency_maps,
+    "smooth saliency": smooth_saliency_maps,
+    "centre": centre_maps,
+}
+
+
+@dataclass
+class Evaluation:
+    """One row of a results table, in percent, with 95% bootstrap intervals over the pictures.
+
+    row: metric -> value
+        top1_error, top5_error           classification
+        top1_loc_error, top5_loc_error   ILSVRC rule; boxes by rule "paper" at 20% of the raw map's maximum, IoU >= 0.5
+        gt_known                         accuracy of that box from the map of the true class
+        max_box_acc, max_box_acc_v2      rule "wsol" on a 224 x 224 grid, map of the true class (Choe et al. 2020)
+        pxap                             the same maps, where the data set has masks
+        pointing                         share of pictures whose map is highest on the object, or within 15 px at
+        224 px The top-5 rows are there for more than five classes.
+    intervals:      metric -> (low, high), for all but pxap
+    best_threshold: the one threshold at which max_box_acc is reached
+    curve:          (1000,) BoxAcc at the thresholds i / 1000, largest contour, IoU >= 0.5
+    correct:        top1, top5, top1_loc, top5_loc, gt_known, pointing -> (N,) bool, in the data set's order
+    """
+
+    source: str
+    row: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    best_threshold: float
+    curve: np.ndarray = field(repr=False)
+    correct: dict[str, np.ndarray] = field(repr=False)
+
+
+@torch.no_grad()
+def evaluate(
+    network: Network,
+    data,
+    source: str = "cam",
+    *,
+    device: str | torch.device = "cpu",
+    batch_size: int = 64,
+    seed: int = 0,
+) -> Evaluation:
+    """Classifies and localizes every picture of a data set.
+
+    network: left in evaluation mode on the device; data: from datasets.load
+    source:  what makes the map, a key of MAPS: "cam", "saliency", "smooth saliency", or the control "centre"; the
+             control of random weights is another network
+    seed:    of the bootstrap
+    raises:  ValueError for another source, TypeError where the network has no class activation map
+    """
+    if source not in MAPS:
+        raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}.")
+    network.to(device).eval()
+    ks = (1, 5) if network.classes > 5 else (1,)
+    boxes_seen, pixels_seen = metrics.BoxAccuracy(GRID), metrics.PixelAveragePrecision()
+    correct: dict[str, list[np.ndarray]] = {}
+    batches = torch.arange(len(data)).split(batch_size)
+    for indices in tqdm(batches, desc=f"evaluating {source}", unit="batch", leave=False):
+        batch = data.batch(indices, device=device)
+        logits, feature_maps = network(batch.images)
+        guesses = logits.topk(max(ks)).indices
+        raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1)).cpu()
+        full = upsample(raw, data.size).numpy()
+        boxes = [[box_from_map(m, "paper", PAPER_THRESHOLD) for m in maps] for maps in full]
+        logits, labels, guesses = logits.cpu(), batch.labels.cpu().numpy(), guesses.cpu().numpy()
+        own, guessed = [b[0] for b in boxes], [b[1:] for b in boxes]
+        right = {"gt_known": metrics.gt_known_correct(own, batch.boxes)}
+        for k in ks:
+            right[f"top{k}"] = metrics.topk_correct(logits, labels, k)
+            right[f"top{k}_loc"] = metrics.topk_localization_correct(guesses, guessed, labels, batch.boxes, k)
+        maps = normalize(upsample(raw[:, :1], GRID))[:, 0].numpy()
+        truth = [b * (GRID / data.size) for b in batch.boxes]
+        targets = truth if batch.masks is None else masks_on_grid(batch.masks)
+        right["pointing"] = np.array([metrics.pointing_hit(m, t) for m, t in zip(maps, targets, strict=True)])
+        for one, its_boxes, target in zip(maps, truth, targets, strict=True):
+            boxes_seen.update(one, its_boxes)
+            if batch.masks is not None:
+                pixels_seen.update(one, target)
+        for name, values in right.items():
+            correct.setdefault(name, []).append(values)
+    together = {name: np.concatenate(values) for name, values in correct.items()}
+    return _summary(source, together, boxes_seen, pixels_seen if batch.masks is not None else None, seed)
+
+
+def masks_on_grid(masks: Tensor) -> np.ndarray:
+    """(B, S, S) bool -> (B, 224, 224) bool, each pixel that of the nearest one."""
+    return F.interpolate(masks[:, None].float(), GRID, mode="nearest-exact")[:, 0].cpu().numpy() > 0
+
+
+def classify(network: Network, data, *, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
+    """The logits (N, C) of every picture of a data set, on the CPU; the network is left in evaluation mode."""
+    network.to(device).eval()
+    with torch.no_grad():
+        batches = torch.arange(len(data)).split(batch_size)
+        return torch.cat([network(data.batch(indices, device=device).images)[0].cpu() for indices in batches])
+
+
+def top1_error(network: Network, data, *, device: str | torch.device = "cpu") -> float:
+    """Top-1 classification error on a data set, in percent."""
+    return metrics.topk_error(classify(network, data, device=device), data.labels, 1)
+
+
+def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
+    """Evaluations under each other, metrics beside each other: value and, where there is one, its interval."""
+
+    def cell(e: Evaluation, name: str) -> str:
+        low, high = e.intervals.get(name, (None, None))
+        return f"{e.row[name]:.1f}" + ("" if low is None else f" [{low:.1f}, {high:.1f}]")
+
+    return pd.DataFrame({who: {name: cell(e, name) for name in e.row} for who, e in evaluations.items()}).T.fillna("-")
+
+
+def _summary(source, correct, boxes_seen, pixels_seen, seed) -> Evaluation:
+    row, per_picture = {}, {}
+    for name, right in correct.items():
+        error = name.startswith("top")
+        metric = f"{name}_error" if error else name
+        per_picture[metric] = ~right if error else right
+        row[metric] = 100 * float(per_picture[metric].mean())
+    row["max_box_acc"], best_threshold = boxes_seen.max_box_acc()
+    per_picture["max_box_acc"] = boxes_seen.hits()
+    row["max_box_acc_v2"] = boxes_seen.max_box_acc_v2()
+    per_picture["max_box_acc_v2"] = np.stack([boxes_seen.hits(iou, "all") for iou in metrics.IOUS])
+    if pixels_seen is not None:
+        row["pxap"] = pixels_seen.value()
+    row = {metric: row[metric] for metric in METRICS if metric in row}
+    intervals = {m: metrics.bootstrap_interval(values, seed) for m, values in per_picture.items()}
+    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct)
