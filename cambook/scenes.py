@@ -97,15 +97,6 @@ class _Atlas:
             outlines.append(points[(points @ directions).argmax(0)])
         return np.stack(outlines)
 
-    @cached_property
-    def cutout_levels(self) -> list[Tensor]:
-        return _pyramid(self.cutouts, 4)
-
-    @cached_property
-    def ground_levels(self) -> list[Tensor]:
-        textures = [_texture(f"{split} {i}") for split in LENGTHS for i in range(TEXTURES)]
-        return _pyramid(np.concatenate([self.photos, np.stack(textures)]), 4)
-
 
 class Scenes:
     """Pictures of 12 everyday categories, one labelled object each, made when they are asked for.
@@ -116,10 +107,11 @@ class Scenes:
     seed:        another seed, other pictures
     new_objects: train leaves out the objects that data/scenes/classes.csv marks as held out, some of each
                  category that has at least 14; test shows only those. Both keep the list of all 12 classes.
+    layout:      another way to put the pictures together
     raises:      ValueError for an unknown split, too small a size or a length below 1
-    """
 
-    report: list[str]
+    classes: the 12 names, in the order of the labels; objects: the cut-outs this split shows, a Cutout each
+    """
 
     def __init__(
         self,
@@ -182,9 +174,7 @@ class Scenes:
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def batch(
-        self, indices: Sequence[int] | np.ndarray | Tensor, device: str | torch.device = "cpu"
-    ) -> Batch:
+    def batch(self, indices: Sequence[int] | np.ndarray | Tensor, device: str | torch.device = "cpu") -> Batch:
         """The pictures at `indices`, rendered on `device`, the same in whatever batch.
 
         returns: a Batch; images are multiples of 1/255, masks True where the object's alpha is above 0.5, and
@@ -198,9 +188,10 @@ class Scenes:
             asked = indices.min() if indices.min() < 0 else indices.max()
             raise IndexError(f"{self.name} {self.split} has pictures 0 to {self.length - 1}, not {asked}.")
         draws = self._draw(indices)
-        step = max(1, (1 << 17) // self.size**2)
+        device = torch.device(device)
+        step = max(1, (1 << (17 if device.type == "cpu" else 24)) // self.size**2)
         parts = [
-            self._render({k: v[start : start + step] for k, v in draws.items()}, torch.device(device))
+            self._render({k: v[start : start + step] for k, v in draws.items()}, device)
             for start in range(0, max(1, len(indices)), step)
         ]
         images, masks = (torch.cat(part) for part in zip(*parts, strict=True))
@@ -283,14 +274,15 @@ class Scenes:
 
         size = self.size
         whole = torch.arange(size, device=device).expand(len(draws["ground"]), 2, size)
-        levels, tiles, shown_side = self._atlas.ground_levels, draws["ground"], size / draws["crop"]
-        ground = _sample(levels, tiles, shown_side, draws["crops"], (whole + 0.5) / size, "border")
+        ground_levels, cutout_levels = _levels(device)
+        tiles, shown_side = draws["ground"], size / draws["crop"]
+        ground = _sample(ground_levels, tiles, shown_side, draws["crops"], (whole + 0.5) / size, "border")
         blend = column(draws["blend"], 3, 3, 1, 1)
         canvas = blend[:, :, 0] * ground[:, 0:1]
         canvas.add_(blend[:, :, 1] * ground[:, 1:2]).add_(blend[:, :, 2] * ground[:, 2:3])
         canvas.add_(column(draws["shift"], 3, 1, 1) * 255).clamp_(0, 255)
 
-        levels, layers = self._atlas.cutout_levels, draws["cutouts"].shape[1]
+        layers = draws["cutouts"].shape[1]
         for layer in range(layers):
             pixels = whole
             if layer < layers - 1:  # clutter is small: only the pixels around it are made
@@ -300,7 +292,7 @@ class Scenes:
                 pixels = torch.from_numpy(corner[..., None] + np.arange(side)).to(device)
             shown_side = draws["side"][:, layer] * (size * TILE / INNER)
             tiles, places = draws["cutouts"][:, layer], draws["places"][:, layer]
-            cutout = _sample(levels, tiles, shown_side, places, (pixels + 0.5) / size, "zeros")
+            cutout = _sample(cutout_levels, tiles, shown_side, places, (pixels + 0.5) / size, "zeros")
             alpha = cutout[:, 3:] / 255
             colour = cutout[:, :3].mul_(column(draws["light"][:, layer], 3, 1, 1))
             spots = (pixels[:, 1, :, None] * size + pixels[:, 0, None]).flatten(1)[:, None].expand(-1, 3, -1)
@@ -331,24 +323,12 @@ def _sample(
         grid = torch.empty(len(members), window, window, 2, device=device)
         for axis in (0, 1):
             torch.add(a[:, axis, 0] * x, a[:, axis, 1] * y + a[:, axis, 2], out=grid[..., axis])
-        tiles = _on(levels[level], device)[torch.from_numpy(rows[members]).to(device)].float()
+        tiles = levels[level][torch.from_numpy(rows[members]).to(device)].float()
         part = F.grid_sample(tiles, grid, mode="bilinear", padding_mode=padding, align_corners=False)
         if len(members) == len(rows):
             return part
         sampled[chosen] = part
     return sampled
-
-
-_elsewhere: dict[tuple[int, torch.device], Tensor] = {}
-
-
-def _on(level: Tensor, device: torch.device) -> Tensor:
-    if level.device == device:
-        return level
-    key = (id(level), device)
-    if key not in _elsewhere:
-        _elsewhere[key] = level.to(device)
-    return _elsewhere[key]
 
 
 def _tight_boxes(masks: Tensor) -> np.ndarray:
@@ -372,6 +352,15 @@ def _uniforms(key: str, counters: np.ndarray, number: int) -> np.ndarray:
     states = mix(counters.astype(np.uint64) * golden + start)
     draws = mix(states[:, None] + np.arange(1, number + 1, dtype=np.uint64) * golden)
     return (draws >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+@cache
+def _levels(device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+    """The pyramids of the ground tiles (photographs, then procedural) and of the cut-outs, on a device."""
+    atlas = _atlas()
+    textures = [_texture(f"{split} {i}") for split in LENGTHS for i in range(TEXTURES)]
+    pyramids = _pyramid(np.concatenate([atlas.photos, np.stack(textures)]), 4), _pyramid(atlas.cutouts, 4)
+    return tuple([level.to(device) for level in pyramid] for pyramid in pyramids)
 
 
 def _pyramid(tiles: np.ndarray, levels: int) -> list[Tensor]:

@@ -159,7 +159,7 @@ def test_train_and_test_show_other_ground():
     for split in ("train", "test"):
         photos, textures = scenes._ground_rows(split)
         used += [*np.concatenate(photos), *textures]
-    tiles = scenes._atlas().ground_levels[0]
+    tiles = scenes._levels(torch.device("cpu"))[0][0]
     assert sorted(used) == list(range(len(tiles)))
     assert len({tile.numpy().tobytes() for tile in tiles}) == len(tiles)
 
