@@ -42,6 +42,7 @@ class Recipe:
     lr, weight_decay:   of the optimizer; new layers learn at lr * new_layer_factor (10 in the papers' fine-tuning)
     schedule:           "cosine" to zero or "constant", both after a linear warm-up over the first 5% of the steps
     flip:               whether pictures are mirrored at random
+    frozen:             the layers a network had stay as they are, batch norm's statistics too; only its new ones learn
     crop:               smallest side of the random square window a picture is cut to, as a share of its side; 1.0
                         cuts nothing
     """
@@ -53,6 +54,7 @@ class Recipe:
     weight_decay: float = 1e-4
     new_layer_factor: float = 1.0
     schedule: Literal["cosine", "constant"] = "cosine"
+    frozen: bool = False
     flip: bool = True
     crop: float = 1.0
 
@@ -76,8 +78,9 @@ class Recipe:
 
 
 RECIPES = {
-    # the small networks on scenes, from scratch or from their original
-    "mini": Recipe(epochs=5, batch_size=64, lr=3e-3),
+    # the small networks on scenes: a cut fine-tuned from its original, the others from scratch
+    "mini-fc-": Recipe(epochs=3, batch_size=32, lr=3e-4, new_layer_factor=10),
+    "mini": Recipe(epochs=5, batch_size=32, lr=3e-3),
     # EfficientNet-Lite0 from ImageNet's weights: every layer learns, the new head ten times as fast (as ACoL's code)
     "lite0": Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10),
     # torchvision's networks and their cuts: a window of 224/256, mirror; SGD and factor 10 as ACoL's and Choe's code
@@ -127,11 +130,16 @@ def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
 
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD over two groups: the layers a network had, and its new ones at new_layer_factor times lr."""
+    """AdamW or SGD over two groups: the layers a network had, and its new ones at new_layer_factor times lr.
+
+    raises: ValueError where everything is frozen
+    """
     new = [p for n, p in network.named_parameters() if n.startswith(network.new_layers)] if network.new_layers else []
     old = [p for p in network.parameters() if all(p is not other for other in new)]
     groups = [{"params": old, "factor": 1.0}, {"params": new, "factor": recipe.new_layer_factor}]
-    groups = [group for group in groups if group["params"]]
+    groups = [group for group in groups[recipe.frozen :] if group["params"]]
+    if not groups:
+        raise ValueError(f"{network.name} has no new layers, so frozen=True leaves nothing to train.")
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=True)
     return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
@@ -177,6 +185,8 @@ def fit(
         )
     device = torch.device(device)
     network.to(device=device, memory_format=torch.channels_last).train()
+    if recipe.frozen:
+        network.backbone.eval()
     optimizer = make_optimizer(network, recipe)
     per_epoch = math.ceil(len(data) / recipe.batch_size)
     steps = recipe.epochs * per_epoch
@@ -307,7 +317,7 @@ def trained(
         "weights": _content(weights),
         "start": start.key if start else None,
         "source": [hashlib.sha256(Path(m).read_bytes()).hexdigest() for m in (networks.__file__, __file__)],
-        "torch": [torch.__version__, torch.device(device).type, torch.get_num_threads()],
+        "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
     }
     key = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
     entry = paths.CACHE / "networks" / f"{name}-{key}.pt"
@@ -328,6 +338,27 @@ def trained(
         return Trained(network, history, found["seconds"], False, key)
     network.to(device=device, memory_format=torch.channels_last).eval()
     return Trained(network, found["history"], found["seconds"], True, key)
+
+
+def before_and_after(name: str, data, *, seed: int = 0, device: str | torch.device = "cpu") -> tuple[Trained, Trained]:
+    """The paper's comparison: a network as it was, and the one whose maps are looked at, trained on the same data.
+
+    name: a cut, such as mini-fc-gap: its original, trained (torchvision's start from ImageNet's weights), and the cut
+          fine-tuned from it, its new layers at ten times the learning rate; or lite0-gap, which has average pooling
+          from the start: a new linear layer on the frozen backbone, and the whole network fine-tuned
+    raises: ValueError for any other network; OSError where ImageNet's weights cannot be downloaded
+    """
+    how = {"seed": seed, "device": device}
+    if name in networks.CUTS:
+        original = networks.CUTS[name][0]
+        weights = "pretrained" if original in networks.PRETRAINED else None
+        before = trained(original, data, recipe_for(original), weights=weights, **how)
+        return before, trained(name, data, recipe_for(name), start=before, **how)
+    if name == "lite0-gap":
+        linear = dataclasses.replace(recipe_for(name), frozen=True)
+        before = trained(name, data, linear, weights="pretrained", **how)
+        return before, trained(name, data, recipe_for(name), weights="pretrained", **how)
+    raise ValueError(f"network={name!r} was cut from no other: choose lite0-gap, {', '.join(networks.CUTS)}.")
 
 
 def _content(weights: str | None) -> str | None:

@@ -1,0 +1,226 @@
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from cambook import networks, paths, training
+from cambook.batch import Batch
+from cambook.training import Recipe, fit, trained
+
+
+class Squares:
+    """Pictures of noise with a square, red (class 0) or blue (class 1), that a mini network learns in seconds."""
+
+    name, split, classes, size = "squares", "train", ["red", "blue"], 64
+
+    def __init__(self, length=48, seed=0):
+        draw = np.random.default_rng(seed)
+        self.labels = draw.integers(0, 2, length)
+        self.images = torch.from_numpy(draw.integers(0, 90, (length, 3, 64, 64), dtype=np.uint8))
+        for image, label in zip(self.images, self.labels, strict=True):
+            x, y = draw.integers(0, 40, 2)
+            image[2 * label, y : y + 20, x : x + 20] = 250
+        self.fingerprint = f"squares {length} {seed}"
+
+    def __len__(self):
+        return len(self.labels)
+
+    def batch(self, indices, device="cpu"):
+        indices = torch.as_tensor(indices)
+        images = self.images[indices].float().div(255).to(device)
+        return Batch(images, torch.from_numpy(self.labels)[indices], [np.zeros((1, 4))] * len(indices), None, indices)
+
+
+QUICK = Recipe(epochs=3, batch_size=16, lr=3e-3)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+
+
+def weights(network):
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def entry():
+    (file,) = (paths.CACHE / "networks").glob("*.pt")
+    return file
+
+
+def test_training_learns_the_labels():
+    network = networks.build("mini-gap", 2)
+    history = fit(network, Squares(), QUICK)
+    assert len(history) == 3 and history[-1]["loss"] < history[0]["loss"]
+    logits, _ = network(Squares().images.float() / 255)
+    assert (logits.argmax(1).numpy() == Squares().labels).mean() > 0.9
+    assert not network.training
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
+    ends = []
+    for seed in (0, 0, 1):
+        network = networks.build("mini-gap", 2)
+        torch.rand(7)  # what else draws numbers does not matter
+        fit(network, Squares(), QUICK, seed=seed)
+        ends.append(weights(network))
+    assert same(ends[0], ends[1]) and not same(ends[0], ends[2])
+
+
+def test_shuffled_labels_are_another_training_and_other_weights():
+    labels = np.random.default_rng(5).permutation(Squares().labels)
+    plain, shuffled = trained("mini-gap", Squares(), QUICK), trained("mini-gap", Squares(), QUICK, labels=labels)
+    assert plain.key != shuffled.key and not same(weights(plain.network), weights(shuffled.network))
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from pathlib import Path
+from test_training import QUICK, Squares
+from cambook import networks, training
+torch.set_num_threads(1)
+training.CHECKPOINT_SECONDS = 0
+training.fit(networks.build("lite0-gap", 2), Squares(), QUICK, checkpoint=Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_training_continues_and_ends_with_the_same_bits(tmp_path):
+    """SIGKILL in the middle, of a network with dropout, stochastic depth and batch norm."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        whole = networks.build("lite0-gap", 2)
+        fit(whole, Squares(), QUICK)
+        checkpoint = tmp_path / "training.part"
+        child = subprocess.Popen(
+            [sys.executable, "-c", KILLED, os.path.dirname(__file__), str(checkpoint)], stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + 120
+        while not (checkpoint.is_file() and (training.load_whole(checkpoint) or {}).get("step", 0) >= 4):
+            assert time.monotonic() < deadline and child.poll() is None, "the child never came to a checkpoint"
+            time.sleep(0.05)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        assert 4 <= training.load_whole(checkpoint)["step"] < 9
+        resumed = networks.build("lite0-gap", 2)
+        history = fit(resumed, Squares(), QUICK, checkpoint=checkpoint)
+    finally:
+        torch.set_num_threads(threads)
+    assert len(history) == 3
+    assert same(weights(resumed), weights(whole))
+
+
+def test_what_was_trained_once_comes_from_the_cache():
+    first = trained("mini-gap", Squares(), QUICK)
+    again = trained("mini-gap", Squares(), QUICK)
+    assert not first.reused and again.reused
+    assert same(weights(first.network), weights(again.network))
+    assert again.history == first.history and again.seconds == first.seconds
+    for change in (
+        {"seed": 1},
+        {"recipe": dataclasses.replace(QUICK, lr=1e-3)},
+        {"data": Squares(seed=3)},
+        {"name": "mini-gmp"},
+    ):
+        settings = {"name": "mini-gap", "data": Squares(), "recipe": QUICK, **change}
+        assert not trained(**settings).reused
+
+
+@pytest.mark.parametrize("place", [10, 100, -1, None])
+def test_a_damaged_entry_is_noticed_said_and_made_again(place):
+    first = trained("mini-gap", Squares(), QUICK)
+    content = bytearray(entry().read_bytes())
+    if place is None:
+        content = content[: len(content) // 2]
+    else:
+        content[place] ^= 1
+    entry().write_bytes(content)
+    with pytest.warns(UserWarning, match="is damaged .* made again"):
+        again = trained("mini-gap", Squares(), QUICK)
+    assert not again.reused and same(weights(first.network), weights(again.network))
+    assert trained("mini-gap", Squares(), QUICK).reused
+
+
+def test_a_cut_starts_from_its_originals_weights():
+    before = trained("mini-fc", Squares(), QUICK)
+    slow = dataclasses.replace(QUICK, epochs=1, lr=1e-12)
+    after = trained("mini-fc-gap", Squares(), slow, start=before)
+    pairs = zip(before.network.backbone.parameters(), after.network.backbone.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-9) for a, b in pairs)
+    with pytest.raises(ValueError, match="mini-gap is no cut of mini-fc"):
+        trained("mini-gap", Squares(), QUICK, start=before)
+
+
+def test_before_and_after_are_the_original_and_its_cut():
+    before, after = training.before_and_after("mini-fc-gap", Squares())
+    assert (before.network.name, after.network.name) == ("mini-fc", "mini-fc-gap")
+    with pytest.raises(ValueError, match="mini-gap.*was cut from no other"):
+        training.before_and_after("mini-gap", Squares())
+
+
+def test_new_layers_learn_at_their_own_rate():
+    cut = networks.cut(networks.build("mini-fc", 2), "gap")
+    groups = training.make_optimizer(cut, Recipe(new_layer_factor=10)).param_groups
+    assert [g["factor"] for g in groups] == [1.0, 10.0]
+    new = {id(p) for p in [*cut.cam_conv.parameters(), *cut.classifier.parameters()]}
+    assert {id(p) for p in groups[1]["params"]} == new
+    assert sum(len(g["params"]) for g in groups) == len(list(cut.parameters()))
+
+
+def test_a_frozen_backbone_stays_as_it_was_and_the_head_learns():
+    network = networks.build("lite0-gap", 2, weights="pretrained")
+    before = weights(network)
+    fit(network, Squares(), Recipe(epochs=1, batch_size=16, frozen=True))
+    changed = {name for name, value in weights(network).items() if not torch.equal(value, before[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+    with pytest.raises(ValueError, match="mini-gap has no new layers"):
+        fit(networks.build("mini-gap", 2), Squares(), Recipe(epochs=1, frozen=True))
+
+
+def test_the_learning_rate_warms_up_and_falls_to_zero():
+    rates = [training.learning_rate(step, 100, Recipe()) for step in range(100)]
+    assert rates[0] == pytest.approx(0.2) and max(rates) == 1 and rates[-1] < 0.01
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert training.learning_rate(99, 100, Recipe(schedule="constant")) == 1
+
+
+def test_windows_and_mirrors_move_pictures_as_drawn():
+    image = torch.rand(1, 3, 8, 8)
+    middle = torch.tensor([[1.0, 0.5, 0.5, 0.9]])  # smallest window, in the middle, not mirrored
+    window = training.augment(image, middle, Recipe(crop=0.5))
+    inner = torch.nn.functional.interpolate(image[:, :, 2:6, 2:6], 8, mode="bilinear")
+    assert torch.allclose(window[:, :, 2:6, 2:6], inner[:, :, 2:6, 2:6], atol=1e-5)
+    mirrored = training.augment(image, torch.tensor([[0.0, 0.5, 0.5, 0.1]]), Recipe())
+    assert torch.equal(mirrored, image.flip(3))
+    assert torch.equal(training.augment(image, middle, Recipe(flip=False)), image)
+
+
+def test_large_data_sets_are_shown_the_same_pictures_as_held_ones(monkeypatch):
+    held = training.pictures(Squares(), torch.device("cpu"))
+    monkeypatch.setattr(training, "IN_MEMORY", 0)
+    streamed = training.pictures(Squares(), torch.device("cpu"))
+    places = torch.tensor([5, 0, 17])
+    assert torch.equal(held(places), streamed(places))
+
+
+def test_hopeless_settings_are_refused_in_one_sentence():
+    with pytest.raises(ValueError, match=r"lr=-1 \(above 0\), crop=2"):
+        Recipe(lr=-1, crop=2)
+    with pytest.raises(ValueError, match="classes=2"):
+        fit(networks.build("mini-gap", 3), Squares(), QUICK, labels=np.full(48, 7))
+    with pytest.raises(ValueError, match="no number any more at step 1 .* lower lr"):
+        broken = networks.build("mini-gap", 2)
+        torch.nn.init.constant_(broken.classifier.weight, float("nan"))
+        fit(broken, Squares(), QUICK)
