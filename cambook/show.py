@@ -193,6 +193,32 @@ def top_classes(
     return pictures([image] * len(titles), shown, None, boxes_found, titles, takeaway, columns)
 
 
+def proposals(
+    image: Any,
+    candidates: Any,
+    map2d: Any,
+    predicted: Any,
+    titles: tuple[str, str],
+    takeaway: str = "",
+    drawn: int = 150,
+) -> Figure:
+    """Candidate boxes on a picture beside the same picture with its map and the box read off it.
+
+    image: (3, H, W); candidates: (N, 4), of which `drawn`, evenly chosen, are shown as thin lines
+    map2d: (h, w) in [0, 1]; predicted: one box; titles: of the two panels
+    """
+    chosen = _boxes(candidates)
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(drawn, len(chosen))).round().astype(int)]
+    height, width = pixels(image).shape[:2]
+    fig, axes = _subplots(1, 2, figsize=(WIDTH, round(WIDTH / 2 * height / width + 1.8, 1)))
+    picture(axes[0], image, title=titles[0])
+    for x0, y0, x1, y1 in chosen:
+        axes[0].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="#111111", linewidth=0.7))
+    picture(axes[1], image, map2d, predicted=predicted, title=titles[1])
+    fig.legend(handles=[_line("predicted box")], loc="outside lower center", handlelength=3)
+    return _finish(fig, takeaway)
+
+
 def matrix(
     ax: Axes, values: Any, title: str = "", fmt: str = "g", limits: tuple[float, float] | None = None
 ) -> None:
