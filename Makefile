@@ -40,6 +40,7 @@ $(BIN)/python:
 # A pip find-links folder with a +cpu torch gives a torch that torchvision does not fit ("operator torchvision::nms does
 # not exist"); then both are taken again, from the index alone.
 $(READY): pyproject.toml | $(BIN)/python
+	@rm -f $@
 	$(INSTALL) -e '.[test]'
 	@$(TORCH_FITS) || PIP_FIND_LINKS=$(VENV) UV_FIND_LINKS= $(INSTALL) --force-reinstall torch torchvision
 	@$(TORCH_FITS) || { echo "torch and torchvision in $(VENV) do not fit together: take both from one source" \
@@ -47,7 +48,9 @@ $(READY): pyproject.toml | $(BIN)/python
 	@touch $@
 
 chromium:
-	@if [ -n "$$CAMBOOK_CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null; then exit; fi; \
+	@for browser in $$CAMBOOK_CHROMIUM chromium chromium-browser google-chrome google-chrome-stable; do \
+	    if command -v "$$browser" >/dev/null; then exit; fi; \
+	done; \
 	root=$$([ "$$(id -u)" = 0 ] || echo "sudo -n"); \
 	if command -v apt-get >/dev/null && $$root true 2>/dev/null; then \
 	    $$root apt-get update -qq && $$root apt-get install -y -qq chromium; \
