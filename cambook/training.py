@@ -80,6 +80,7 @@ class Recipe:
 RECIPES = {
     # the small networks on scenes: a cut fine-tuned from its original, the others from scratch
     "mini-fc-": Recipe(epochs=3, batch_size=32, lr=3e-4, new_layer_factor=10),
+    "mini-fc": Recipe(epochs=5, batch_size=32, lr=5e-4),
     "mini": Recipe(epochs=5, batch_size=32, lr=3e-3),
     # EfficientNet-Lite0 from ImageNet's weights: every layer learns, the new head ten times as fast (as ACoL's code)
     "lite0": Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10),

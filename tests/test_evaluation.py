@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+import torch
+
+from cambook import evaluation, networks
+from cambook.batch import Batch
+from cambook.evaluation import evaluate
+from cambook.networks import PooledNetwork
+
+
+class Corners:
+    """Black pictures with one square, red for class 0, green for 1, blue for 2, in the top left corner or in the middle."""
+
+    name, split, size, classes = "corners", "test", 56, ["red", "green", "blue"]
+
+    def __init__(self, where="corner", length=12, masks=True):
+        self.labels = np.arange(length) % 3
+        self.place = 2 if where == "corner" else 16
+        self.masks = masks
+
+    def __len__(self):
+        return len(self.labels)
+
+    def batch(self, indices, device="cpu"):
+        indices = torch.as_tensor(indices)
+        images, masks = torch.zeros(len(indices), 3, 56, 56), torch.zeros(len(indices), 56, 56, dtype=torch.bool)
+        square = slice(self.place, self.place + 24)
+        masks[:, square, square] = True
+        labels = torch.from_numpy(self.labels)[indices]
+        for image, label in zip(images, labels, strict=True):
+            image[label, square, square] = 1
+        box = np.array([[self.place, self.place, self.place + 24, self.place + 24]], np.float32)
+        return Batch(images, labels, [box] * len(indices), masks if self.masks else None, indices)
+
+
+@pytest.fixture
+def seer():
+    """A network whose feature maps are the colours themselves: red speaks for red, and so on."""
+    network = PooledNetwork(torch.nn.Identity(), 3, 3, "gap", mean=(0.0,) * 3, std=(1.0,) * 3)
+    with torch.no_grad():
+        network.classifier.weight.copy_(torch.eye(3))
+        network.classifier.bias.zero_()
+    network.name = "seer"
+    return network
+
+
+def test_a_network_that_sees_the_objects_gets_everything_right(seer):
+    found = evaluate(seer, Corners())
+    assert found.row["top1_error"] == found.row["top1_loc_error"] == 0
+    for metric in ("gt_known", "max_box_acc", "max_box_acc_v2", "pointing"):
+        assert found.row[metric] == 100, metric
+    assert found.row["pxap"] > 95
+    assert list(found.row) == [m for m in evaluation.METRICS if not m.startswith("top5")]
+
+
+def test_three_of_twelve_pictures_wrong_is_a_quarter(seer):
+    data = Corners()
+    data.labels[:3] = [1, 2, 0]  # so that batch() paints them so
+    plain = data.batch
+
+    def other_labels(indices, device="cpu"):
+        batch = plain(indices)
+        batch.labels = torch.where(batch.indices < 3, (batch.labels + 1) % 3, batch.labels)
+        return batch
+
+    data.batch = other_labels
+    found = evaluate(seer, data)
+    assert found.row["top1_error"] == found.row["top1_loc_error"] == 25
+    assert found.row["gt_known"] == 75  # the map of a colour that is nowhere has no positive place: no box
+    assert found.correct["top1"].tolist() == [False] * 3 + [True] * 9
+    low, high = found.intervals["top1_error"]
+    assert 0 <= low < 25 < high <= 60
+
+
+def test_the_centre_control_never_looks(seer):
+    corner, middle = evaluate(seer, Corners(), "centre"), evaluate(seer, Corners("middle"), "centre")
+    assert corner.row["max_box_acc"] == 0
+    assert middle.row["max_box_acc"] == middle.row["pointing"] == 100
+    assert corner.row["top1_error"] == 0  # classification is the network's all the same
+    one = evaluation.centre_maps(seer, torch.rand(2, 3, 8, 8), torch.empty(0), torch.zeros(2, 4))
+    assert one.shape == (2, 4, 8, 8) and torch.equal(one[0, 0], one[1, 3])
+
+
+def test_without_masks_there_is_no_pxap_and_the_boxes_are_pointed_at(seer):
+    found = evaluate(seer, Corners(masks=False))
+    assert "pxap" not in found.row and found.row["pointing"] == 100
+
+
+def test_saliency_is_smoothed_in_proportion_to_the_picture(seer):
+    images = torch.rand(2, 3, 56, 56)
+    classes = torch.tensor([[0, 1], [2, 0]])
+    _, feature_maps = seer(images)
+    raw = evaluation.saliency_maps(seer, images, feature_maps, classes)
+    assert raw.shape == (2, 2, 56, 56)
+    smooth = evaluation.smooth_saliency_maps(seer, images, feature_maps, classes)
+    assert torch.allclose(smooth, evaluation.blur(raw, 9 * 56 / 224))
+
+
+def test_the_mean_over_batches_is_the_mean_over_pictures(seer):
+    rows = [evaluate(seer, Corners(), batch_size=size).row for size in (1, 5, 64)]
+    assert rows[0] == rows[1] == rows[2]
+
+
+def test_evaluation_leaves_no_gradients_and_evaluation_mode(seer):
+    seer.train()
+    evaluate(seer, Corners(), "saliency")
+    assert not seer.training and all(p.grad is None for p in seer.parameters())
+
+
+def test_top_five_rows_are_there_for_more_than_five_classes():
+    data = Corners()
+    network = networks.build("mini-gap", 12)
+    found = evaluate(network, data)
+    assert {"top5_error", "top5_loc_error"} <= set(found.row)
+    assert found.row["top5_error"] <= found.row["top1_error"] <= found.row["top1_loc_error"]
+
+
+def test_top1_error_agrees_with_the_row(seer):
+    assert evaluation.top1_error(seer, Corners()) == evaluate(seer, Corners()).row["top1_error"]
+    assert evaluation.classify(seer, Corners()).shape == (12, 3)
+
+
+def test_a_table_shows_values_with_their_intervals(seer):
+    table = evaluation.table({"seer": evaluate(seer, Corners()), "blind": evaluate(seer, Corners(), "centre")})
+    assert table.loc["seer", "max_box_acc"] == "100.0 [100.0, 100.0]"
+    assert table.loc["blind", "max_box_acc"].startswith("0.0 ")
+
+
+def test_unknown_sources_and_networks_without_a_map_are_refused(seer):
+    with pytest.raises(ValueError, match="source='gradcam' is unknown: choose one of cam"):
+        evaluate(seer, Corners(), "gradcam")
+    with pytest.raises(TypeError, match="mini-fc has a hidden layer"):
+        evaluate(networks.build("mini-fc", 12), LargerCorners())
+
+
+class LargerCorners(Corners):
+    """The same at mini-fc's own size."""
+
+    size = 64
+
+    def batch(self, indices, device="cpu"):
+        batch = super().batch(indices)
+        batch.images = torch.nn.functional.pad(batch.images, (0, 8, 0, 8))
+        batch.masks = torch.nn.functional.pad(batch.masks, (0, 8, 0, 8))
+        return batch
