@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import base64
 import difflib
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -25,11 +27,13 @@ import nbformat
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
+from PIL import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from cambook import paths
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
 PROFILES = ("quick", "full", "paper")
@@ -349,6 +353,16 @@ def record(name: str, value: Any) -> None:
     _current.record(name, value)
 
 
+def recorded(name: str) -> pd.DataFrame:
+    """Our own earlier measurements, data/results/NAME.csv; its first lines say by which command, when and on what.
+
+    raises: FileNotFoundError
+    """
+    import pandas as pd
+
+    return pd.read_csv(paths.data_file("results", f"{name}.csv"), comment="#")
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -452,8 +466,8 @@ def execute(
 def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: bool = True) -> Record:
     """Runs a notebook with its defaults and puts the outputs into the notebook itself, fit to be committed.
 
-    Left out is what differs each time: widgets and their state, progress bars and warnings (stderr), times,
-    papermill's notes. Sources, cell ids and tags stay as they are.
+    Figures are made smaller. Left out is what differs each time: widgets and their state, progress bars and warnings
+    (stderr), times, papermill's notes. Sources, cell ids and tags stay as they are.
     raises: as execute; RunError where an output names a folder of this machine, or where a cell with a part
             left out lacks the tag nbval-ignore-output; the notebook is then as before
     """
@@ -480,6 +494,10 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
                 "cell nbval-ignore-output."
             )
         cell.outputs = kept
+        for output in kept:
+            if "image/png" in output.get("data", {}):
+                kind, figure = _smaller(output.data.pop("image/png"))
+                output.data[kind] = figure
         said = "".join(_text(output) for output in kept)
         for folder in (str(paths.ROOT), sys.prefix, str(Path.home()), tempfile.gettempdir()):
             if len(folder) > 1 and folder in said:
@@ -493,6 +511,16 @@ def _passing(output: Mapping[str, Any]) -> bool:
     """Whether an output lives only while the notebook runs."""
     widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
     return widget or output.get("name") == "stderr"
+
+
+def _smaller(png: str) -> tuple[str, str]:
+    """A figure (PNG, base64) as JPEG or as PNG of 256 colours, whichever is smaller: photographs and drawings."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    made = {kind: io.BytesIO() for kind in ("image/png", "image/jpeg")}
+    image.quantize(256, kmeans=2).save(made["image/png"], "PNG", optimize=True)
+    image.save(made["image/jpeg"], "JPEG", quality=88, optimize=True)
+    kind = min(made, key=lambda name: made[name].tell())
+    return kind, base64.b64encode(made[kind].getvalue()).decode()
 
 
 def _text(output: Mapping[str, Any]) -> str:

@@ -344,3 +344,10 @@ def test_outputs_that_cannot_be_committed_leave_the_notebook_alone(make_notebook
     with pytest.raises(runs.RunError, match=sentence):
         runs.refresh(notebook, tmp_path / "out", progress=False)
     assert notebook.read_bytes() == before
+
+
+def test_recorded_results_come_with_their_columns_and_a_missing_one_is_named():
+    table = runs.recorded("photographs")
+    assert set(table["seed"]) == {0, 1, 2} and table["max_box_acc"].between(0, 100).all()
+    with pytest.raises(FileNotFoundError, match="nothing.csv is missing"):
+        runs.recorded("nothing")
