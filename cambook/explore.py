@@ -22,6 +22,7 @@ from cambook import boxes, maps, show
 
 LONG_SIDE = 448
 _WIDE = {"description_width": "90px"}
+_OWN_SIZE = {"align_self": "flex-start"}  # a box of widgets stretches a picture to its own width
 
 
 def cam_explorer(
@@ -57,7 +58,7 @@ def cam_explorer(
     )
     by = widgets.Dropdown(options=boxes.RULES, value=rule, description="box rule", style=_WIDE)
     level = _slider("threshold", (0.0, 0.95, 0.01, threshold))
-    screen, line = widgets.Image(format="png"), widgets.Label()
+    screen, line = widgets.Image(format="png", layout=_OWN_SIZE), widgets.Label()
 
     def draw(_: Any = None) -> None:
         raw_map = large[which.value]
@@ -79,7 +80,7 @@ def play(render: Callable[..., Any], **sliders: Any) -> widgets.VBox:
     An underscore in a name is shown as a space.
     """
     controls = {name: _control(name.replace("_", " "), given) for name, given in sliders.items()}
-    screen, line = widgets.Image(format="png"), widgets.Label()
+    screen, line = widgets.Image(format="png", layout=_OWN_SIZE), widgets.Label()
 
     def draw(_: Any = None) -> None:
         drawn = render(**{name: each.value for name, each in controls.items()})
