@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from cambook.check.exercise import exercise, normal
 
 
@@ -103,3 +105,44 @@ def not_pooled(K, h, w, C):
 @parameters_of_head.mistake("there is one bias for each class, not one for each input")
 def bias_for_each_input(K, h, w, C):
     return K * h * w * C + K * h * w, K * C + K
+
+
+@exercise(
+    "the maps of a linear layer on flattened feature maps: each place's share of each score, bias left out",
+    inputs=lambda g: [
+        (normal(g, 3, 4, 5), normal(g, 2, 60)),
+        (normal(g, 2, 3, 3), normal(g, 4, 18)),
+        (normal(g, 4, 2, 4), normal(g, 1, 32)),
+    ],
+    hints=[
+        "The layer has its own weight for each channel AND place: weight.view(C, K, h, w).",
+        "Multiply by feature_maps, which then needs no new axis, and sum over the channels only.",
+        'In one line: torch.einsum("khw,ckhw->chw", feature_maps, weight.view(-1, *feature_maps.shape)).',
+    ],
+)
+def flat_layer_map(feature_maps, weight):
+    own_weight_of_each_place = weight.view(-1, *feature_maps.shape)
+    return (own_weight_of_each_place * feature_maps).sum(1)
+
+
+@flat_layer_map.mistake("these are the scores; keep the places, sum over the channels only")
+def scores(feature_maps, weight):
+    return weight @ feature_maps.flatten()
+
+
+@flat_layer_map.mistake("you averaged over the channels; the layer adds them up")
+def averaged_over_channels(feature_maps, weight):
+    return (weight.view(-1, *feature_maps.shape) * feature_maps).mean(1)
+
+
+@flat_layer_map.mistake("this treats all places alike; here each place has a weight of its own")
+def shared_weight(feature_maps, weight):
+    shared = weight.view(-1, *feature_maps.shape).mean((2, 3))
+    return torch.einsum("khw,ck->chw", feature_maps, shared)
+
+
+@flat_layer_map.mistake("flatten puts the channel first, (K, h, w); you read the weight as (h, w, K)")
+def channels_last(feature_maps, weight):
+    channels, height, width = feature_maps.shape
+    own = weight.view(-1, height, width, channels).permute(0, 3, 1, 2)
+    return (own * feature_maps).sum(1)
