@@ -210,7 +210,7 @@ def proposals(
     chosen = _boxes(candidates)
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(drawn, len(chosen))).round().astype(int)]
     height, width = pixels(image).shape[:2]
-    fig, axes = _subplots(1, 2, figsize=(WIDTH, round(WIDTH / 2 * height / width + 1.8, 1)))
+    fig, axes = _subplots(1, 2, figsize=(WIDTH, round(WIDTH / 2 * height / width + 1.3, 1)))
     picture(axes[0], image, title=titles[0])
     for x0, y0, x1, y1 in chosen:
         axes[0].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="#111111", linewidth=0.7))
