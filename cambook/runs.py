@@ -85,7 +85,6 @@ class Parameters(BaseModel):
     image: str | None = None
     epochs: Whole | None = Field(None, ge=1, le=1000)
     learning_rate: Number | None = Field(None, gt=0, le=10)
-    threshold: Number | None = Field(None, ge=0, lt=1)
 
     @field_validator("dataset")
     @classmethod

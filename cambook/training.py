@@ -341,24 +341,36 @@ def trained(
     return Trained(network, found["history"], found["seconds"], True, key)
 
 
-def before_and_after(name: str, data, *, seed: int = 0, device: str | torch.device = "cpu") -> tuple[Trained, Trained]:
+def before_and_after(
+    name: str,
+    data,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    epochs: int | None = None,
+    lr: float | None = None,
+) -> tuple[Trained, Trained]:
     """The paper's comparison: a network as it was, and the one whose maps are looked at, trained on the same data.
 
     name: a cut, such as mini-fc-gap: its original, trained (torchvision's start from ImageNet's weights), and the cut
           fine-tuned from it, its new layers at ten times the learning rate; or lite0-gap, which has average pooling
           from the start: a new linear layer on the frozen backbone, and the whole network fine-tuned
+    epochs, lr: in place of both recipes' own
     raises: ValueError for any other network; OSError where ImageNet's weights cannot be downloaded
     """
     how = {"seed": seed, "device": device}
+    asked = {key: value for key, value in (("epochs", epochs), ("lr", lr)) if value is not None}
+    recipe = dataclasses.replace(recipe_for(name), **asked)
     if name in networks.CUTS:
         original = networks.CUTS[name][0]
         weights = "pretrained" if original in networks.PRETRAINED else None
-        before = trained(original, data, recipe_for(original), weights=weights, **how)
-        return before, trained(name, data, recipe_for(name), start=before, **how)
+        whole = dataclasses.replace(recipe_for(original), **asked)
+        before = trained(original, data, whole, weights=weights, **how)
+        return before, trained(name, data, recipe, start=before, **how)
     if name == "lite0-gap":
-        linear = dataclasses.replace(recipe_for(name), frozen=True)
+        linear = dataclasses.replace(recipe, frozen=True)
         before = trained(name, data, linear, weights="pretrained", **how)
-        return before, trained(name, data, recipe_for(name), weights="pretrained", **how)
+        return before, trained(name, data, recipe, weights="pretrained", **how)
     raise ValueError(f"network={name!r} was cut from no other: choose lite0-gap, {', '.join(networks.CUTS)}.")
 
 

@@ -9,7 +9,7 @@ from cambook.networks import PooledNetwork
 
 
 class Corners:
-    """Black pictures with one square, red for class 0, green for 1, blue for 2, in the top left corner or in the middle."""
+    """Black pictures with a square, red for class 0, green for 1, blue for 2, in the top left corner or the middle."""
 
     name, split, size, classes = "corners", "test", 56, ["red", "green", "blue"]
 

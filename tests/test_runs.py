@@ -102,8 +102,8 @@ def test_a_file_that_is_missing_or_no_notebook_is_named(tmp_path):
 
 
 def test_text_is_read_as_the_number_it_means():
-    parameters = runs.Parameters(learning_rate="1e-4", seed="3", threshold="0.2")
-    assert (parameters.learning_rate, parameters.seed, parameters.threshold) == (1e-4, 3, 0.2)
+    parameters = runs.Parameters(learning_rate="1e-4", seed="3", epochs="2")
+    assert (parameters.learning_rate, parameters.seed, parameters.epochs) == (1e-4, 3, 2)
     assert isinstance(parameters.seed, int)
 
 
