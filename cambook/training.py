@@ -146,16 +146,26 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
 
 
+_held: dict[tuple[str, torch.device], Tensor] = {}
+
+
 def pictures(data, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A function from places in the data set (B,) to pictures (B, 3, S, S) on the device.
 
-    A data set of at most 1 GiB is made once and held there as 8-bit pictures; a larger one is made batch by batch.
+    A data set of at most 1 GiB is made once and held there as 8-bit pictures, until another one is asked for; a larger
+    one is made batch by batch.
     """
     if len(data) * 3 * data.size**2 > IN_MEMORY:
         return lambda indices: data.batch(indices, device=device).images
-    held = torch.empty(len(data), 3, data.size, data.size, dtype=torch.uint8, device=device)
-    for places in tqdm(torch.arange(len(data)).split(256), desc=f"{data.name} {data.split}", unit="batch", leave=False):
-        held[places.to(device)] = (data.batch(places, device=device).images * 255).round().to(torch.uint8)
+    key = (data.fingerprint, device)
+    if key not in _held:
+        made = torch.empty(len(data), 3, data.size, data.size, dtype=torch.uint8, device=device)
+        places = torch.arange(len(data)).split(256)
+        for some in tqdm(places, desc=f"{data.name} {data.split}", unit="batch", leave=False):
+            made[some.to(device)] = (data.batch(some, device=device).images * 255).round().to(torch.uint8)
+        _held.clear()
+        _held[key] = made
+    held = _held[key]
     return lambda indices: held[indices.to(device)].float() / 255
 
 

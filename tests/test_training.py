@@ -208,9 +208,12 @@ def test_windows_and_mirrors_move_pictures_as_drawn():
 
 
 def test_large_data_sets_are_shown_the_same_pictures_as_held_ones(monkeypatch):
-    held = training.pictures(Squares(), torch.device("cpu"))
+    cpu = torch.device("cpu")
+    held = training.pictures(Squares(), cpu)
+    other = training.pictures(Squares(seed=3), cpu)
+    assert not torch.equal(held(torch.arange(9)), other(torch.arange(9)))
     monkeypatch.setattr(training, "IN_MEMORY", 0)
-    streamed = training.pictures(Squares(), torch.device("cpu"))
+    streamed = training.pictures(Squares(), cpu)
     places = torch.tensor([5, 0, 17])
     assert torch.equal(held(places), streamed(places))
 
