@@ -16,6 +16,7 @@ from cambook import metrics
 from cambook.boxes import box_from_map
 from cambook.maps import blur, class_activation_map, normalize, saliency, upsample
 from cambook.networks import Network
+from cambook.training import pictures
 
 GRID = 224
 PAPER_THRESHOLD = 0.2
@@ -141,11 +142,14 @@ def masks_on_grid(masks: Tensor) -> np.ndarray:
 
 
 def classify(network: Network, data, *, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
-    """The logits (N, C) of every picture of a data set, on the CPU; the network is left in evaluation mode."""
+    """The logits (N, C) of every picture of a data set, on the CPU; the network is left in evaluation mode.
+
+    The pictures are held as in training, so that several networks in turn see pictures that were made once.
+    """
     network.to(device).eval()
+    shown = pictures(data, torch.device(device))
     with torch.no_grad():
-        batches = torch.arange(len(data)).split(batch_size)
-        return torch.cat([network(data.batch(indices, device=device).images)[0].cpu() for indices in batches])
+        return torch.cat([network(shown(some))[0].cpu() for some in torch.arange(len(data)).split(batch_size)])
 
 
 def top1_error(network: Network, data, *, device: str | torch.device = "cpu") -> float:
