@@ -1,6 +1,6 @@
 """How long the course takes: writes data/results/course.csv, and from it the README's tables of seconds.
 
-    python benchmarks/course.py            two runs of the whole course, the first with an empty cache; keep the machine idle
+    python benchmarks/course.py            two runs of the whole course, the first with an empty cache: idle machine
     python benchmarks/course.py --readme   only the README, from the file
 
 Cold seconds are those of the first run, in which each lesson also trains what no lesson before it has trained; warm
@@ -42,8 +42,7 @@ def trainings(cache: Path, lessons: dict[str, runs.Record]) -> list[dict]:
         made = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
         lesson = max(name for name, record in lessons.items() if datetime.fromisoformat(record.started) <= made)
         found = training.load_whole(entry)
-        what = found["determined_by"]
-        name = f"{what['name']}, {what['note']}" if what.get("note") else what["name"]
+        name = ", ".join(filter(None, (found["determined_by"]["name"], found["describe"])))
         rows.append({"kind": "training", "name": name, "lesson": lesson[:2], "cold_seconds": found["seconds"]})
     return rows
 
