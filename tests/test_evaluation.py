@@ -17,6 +17,7 @@ class Corners:
         self.labels = np.arange(length) % 3
         self.place = 2 if where == "corner" else 16
         self.masks = masks
+        self.fingerprint = f"corners {where} {length}"
 
     def __len__(self):
         return len(self.labels)
