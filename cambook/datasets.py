@@ -98,6 +98,30 @@ def load(name: str, split: str, size: int, *, length: int | None = None, seed: i
     raise ValueError(f'unknown data set "{name}": {hint}Known: {", ".join(KNOWN)}')
 
 
+class Subset:
+    """Some pictures of a data set, in the order of `indices`; the rest as in the data set.
+
+    raises: ValueError where an index is outside the data set or none is given
+    """
+
+    def __init__(self, data, indices):
+        self.indices = np.asarray(indices, np.int64).reshape(-1)
+        if not len(self.indices) or self.indices.min() < 0 or self.indices.max() >= len(data):
+            raise ValueError(f"indices must lie from 0 to {len(data) - 1}, at least one of them.")
+        self.name, self.split, self.size, self.classes = data.name, data.split, data.size, data.classes
+        self.report, self.labels, self._data = [], data.labels[self.indices], data
+        self.fingerprint = hashlib.sha256(data.fingerprint.encode() + self.indices.tobytes()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def batch(self, indices, device: str | torch.device = "cpu") -> Batch:
+        """The pictures at `indices` of this subset, as the data set gives them."""
+        batch = self._data.batch(self.indices[np.asarray(indices).reshape(-1)], device=device)
+        batch.indices = torch.as_tensor(indices, device=batch.indices.device).reshape(-1)
+        return batch
+
+
 class VOCFolder:
     """The pictures of one split of a folder in Pascal VOC layout (JPEGImages, Annotations, ImageSets/Main).
 

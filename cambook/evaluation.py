@@ -13,8 +13,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cambook import metrics
+from cambook.acol import fuse
 from cambook.boxes import box_from_map
-from cambook.maps import blur, class_activation_map, normalize, saliency, upsample
+from cambook.maps import blur, class_activation_map, grad_cam, normalize, saliency, upsample
 from cambook.networks import Network
 from cambook.training import pictures
 
@@ -30,6 +31,36 @@ METRICS = (
 def cam_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
     """Class activation maps of `classes` (B, n), from the forward pass that already happened: (B, n, h, w)."""
     return class_activation_map(feature_maps, network.class_weight[classes])
+
+
+def grad_cam_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """Grad-CAM of `classes` (B, n) at the feature maps, for any head: (B, n, h, w)."""
+    return grad_cam(network, images, classes, network.cam_conv).maps
+
+
+def acol_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """Fused maps of ACoL's two branches for `classes` (B, n), erased for the class that branch A predicts."""
+    return _of(fuse(*network.both(feature_maps)), classes)
+
+
+def acol_a_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """Maps of ACoL's branch A alone: (B, n, h, w)."""
+    return _of(network.both(feature_maps)[0], classes)
+
+
+def acol_b_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """Maps of ACoL's branch B alone, which sees what is left: (B, n, h, w)."""
+    return _of(network.both(feature_maps)[1], classes)
+
+
+def acol_peeking_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """ACoL's fused maps erased for the TRUE class, the first of `classes`: what the released test code does."""
+    return _of(fuse(*network.both(feature_maps, classes[:, 0])), classes)
+
+
+def _of(maps: Tensor, classes: Tensor) -> Tensor:
+    """(B, C, h, w) and classes (B, n) -> (B, n, h, w)."""
+    return maps.gather(1, classes[..., None, None].expand(-1, -1, *maps.shape[2:]))
 
 
 def saliency_maps(network: Network, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
@@ -52,6 +83,11 @@ def centre_maps(network: Network, images: Tensor, feature_maps: Tensor, classes:
 
 MAPS: dict[str, Callable[[Network, Tensor, Tensor, Tensor], Tensor]] = {
     "cam": cam_maps,
+    "grad-cam": grad_cam_maps,
+    "acol": acol_maps,
+    "acol branch a": acol_a_maps,
+    "acol branch b": acol_b_maps,
+    "acol peeking": acol_peeking_maps,
     "saliency": saliency_maps,
     "smooth saliency": smooth_saliency_maps,
     "centre": centre_maps,
@@ -97,8 +133,8 @@ def evaluate(
     """Classifies and localizes every picture of a data set.
 
     network: left in evaluation mode on the device; data: from datasets.load
-    source:  what makes the map, a key of MAPS: "cam", "saliency", "smooth saliency", or the control "centre"; the
-             control of random weights is another network
+    source:  what makes the map, a key of MAPS: "cam", "grad-cam", "saliency", "smooth saliency", for ACoL "acol", or the
+             control "centre"; the control of random weights is another network
     seed:    of the bootstrap
     raises:  ValueError for another source, TypeError where the network has no class activation map
     """

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MINI_HIDDEN = 256
 MINI_SIZE = 64
+IGNORED = -100  # a label that no loss counts, as in torch.nn.functional.cross_entropy
 
 
 class Network(nn.Module):
@@ -54,6 +56,17 @@ class Network(nn.Module):
         """images (B, 3, H, W) in [0, 1] -> logits (B, C), feature_maps (B, K, h, w)."""
         feature_maps = self.features(images)
         return self.scores(feature_maps), feature_maps
+
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What training makes small, and the share of wrong answers: images (B, 3, H, W), labels (B,) -> two scalars.
+
+        The cross-entropy of the logits. Where logits are (B, C, h, w), labels are (B, h, w); a label of -100 is not
+        counted. ACoL and the networks of lesson 10 have losses of their own.
+        """
+        logits, _ = self(images)
+        counted = labels != IGNORED
+        wrong = (logits.argmax(1) != labels) & counted
+        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED), wrong.sum() / counted.sum()
 
     @property
     def class_weight(self) -> Tensor:
@@ -199,6 +212,25 @@ def lite0_gap(classes: int, pretrained: bool) -> Network:
     return network
 
 
+# ---- adversarial complementary learning: two classifiers on one backbone ----
+
+
+def mini_acol(classes: int, pretrained: bool) -> Network:
+    from cambook.acol import ACoL
+
+    return ACoL(mini_backbone(), 128, 128, classes)
+
+
+def lite0_acol(classes: int, pretrained: bool) -> Network:
+    from cambook.acol import ACoL
+
+    backbone = lite0_gap(classes, pretrained).backbone
+    network = ACoL(backbone, 1280, 256, classes, mean=(0.498,) * 3, std=(0.502,) * 3)
+    if pretrained:
+        network.new_layers = ("branch_a", "branch_b")
+    return network
+
+
 # ---- torchvision's networks and the paper's cuts ----
 
 
@@ -298,7 +330,9 @@ ORIGINALS: dict[str, Callable[[int, bool], Network]] = {
     "mini-gap": mini_pooled("gap"),
     "mini-gmp": mini_pooled("gmp"),
     "mini-nin": mini_nin,
+    "mini-acol": mini_acol,
     "lite0-gap": lite0_gap,
+    "lite0-acol": lite0_acol,
     "alexnet": with_hidden_layers("alexnet"),
     "vgg16": with_hidden_layers("vgg16"),
     "googlenet": googlenet,

@@ -52,6 +52,8 @@ class Layout:
     clutter_side: longer side of each of them
     turn:         largest rotation to either side, in degrees
     texture:      share of pictures on procedural texture rather than on a photograph
+    own_ground:   share of pictures that lie on the photographed ground of their class, a bias (each class has one
+                  region, the same place in train and test); the others lie anywhere
     """
 
     object_side: tuple[float, float] = (0.48, 0.88)
@@ -59,6 +61,7 @@ class Layout:
     clutter_side: tuple[float, float] = (0.22, 0.42)
     turn: float = 25.0
     texture: float = 0.3
+    own_ground: float = 0.0
 
 
 LAYOUT = Layout()
@@ -112,6 +115,8 @@ class Scenes:
 
     classes: the 12 names, in the order of the labels; objects: the cut-outs this split shows, a Cutout each
     """
+
+    labelled = 1  # objects a picture, drawn last
 
     def __init__(
         self,
@@ -195,11 +200,12 @@ class Scenes:
             for start in range(0, max(1, len(indices)), step)
         ]
         images, masks = (torch.cat(part) for part in zip(*parts, strict=True))
+        boxes = _tight_boxes(masks.flatten(0, 1)).reshape(-1, self.labelled, 4)
         return Batch(
             images=images,
             labels=torch.from_numpy(self._labels(indices)).to(device),
-            boxes=[box[None] for box in _tight_boxes(masks)],
-            masks=masks,
+            boxes=list(boxes),
+            masks=masks[:, 0] if self.labelled == 1 else masks,
             indices=torch.from_numpy(indices).to(device),
         )
 
@@ -212,16 +218,18 @@ class Scenes:
         return self._shown_classes[order[np.arange(len(indices)), indices % classes]]
 
     def _draw(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        """All that chance decides for B pictures of clutter + 1 layers, the labelled object in the last."""
+        """All that chance decides for B pictures of clutter and then `labelled` layers."""
         layout, batch = self.layout, len(indices)
-        layers = layout.clutter + 1
+        layers = layout.clutter + self.labelled
         u = self._stream("layers", indices, layers * 7).reshape(batch, layers, 7)
         pick = u[..., 0]
         cutouts = self._clutter[(pick * len(self._clutter)).astype(np.int64)]
-        for row, label in enumerate(self._labels(indices)):
-            members = self._by_class[label]
-            cutouts[row, -1] = members[int(pick[row, -1] * len(members))]
-        low, high = np.array([layout.clutter_side] * layout.clutter + [layout.object_side]).T
+        shown = self._shown(indices)
+        for row, layer in np.ndindex(batch, self.labelled):
+            members = self._by_class[shown[row, layer]]
+            place = layer - self.labelled
+            cutouts[row, place] = members[int(pick[row, place] * len(members))]
+        low, high = np.array([layout.clutter_side] * layout.clutter + [layout.object_side] * self.labelled).T
         side = low + (high - low) * u[..., 1]
         angle = np.deg2rad(layout.turn) * (2 * u[..., 2] - 1)
         flip = np.where(u[..., 3] < 0.5, -1.0, 1.0)
@@ -230,14 +238,16 @@ class Scenes:
         x = x * flip[..., None]
         turned = np.stack([cos * x - sin * y, sin * x + cos * y], -1)  # (B, L, 64, 2)
         first, last = turned.min(2), turned.max(2)
-        side = np.minimum(side, 0.98 / (last - first).max(-1))[..., None]
-        centre = -first * side + u[..., 4:6] * (1 - (last - first) * side)
+        corner, room = self._windows(indices)
+        side = np.minimum(side, (0.98 * room / (last - first)).min(-1))[..., None]
+        centre = corner - first * side + u[..., 4:6] * (room - (last - first) * side)
         colour = self._stream("colour", indices, layers * 3).reshape(batch, layers, 3)
         light = (0.7 + 0.4 * u[..., 6:7]) * (0.9 + 0.2 * colour)
 
         g = self._stream("ground", indices, 23)
-        textured = g[:, 0] < layout.texture
-        region = (g[:, 1] * len(self._photos)).astype(np.int64)
+        own = self._stream("bias", indices, 1)[:, 0] < layout.own_ground
+        textured = (g[:, 0] < layout.texture) & ~own
+        region = np.where(own, shown[:, -1], (g[:, 1] * len(self._photos)).astype(np.int64))
         photo = [self._photos[r][int(t * len(self._photos[r]))] for r, t in zip(region, g[:, 2], strict=True)]
         texture = self._textures[(g[:, 2] * len(self._textures)).astype(np.int64)]
         crop = 0.5 + 0.5 * g[:, 3]
@@ -268,6 +278,15 @@ class Scenes:
             "shift": shift,
         }
 
+    def _shown(self, indices: np.ndarray) -> np.ndarray:
+        """(B, labelled): the categories of the labelled objects, in the order in which they are drawn."""
+        return self._labels(indices)[:, None]
+
+    def _windows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Corner (x, y) and size of the window of the picture, in [0, 1], that each layer keeps to: (B, layers, 2)."""
+        shape = (len(indices), self.layout.clutter + self.labelled, 2)
+        return np.zeros(shape), np.ones(shape)
+
     def _render(self, draws: dict[str, np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
         def column(values: np.ndarray, *shape: int) -> Tensor:
             return torch.from_numpy(values.astype(np.float32)).to(device).view(-1, *shape)
@@ -282,10 +301,10 @@ class Scenes:
         canvas.add_(blend[:, :, 1] * ground[:, 1:2]).add_(blend[:, :, 2] * ground[:, 2:3])
         canvas.add_(column(draws["shift"], 3, 1, 1) * 255).clamp_(0, 255)
 
-        layers = draws["cutouts"].shape[1]
+        masks, layers = [], draws["cutouts"].shape[1]
         for layer in range(layers):
             pixels = whole
-            if layer < layers - 1:  # clutter is small: only the pixels around it are made
+            if layer < layers - self.labelled:  # clutter is small: only the pixels around it are made
                 first, last = draws["first"][:, layer] * size, draws["last"][:, layer] * size
                 side = min(size, math.ceil((last - first).max(initial=0)) + 2 * RIM)
                 corner = np.clip(np.floor(first) - RIM, 0, size - side).astype(np.int64)
@@ -298,7 +317,84 @@ class Scenes:
             spots = (pixels[:, 1, :, None] * size + pixels[:, 0, None]).flatten(1)[:, None].expand(-1, 3, -1)
             under = canvas.flatten(2).gather(2, spots).view_as(colour)
             canvas.flatten(2).scatter_(2, spots, under.mul_(1 - alpha).add_(colour).flatten(2))
-        return canvas.round_().clamp_(0, 255).div_(255), alpha[:, 0] > 0.5
+            if layer >= layers - self.labelled:
+                masks.append(alpha[:, 0] > 0.5)
+        return canvas.round_().clamp_(0, 255).div_(255), torch.stack(masks, 1)
+
+
+PAIR_LAYOUT = Layout(object_side=(0.34, 0.5), clutter=2, clutter_side=(0.12, 0.22))
+ARRANGEMENTS = ("left of", "above")
+
+
+class Pairs(Scenes):
+    """Scenes with two labelled objects of different categories, the first left of the second or above it.
+
+    first, second: the categories that the first and the second object are drawn from, by default all 12
+    split, size, length, seed, layout: as for Scenes
+    raises: as Scenes; ValueError for an unknown category, or where the two leave no pair of different ones
+
+    categories:    all 12 names; first, second and masks count in them
+    first, second: (N,) int64, the categories of the two objects
+    arrangement:   (N,) int64, 0 where the first is left of the second, 1 where it is above (ARRANGEMENTS)
+    labels:        (N,) int64, the second object's category as its place in `classes`, the names of `second`: with one
+                   category as the first, what is done with which object, as an action is
+    A batch's masks are (B, 2, S, S) and its boxes (2, 4), the first object's first; the two do not overlap.
+    """
+
+    labelled = 2
+
+    def __init__(
+        self,
+        split: str,
+        size: int,
+        length: int | None = None,
+        seed: int = 0,
+        first: Sequence[str] | None = None,
+        second: Sequence[str] | None = None,
+        layout: Layout = PAIR_LAYOUT,
+    ):
+        super().__init__(split, size, length, seed, layout=layout)
+        self.categories = self.classes
+        for name in [*(first or ()), *(second or ())]:
+            if name not in self.categories:
+                raise ValueError(f"category {name!r} is unknown: scenes have {', '.join(self.categories)}.")
+        self.classes = list(second or self.categories)
+        chosen = [[self.categories.index(name) for name in names or self.categories] for names in (first, second)]
+        pairs = [(a, b) for a in chosen[0] for b in chosen[1] if a != b]
+        if not pairs:
+            raise ValueError(f"first={first} and second={second} leave no two different categories: widen one.")
+        self.name = f"pairs of {', '.join(first or ['any'])} and {', '.join(second or ['any'])}"
+        self._pairs = np.array(pairs)
+
+    @cached_property
+    def first(self) -> np.ndarray:
+        return self._shown(np.arange(self.length))[:, 0]
+
+    @cached_property
+    def second(self) -> np.ndarray:
+        return self._shown(np.arange(self.length))[:, 1]
+
+    @cached_property
+    def arrangement(self) -> np.ndarray:
+        return self._arrangement(np.arange(self.length))
+
+    def _arrangement(self, indices: np.ndarray) -> np.ndarray:
+        return (self._stream("arrangement", indices, 1)[:, 0] * len(ARRANGEMENTS)).astype(np.int64)
+
+    def _shown(self, indices: np.ndarray) -> np.ndarray:
+        order = self._stream("pairs", indices // len(self._pairs), len(self._pairs)).argsort(1)
+        return self._pairs[order[np.arange(len(indices)), indices % len(self._pairs)]]
+
+    def _labels(self, indices: np.ndarray) -> np.ndarray:
+        place = np.array([self.classes.index(c) if c in self.classes else -1 for c in self.categories])
+        return place[self._shown(indices)[:, 1]]
+
+    def _windows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        corner, room = super()._windows(indices)
+        axis, rows = self._arrangement(indices), np.arange(len(indices))
+        room[rows, -2, axis] = room[rows, -1, axis] = 0.5
+        corner[rows, -1, axis] = 0.5
+        return corner, room
 
 
 def _sample(

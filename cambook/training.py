@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import io
 import json
 import math
@@ -81,6 +82,8 @@ RECIPES = {
     # the small networks on scenes: a cut fine-tuned from its original, the others from scratch
     "mini-fc-": Recipe(epochs=3, batch_size=32, lr=3e-4, new_layer_factor=10),
     "mini-fc": Recipe(epochs=5, batch_size=32, lr=5e-4),
+    # two branches, each with two new convolutions, on the small backbone: as mini, at a lower rate
+    "mini-acol": Recipe(epochs=5, batch_size=32, lr=1e-3),
     "mini": Recipe(epochs=5, batch_size=32, lr=3e-3),
     # EfficientNet-Lite0 from ImageNet's weights: every layer learns, the new head ten times as fast (as ACoL's code)
     "lite0": Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10),
@@ -182,14 +185,17 @@ def fit(
 ) -> list[dict[str, float]]:
     """Trains the network in place on the data set's image labels; boxes and masks are never looked at.
 
-    labels:     (N,) int64 in place of the data set's own (shuffled labels as a control, noisy labels)
+    labels:     int64 in place of the data set's own, N of them: (N,) for classes (shuffled labels as a control, noisy
+                labels), or of the shape that network.loss takes for a picture (masks, questions with their answers)
     checkpoint: a file that is written every 20 seconds and at each epoch's end, and continued from where it
                 exists; it is removed at the end
-    returns:    one row an epoch: loss, top-1 error on the training pictures as they were shown (percent), seconds
+    returns:    one row an epoch: loss, share of wrong answers on the training pictures as they were shown (percent, for
+                classes the top-1 error), seconds
     raises:     ValueError where labels do not fit the network, or the loss is no number any more
     """
     labels = torch.as_tensor(data.labels if labels is None else labels)
-    if len(labels) != len(data) or labels.min() < 0 or labels.max() >= network.classes:
+    one_class_each = labels.dim() == 1
+    if len(labels) != len(data) or one_class_each and not (0 <= labels.min() and labels.max() < network.classes):
         raise ValueError(
             f"{data.name} needs {len(data)} labels from 0 to {network.classes - 1}; got {len(labels)} from "
             f"{labels.min()} to {labels.max()}: build {network.name} with classes={len(data.classes)}."
@@ -227,13 +233,12 @@ def fit(
             )
             target = labels[batch].to(device)
             with amp:
-                logits, _ = network(images)
-            loss = F.cross_entropy(logits.float(), target)
+                loss, wrong = network.loss(images, target)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             step += 1
-            sums = [sums[0] + loss.item() * len(batch), sums[1] + (logits.argmax(1) != target).sum().item()]
+            sums = [sums[0] + loss.item() * len(batch), sums[1] + wrong.item() * len(batch)]
             if not math.isfinite(sums[0]):
                 raise ValueError(
                     f"{network.name}: the loss is no number any more at step {step} of {steps}; lower lr={recipe.lr}."
@@ -295,7 +300,7 @@ class Trained:
 
 
 def trained(
-    name: str,
+    network: str | Network,
     data,
     recipe: Recipe,
     *,
@@ -304,48 +309,61 @@ def trained(
     start: Trained | None = None,
     labels: np.ndarray | None = None,
     device: str | torch.device = "cpu",
+    describe: str = "",
 ) -> Trained:
-    """The network `name` fitted to a data set's labels: from the cache where this very training was done before.
+    """A network fitted to a data set's labels: from the cache where this very training was done before.
 
-    weights: as in networks.build
-    start:   a trained original whose cut `name` is: the kept layers start from its weights (the paper's fine-tuning)
-    labels:  in place of the data set's own
-    The cache entry's name is a hash of name, recipe, seed, data, labels, weights, the start's own hash, the source
-    of this package's networks and training, torch's version, the kind of device and the number of threads.
-    raises:  ValueError where `name` is no cut of the start's network, or anything that `fit` refuses
+    network:  a name that networks.build knows, or a network as it is before training; that one is trained in place
+    weights:  as in networks.build
+    start:    a trained original whose cut the named network is: the kept layers start from its weights (the paper's
+              fine-tuning)
+    labels:   in place of the data set's own, as in `fit`
+    describe: what is special about this training, for its progress bar and the ledger: "shuffled labels"
+    The cache entry's name is a hash of name, recipe, seed, data, labels, weights, the start's own hash, a given
+    network's own weights, the source of this package's networks and training, torch's version, the kind of device and
+    the number of threads.
+    raises:   ValueError where the named network is no cut of the start's network, or anything that `fit` refuses
     """
-    networks.check_name(name)
+    given = network if isinstance(network, Network) else None
+    name = given.name if given else networks.check_name(network)
     if start and networks.CUTS.get(name, ("",))[0] != start.network.name:
         raise ValueError(
             f"{name} is no cut of {start.network.name}: start it from {networks.CUTS.get(name, ('nothing',))[0]}."
         )
+    if given:
+        pass
+    elif start:
+        network = networks.cut(start.network, networks.CUTS[name][1], len(data.classes), seed)
+    else:
+        network = networks.build(name, len(data.classes), weights, seed)
     determined_by = {
         "name": name,
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "data": data.fingerprint,
         "labels": hashlib.sha256(np.ascontiguousarray(labels, np.int64)).hexdigest() if labels is not None else None,
-        "weights": _content(weights),
+        "weights": _state(given) if given else _content(weights),
         "start": start.key if start else None,
-        "source": [hashlib.sha256(Path(m).read_bytes()).hexdigest() for m in (networks.__file__, __file__)],
+        "source": [
+            hashlib.sha256(Path(m).read_bytes()).hexdigest()
+            for m in (networks.__file__, __file__, inspect.getfile(type(network)))
+        ],
         "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
     }
     key = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
     entry = paths.CACHE / "networks" / f"{name}-{key}.pt"
-    if start:
-        network = networks.cut(start.network, networks.CUTS[name][1], len(data.classes), seed)
-    else:
-        network = networks.build(name, len(data.classes), weights, seed)
     found = load_whole(entry)
     if found:
         network.load_state_dict(found["network"])
     else:
-        history = fit(
-            network, data, recipe, seed=seed, device=device, labels=labels, checkpoint=entry.with_suffix(".part")
-        )
-        found = {"history": history, "seconds": sum(row["seconds"] for row in history), "determined_by": determined_by}
+        bar = f"training {name}" + (f", {describe}" if describe else "")
+        part = entry.with_suffix(".part")
+        how = {"seed": seed, "device": device, "labels": labels, "checkpoint": part, "describe": bar}
+        history = fit(network, data, recipe, **how)
+        found = {"history": history, "seconds": sum(row["seconds"] for row in history)}
+        found |= {"determined_by": determined_by, "describe": describe}
         save_whole({**found, "network": network.state_dict()}, entry)
-        entry.with_suffix(".part").unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         return Trained(network, history, found["seconds"], False, key)
     network.to(device=device, memory_format=torch.channels_last).eval()
     return Trained(network, found["history"], found["seconds"], True, key)
@@ -382,6 +400,14 @@ def before_and_after(
         before = trained(name, data, linear, weights="pretrained", **how)
         return before, trained(name, data, recipe, weights="pretrained", **how)
     raise ValueError(f"network={name!r} was cut from no other: choose lite0-gap, {', '.join(networks.CUTS)}.")
+
+
+def _state(network: Network) -> str:
+    """What stands for a given network's weights in a hash: their bytes."""
+    sha = hashlib.sha256(repr(network).encode())
+    for name, values in network.state_dict().items():
+        sha.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _content(weights: str | None) -> str | None:

@@ -21,7 +21,7 @@ each_mistake = pytest.mark.parametrize(
 
 
 def test_every_lesson_has_two_to_five_exercises_with_two_mistakes_or_more():
-    for lesson in (check.lesson_00, check.lesson_01, check.lesson_02, check.lesson_03, check.lesson_04):
+    for lesson in check.LESSONS:
         found = [each for each in vars(lesson).values() if isinstance(each, (Exercise, Number))]
         assert 2 <= len(found) <= 5, lesson.__name__
         assert all(len(each.mistakes) >= 2 and each.hints for each in found), lesson.__name__
@@ -170,3 +170,17 @@ def test_unequal_shapes_numbers_and_structures_are_not_the_same():
     assert same((1, 2), np.array([1.0, 2.0])) and same(float("nan"), np.nan) and same(None, None)
     for a, b in [(1, 2), ([1], 1), (None, 0), ((1, [2, 3]), (1, [2, 4])), ("a", 1), (ValueError(), 1)]:
         assert not same(a, b)
+
+
+def test_a_teacher_switches_all_solutions_on_and_off(capsys):
+    check.show_solutions()
+    try:
+        for one in check.EXERCISES.values():
+            one(...) if isinstance(one, Number) else one(lambda *_: ...)
+            said = capsys.readouterr().out
+            one.solution()
+            assert said.startswith(f"… {one.name}: not attempted") and said.endswith(capsys.readouterr().out)
+    finally:
+        check.show_solutions(False)
+    FUNCTIONS[0](FUNCTIONS[0].reference)
+    assert capsys.readouterr().out == f"✓ {FUNCTIONS[0].name}: correct.\n"

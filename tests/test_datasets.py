@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageFile
 
 from cambook import datasets
-from cambook.datasets import EXAMPLE_PICTURES, VOCFolder, example_picture, load, load_picture
+from cambook.datasets import EXAMPLE_PICTURES, Subset, VOCFolder, example_picture, load, load_picture
 
 SIZE = 80
 WIDTH, HEIGHT = 80, 40  # a picture squashed to 80 x 80 keeps its columns and doubles its rows
@@ -818,3 +818,22 @@ def test_the_report_names_the_truncated_wildlife_picture(wildlife):
         "JPEGImages/00103.jpg: EXIF orientation 65537 does not exist and is ignored"
         in wildlife["test"].report
     )
+
+
+# ---- some pictures of a data set ----
+
+
+def test_a_subset_holds_the_chosen_pictures_under_new_numbers():
+    whole = load("scenes", "train", 64, length=40)
+    some = Subset(whole, [30, 3, 5])
+    assert len(some) == 3 and some.labels.tolist() == whole.labels[[30, 3, 5]].tolist()
+    batch, expected = some.batch(torch.tensor([2, 0])), whole.batch([5, 30])
+    assert torch.equal(batch.images, expected.images) and batch.indices.tolist() == [2, 0]
+    assert (some.name, some.split, some.size, some.classes) == ("scenes", "train", 64, whole.classes)
+    assert len({some.fingerprint, whole.fingerprint, Subset(whole, [3, 30, 5]).fingerprint}) == 3
+
+
+@pytest.mark.parametrize("indices", [[], [40], [-1]])
+def test_a_subset_of_nothing_or_from_outside_is_refused(indices):
+    with pytest.raises(ValueError, match="indices must lie from 0 to 39"):
+        Subset(load("scenes", "train", 64, length=40), indices)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cambook import scenes
 from cambook.paths import data_file
-from cambook.scenes import Layout, Scenes
+from cambook.scenes import LENGTHS, Layout, Pairs, Scenes
 
 
 def table(name):
@@ -329,3 +329,83 @@ def test_a_gpu_shows_the_same_pictures_but_for_rounding(test):
     assert there.images.device.type == there.masks.device.type == there.labels.device.type == "cuda"
     assert (here.images - there.images.cpu()).abs().max() < 2.5 / 255
     assert (here.masks != there.masks.cpu()).float().mean() < 1e-4
+
+
+# ---- a ground of its own for each class ----
+
+
+def test_with_own_ground_each_class_lies_on_one_region_and_other_draws_stay_the_same():
+    biased = Scenes("train", 64, 200, layout=Layout(own_ground=1.0))
+    plain = Scenes("train", 64, 200)
+    a, b = biased._draw(np.arange(200)), plain._draw(np.arange(200))
+    for label in range(12):
+        grounds = a["ground"][biased.labels == label]
+        assert set(grounds) <= set(biased._photos[label]), label
+    assert all(np.array_equal(a[key], b[key]) for key in ("cutouts", "side", "places", "light", "crop"))
+    assert torch.equal(biased.batch(range(8)).masks, plain.batch(range(8)).masks)
+
+
+def test_own_ground_is_the_share_of_biased_pictures_and_the_same_place_in_train_and_test():
+    half = Scenes("train", 64, 2000, layout=Layout(own_ground=0.5))
+    ground, labels = half._draw(np.arange(2000))["ground"], half.labels
+    own = np.mean([g in half._photos[c] for g, c in zip(ground, labels, strict=True)])
+    assert 0.5 < own < 0.58  # by chance a few more
+    rows = table("grounds.csv")
+    train, test = ([row["name"].split()[0] for row in rows if row["split"] == split][:12] for split in LENGTHS)
+    assert train == test
+
+
+# ---- two objects ----
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return Pairs("test", 64, 600)
+
+
+def test_a_pair_has_two_different_categories_left_right_or_above_below(pairs):
+    assert (pairs.first != pairs.second).all()
+    assert set(pairs.arrangement) == {0, 1}
+    batch = pairs.batch(range(64))
+    for boxes, arrangement in zip(batch.boxes, pairs.arrangement, strict=False):
+        first, second = boxes
+        assert first[2 + arrangement] <= second[arrangement]
+    assert batch.masks.shape == (64, 2, 64, 64) and not batch.masks.all(1).any()
+    assert batch.masks.flatten(2).any(2).all()
+
+
+def test_every_ordered_pair_of_categories_comes_equally_often(pairs):
+    counts = np.zeros((12, 12), int)
+    np.add.at(counts, (pairs.first, pairs.second), 1)
+    off_diagonal = counts[~np.eye(12, dtype=bool)]
+    assert (counts.diagonal() == 0).all() and off_diagonal.min() >= 4 and off_diagonal.max() <= 5
+
+
+def test_the_cutouts_of_a_pair_are_of_its_categories(pairs):
+    drawn = pairs._draw(np.arange(100))["cutouts"]
+    for layer, categories in ((-2, pairs.first), (-1, pairs.second)):
+        assert all(row in pairs._by_class[c] for row, c in zip(drawn[:, layer], categories[:100], strict=True))
+
+
+def test_labels_of_a_pair_count_in_the_second_categories():
+    data = Pairs("train", 64, 120, first=["land mammal"], second=["fruit", "instrument"])
+    assert data.classes == ["fruit", "instrument"]
+    assert {data.categories[c] for c in data.first} == {"land mammal"}
+    assert [data.categories[c] for c in data.second] == [data.classes[label] for label in data.labels]
+    assert np.bincount(data.labels).tolist() == [60, 60]
+
+
+def test_pairs_depend_on_seed_and_index_alone_and_have_a_fingerprint_of_their_own(pairs):
+    assert np.array_equal(Pairs("test", 64, 50).first, pairs.first[:50])
+    assert torch.equal(Pairs("test", 64, 50).batch([7]).images, pairs.batch([3, 7]).images[1:])
+    others = [Pairs("test", 64, 600, seed=1), Pairs("test", 64, 600, first=["bird"]), Scenes("test", 64, 600)]
+    assert pairs.fingerprint not in {other.fingerprint for other in others}
+
+
+@pytest.mark.parametrize(
+    "first, second, message",
+    [(["dog"], None, "category 'dog' is unknown"), (["bird"], ["bird"], "no two different categories")],
+)
+def test_an_impossible_pair_is_refused(first, second, message):
+    with pytest.raises(ValueError, match=message):
+        Pairs("train", 64, first=first, second=second)

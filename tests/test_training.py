@@ -132,9 +132,9 @@ def test_what_was_trained_once_comes_from_the_cache():
         {"seed": 1},
         {"recipe": dataclasses.replace(QUICK, lr=1e-3)},
         {"data": Squares(seed=3)},
-        {"name": "mini-gmp"},
+        {"network": "mini-gmp"},
     ):
-        settings = {"name": "mini-gap", "data": Squares(), "recipe": QUICK, **change}
+        settings = {"network": "mini-gap", "data": Squares(), "recipe": QUICK, **change}
         assert not trained(**settings).reused
 
 
@@ -227,3 +227,46 @@ def test_hopeless_settings_are_refused_in_one_sentence():
         broken = networks.build("mini-gap", 2)
         torch.nn.init.constant_(broken.classifier.weight, float("nan"))
         fit(broken, Squares(), QUICK)
+
+
+# ---- networks that are given, and labels of other shapes ----
+
+
+class PixelNetwork(networks.Network):
+    """One 1x1 convolution on the pictures: logits for every pixel."""
+
+    def __init__(self, seed=0):
+        torch.manual_seed(seed)
+        super().__init__(torch.nn.Identity())
+        self.name, self.classifier = "pixels", torch.nn.Conv2d(3, 2, 1)
+
+    def scores(self, feature_maps):
+        return self.classifier(feature_maps)
+
+
+def red_pixels(data, ignored=False):
+    masks = (data.images[:, 0] > 200).long()
+    if ignored:
+        masks[:, :32] = networks.IGNORED
+    return masks.numpy()
+
+
+def test_a_given_network_is_trained_once_and_known_by_its_weights():
+    data = Squares()
+    first = trained(PixelNetwork(), data, QUICK, labels=red_pixels(data), describe="pixels")
+    again = trained(PixelNetwork(), data, QUICK, labels=red_pixels(data), describe="pixels")
+    other = trained(PixelNetwork(seed=1), data, QUICK, labels=red_pixels(data))
+    assert not first.reused and again.reused and not other.reused and first.key == again.key
+    assert torch.equal(first.network.classifier.weight, again.network.classifier.weight)
+
+
+def test_labels_may_be_masks_and_ignored_pixels_do_not_teach():
+    data = Squares(16)
+    plain, ignoring = PixelNetwork(), PixelNetwork()
+    recipe = Recipe(epochs=30, batch_size=8, lr=0.1, flip=False)
+    history = fit(plain, data, recipe, labels=red_pixels(data))
+    assert history[-1]["top1_error"] < 5 < history[0]["top1_error"]
+    loss, wrong = ignoring.loss(data.batch([0]).images, torch.as_tensor(red_pixels(data, ignored=True))[:1])
+    half = ignoring(data.batch([0]).images)[0][:, :, 32:]
+    expected = torch.nn.functional.cross_entropy(half, torch.as_tensor(red_pixels(data))[:1, 32:])
+    assert torch.allclose(loss, expected) and 0 <= wrong <= 1

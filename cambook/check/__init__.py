@@ -6,12 +6,19 @@ Every `Exercise` and `Number` of the lesson modules is here under its name.
 
 from __future__ import annotations
 
-from cambook.check import lesson_00, lesson_01, lesson_02, lesson_03, lesson_04
+import importlib
+import pkgutil
+
 from cambook.check.exercise import Exercise, Number
 
+LESSONS = [
+    importlib.import_module(f"{__name__}.{module.name}")
+    for module in pkgutil.iter_modules(__path__)
+    if module.name.startswith("lesson_")
+]
 EXERCISES: dict[str, Exercise | Number] = {}
 
-for _lesson in (lesson_00, lesson_01, lesson_02, lesson_03, lesson_04):
+for _lesson in LESSONS:
     for _name, _exercise in vars(_lesson).items():
         if isinstance(_exercise, (Exercise, Number)):
             if _name in EXERCISES or _name != _exercise.name:
@@ -22,5 +29,11 @@ for _lesson in (lesson_00, lesson_01, lesson_02, lesson_03, lesson_04):
 globals().update(EXERCISES)
 
 
+def show_solutions(on: bool = True) -> None:
+    """For a teacher: from here on every check also prints its solution; with False it does not any more."""
+    for each in EXERCISES.values():
+        each.shows_solution = on
+
+
 def __dir__() -> list[str]:
-    return sorted(EXERCISES)
+    return sorted([*EXERCISES, "show_solutions"])

@@ -39,7 +39,10 @@ class Exercise:
     inputs: (generator) -> the argument tuples to try, float64 where they are floats; hints: from gentle to
     plain.
     Inputs are drawn from one fixed seed, and each call gets its own copy of them.
+    shows_solution: whether a call prints the solution too (check.show_solutions)
     """
+
+    shows_solution = False
 
     def __init__(
         self,
@@ -69,6 +72,8 @@ class Exercise:
 
     def __call__(self, function: Callable) -> None:
         print(self.answer(function))
+        if self.shows_solution:
+            self.solution()
 
     def answer(self, function: Any) -> str:
         """The line that `__call__` prints.
@@ -134,6 +139,8 @@ class Number:
     working: how the answer is found, which `solution()` prints; mistakes: (wrong number, message) pairs
     """
 
+    shows_solution = False
+
     def __init__(
         self,
         name: str,
@@ -150,6 +157,8 @@ class Number:
 
     def __call__(self, value: Any) -> None:
         print(self.answer(value))
+        if self.shows_solution:
+            self.solution()
 
     def answer(self, value: Any) -> str:
         """The line that `__call__` prints."""

@@ -1,0 +1,86 @@
+"""Adversarial complementary learning: two classifiers on one backbone, the second sees what the first did not need."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cambook.maps import normalize
+from cambook.networks import Network
+
+DELTA = 0.6
+
+
+def erase(feature_maps: Tensor, maps: Tensor, delta: float) -> Tensor:
+    """The features with zeros wherever the map, from 0 to 1 over each picture, is at least delta.
+
+    feature_maps: (B, K, h, w); maps: (B, 1, h, w), not normalized; returns (B, K, h, w)
+    The gradient does not pass through the mask. Zhang et al. 2018, section 3.2 and algorithm 1.
+    """
+    return feature_maps * (normalize(maps.detach()) < delta)
+
+
+def fuse(maps_a: Tensor, maps_b: Tensor) -> Tensor:
+    """The larger of the two normalized maps at each place: (B, C, h, w) twice -> (B, C, h, w) in [0, 1].
+
+    Zhang et al. 2018, section 3.2: the object is where either classifier sees it.
+    """
+    return torch.maximum(normalize(maps_a), normalize(maps_b))
+
+
+def branch(channels: int, units: int, classes: int) -> nn.Sequential:
+    """A classifier of convolutions, two 3x3 with ReLU and one 1x1: its output channel c IS the map of class c.
+
+    (B, channels, h, w) -> (B, classes, h, w). Zhang et al. 2018 use 1024 units.
+    """
+    layers = nn.Sequential(
+        nn.Conv2d(channels, units, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(units, units, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(units, classes, 1),
+    )
+    for layer in layers[:-1:2]:
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.zeros_(layer.bias)
+    return layers
+
+
+class ACoL(Network):
+    """backbone -> branch A -> maps of A; features, erased where A's map of one class is high -> branch B -> maps of B.
+
+    delta:   from which height of A's normalized map on the features are erased; 0.6 in the paper
+    logits:  those of branch A, the only classifier that sees the whole picture
+    In training the class is the label, at evaluation the one that A predicts (`both` with labels=None). The released
+    test code erases with the true label, which tells the map what it is examined on.
+    """
+
+    def __init__(self, backbone, channels: int, units: int, classes: int, delta: float = DELTA, **scaling):
+        super().__init__(backbone, **scaling)
+        self.delta = delta
+        self.branch_a, self.branch_b = branch(channels, units, classes), branch(channels, units, classes)
+
+    @property
+    def classes(self) -> int:
+        return self.branch_a[-1].weight.shape[0]
+
+    def scores(self, feature_maps: Tensor) -> Tensor:
+        return self.branch_a(feature_maps).mean((2, 3))
+
+    def both(self, feature_maps: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """feature_maps (B, K, h, w) -> maps of A and of B, each (B, C, h, w), with one's bias in them.
+
+        labels: (B,) the classes whose map of A is erased; None: those that A predicts
+        """
+        maps_a = self.branch_a(feature_maps)
+        if labels is None:
+            labels = maps_a.mean((2, 3)).argmax(1)
+        seen = maps_a[torch.arange(len(maps_a), device=maps_a.device), labels][:, None]
+        return maps_a, self.branch_b(erase(feature_maps, seen, self.delta))
+
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of A plus that of B; the share of wrong answers is A's (section 3.2, equation 3)."""
+        logits_a, logits_b = (maps.mean((2, 3)).float() for maps in self.both(self.features(images), labels))
+        wrong = (logits_a.argmax(1) != labels).float().mean()
+        return F.cross_entropy(logits_a, labels) + F.cross_entropy(logits_b, labels), wrong

@@ -1,0 +1,106 @@
+"""ACoL: what is erased, what is fused, which class decides, and that the 1x1 convolution's output is the map."""
+
+import pytest
+import torch
+
+from cambook import evaluation, networks
+from cambook.acol import branch, erase, fuse
+from cambook.maps import class_activation_map, normalize
+
+
+@pytest.fixture
+def network():
+    return networks.build("mini-acol", 4, seed=1).double()
+
+
+@pytest.fixture
+def images():
+    return torch.rand(3, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+def test_features_are_erased_where_the_normalized_map_reaches_delta():
+    feature_maps = torch.ones(1, 2, 2, 2)
+    maps = torch.tensor([[[[10.0, 20.0], [16.0, 15.9]]]])  # normalized 0, 1, 0.6, 0.59
+    kept = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert torch.equal(erase(feature_maps, maps, 0.6), kept.expand(1, 2, 2, 2))
+
+
+def test_each_picture_is_erased_by_its_own_range():
+    maps = torch.tensor([[[[0.0, 1.0]]], [[[0.0, 100.0]]]])
+    assert torch.equal(erase(torch.ones(2, 1, 1, 2), maps, 0.5)[:, 0, 0], torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+
+
+def test_no_gradient_passes_through_the_mask():
+    maps = torch.rand(1, 1, 3, 3, requires_grad=True)
+    feature_maps = torch.rand(1, 2, 3, 3, requires_grad=True)
+    erase(feature_maps, maps, 0.6).sum().backward()
+    assert maps.grad is None and feature_maps.grad.unique().tolist() == [0.0, 1.0]
+
+
+def test_the_fused_map_is_the_larger_normalized_one():
+    a, b = torch.tensor([[[[0.0, 4.0, 1.0]]]]), torch.tensor([[[[-2.0, -2.0, 0.0]]]])
+    assert torch.equal(fuse(a, b), torch.tensor([[[[0.0, 1.0, 1.0]]]]))
+
+
+def test_the_output_of_the_last_1x1_convolution_is_the_class_activation_map():
+    head = branch(6, 8, 4).double()
+    feature_maps = torch.rand(2, 6, 5, 5, dtype=torch.float64)
+    last = head[:-1](feature_maps)
+    by_einsum = class_activation_map(last, head[-1].weight[:, :, 0, 0]) + head[-1].bias[:, None, None]
+    assert torch.allclose(head(feature_maps), by_einsum, atol=1e-12)
+
+
+def test_the_class_that_a_predicts_is_erased_unless_labels_say_another(network, images):
+    feature_maps = network.features(images)
+    maps_a, maps_b = network.both(feature_maps)
+    predicted = network.scores(feature_maps).argmax(1)
+    assert torch.equal(maps_b, network.both(feature_maps, predicted)[1])
+    other = (predicted + 1) % 4
+    assert not torch.equal(maps_b, network.both(feature_maps, other)[1])
+    assert torch.equal(maps_a, network.both(feature_maps, other)[0])
+
+
+def test_the_loss_is_the_sum_of_both_cross_entropies_and_teaches_both_branches(network, images):
+    labels = torch.tensor([0, 3, 1])
+    loss, wrong = network.loss(images, labels)
+    maps_a, maps_b = network.both(network.features(images), labels)
+    cross_entropy = torch.nn.functional.cross_entropy
+    each = [cross_entropy(maps.mean((2, 3)).float(), labels) for maps in (maps_a, maps_b)]
+    assert torch.allclose(loss, sum(each))
+    assert torch.isclose(wrong.double(), (network(images)[0].argmax(1) != labels).double().mean())
+    loss.backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+
+
+def test_with_delta_above_one_nothing_is_erased(network, images):
+    network.delta = 1.1
+    feature_maps = network.features(images)
+    assert torch.equal(network.both(feature_maps)[1], network.branch_b(feature_maps))
+
+
+def test_evaluation_asks_for_the_fused_maps_of_the_classes_it_wants(network, images):
+    classes = torch.tensor([[2, 0], [1, 1], [3, 2]])
+    with torch.no_grad():
+        feature_maps = network.features(images)
+        fused = fuse(*network.both(feature_maps))
+        maps = evaluation.MAPS["acol"](network, images, feature_maps, classes)
+        peeking = evaluation.MAPS["acol peeking"](network, images, feature_maps, classes)
+        a = evaluation.MAPS["acol branch a"](network, images, feature_maps, classes)
+    assert torch.equal(maps, torch.stack([fused[i, row] for i, row in enumerate(classes.tolist())]))
+    assert torch.equal(peeking[:, 0], torch.stack([fuse(*network.both(feature_maps, classes[:, 0]))[i, c]
+                                                   for i, c in enumerate(classes[:, 0].tolist())]))
+    assert torch.equal(normalize(a) <= maps + 1e-12, torch.ones_like(maps, dtype=torch.bool))
+
+
+def test_acol_has_no_single_class_weight(network):
+    with pytest.raises(TypeError, match="mini-acol"):
+        _ = network.class_weight
+
+
+def test_the_pretrained_backbone_is_kept_and_the_branches_are_new():
+    network = networks.build("lite0-acol", 2, weights="pretrained")
+    plain = networks.build("lite0-gap", 2, weights="pretrained")
+    for ours, theirs in zip(network.backbone.parameters(), plain.backbone.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert network.new_layers == ("branch_a", "branch_b")
+    assert network(torch.rand(1, 3, 224, 224))[1].shape == (1, 1280, 7, 7)
