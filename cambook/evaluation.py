@@ -133,8 +133,8 @@ def evaluate(
     """Classifies and localizes every picture of a data set.
 
     network: left in evaluation mode on the device; data: from datasets.load
-    source:  what makes the map, a key of MAPS: "cam", "grad-cam", "saliency", "smooth saliency", for ACoL "acol", or the
-             control "centre"; the control of random weights is another network
+    source:  what makes the map, a key of MAPS: "cam", "grad-cam", "saliency", "smooth saliency", for ACoL "acol", or
+             the control "centre"; the control of random weights is another network
     seed:    of the bootstrap
     raises:  ValueError for another source, TypeError where the network has no class activation map
     """

@@ -44,6 +44,11 @@ class Network(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
+    def extra_repr(self) -> str:
+        """The settings that are no modules, such as pooling='gap': two networks that differ in them are not one."""
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, int | float | str)}
+        return ", ".join(f"{name}={value!r}" for name, value in plain.items() if name != "training")
+
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1] -> feature_maps (B, K, h, w), what the class activation map is made of."""
         return self.cam_conv(self.backbone((images - self.mean) / self.std))

@@ -397,7 +397,7 @@ def before_and_after(
         return before, trained(name, data, recipe, start=before, **how)
     if name == "lite0-gap":
         linear = dataclasses.replace(recipe, frozen=True)
-        before = trained(name, data, linear, weights="pretrained", **how)
+        before = trained(name, data, linear, weights="pretrained", describe="frozen backbone", **how)
         return before, trained(name, data, recipe, weights="pretrained", **how)
     raise ValueError(f"network={name!r} was cut from no other: choose lite0-gap, {', '.join(networks.CUTS)}.")
 

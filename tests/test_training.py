@@ -270,3 +270,12 @@ def test_labels_may_be_masks_and_ignored_pixels_do_not_teach():
     half = ignoring(data.batch([0]).images)[0][:, :, 32:]
     expected = torch.nn.functional.cross_entropy(half, torch.as_tensor(red_pixels(data))[:1, 32:])
     assert torch.allclose(loss, expected) and 0 <= wrong <= 1
+
+
+def test_a_setting_that_is_no_weight_makes_another_network():
+    keys = set()
+    for delta in (0.6, 0.8):
+        network = networks.build("mini-acol", 2)
+        network.delta = delta
+        keys.add(training._state(network))
+    assert len(keys) == 2
