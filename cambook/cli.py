@@ -1,4 +1,4 @@
-"""The command line: `cambook course | run | doctor | notebooks | lab`."""
+"""The command line: `cambook course | run | figures | doctor | notebooks | lab`."""
 
 from __future__ import annotations
 
@@ -141,6 +141,7 @@ def _given(parameter: list[str], profile: str | None) -> dict[str, str]:
     return given
 
 
+OneOrAll = Annotated[str | None, typer.Argument(help="number, name or path of a notebook; none: all lessons")]
 Profile = Annotated[str | None, typer.Option(help="quick, full or paper", show_default="quick")]
 
 
@@ -158,21 +159,37 @@ def course(profile: Profile = None) -> None:
 
 @app.command()
 def run(
-    notebook: Annotated[str, typer.Argument(help="number, name or path of a notebook")],
+    notebook: OneOrAll = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="may be given several times"),
     ] = None,
     profile: Profile = None,
 ) -> None:
-    """Run one notebook, for example `cambook run 03 -p seed=1 --profile quick`."""
+    """Run one notebook or all lessons: `cambook run 03 -p seed=1`, `cambook run --profile full`."""
     from cambook import runs
 
     parameters = _given(parameter or [], profile)
-    failed = _run_all(
-        [find_notebook(notebook)], lambda path, folder: runs.execute(path, parameters, folder), parameters
-    )
+    chosen = [find_notebook(notebook)] if notebook else lessons()
+    failed = _run_all(chosen, lambda path, folder: runs.execute(path, parameters, folder), parameters)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def figures(
+    notebook: OneOrAll = None,
+) -> None:
+    """Run lessons and export each of their figures for slides: 1920 x 1080 PNG files in runs/figures/LESSON."""
+    from cambook import runs
+
+    def export(path: Path, _: Path):
+        folder = paths.RUNS / "figures" / path.stem
+        record = runs.execute(path, {}, folder, sharpness=2)
+        made = runs.export_figures(folder / path.name, folder)
+        typer.echo(f"{path.stem}: {len(made)} figures in {_near(folder)}")
+        return record
+
+    raise typer.Exit(1 if _run_all([find_notebook(notebook)] if notebook else lessons(), export, {}) else 0)
 
 
 @app.command()

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 PROFILES = ("quick", "full", "paper")
 RUN_DIR = "CAMBOOK_RUN_DIR"  # tells a kernel where its record belongs
+SHARPNESS = "CAMBOOK_SHARPNESS"  # tells a kernel by how much finer to draw its figures
+SLIDE = (1920, 1080)
 RECORDED_VERSIONS = ("cambook", "torch", "torchvision", "numpy")
 
 
@@ -402,14 +404,16 @@ def execute(
     parameters: Mapping[str, Any],
     out_dir: str | os.PathLike,
     progress: bool = True,
+    sharpness: float = 1,
 ) -> Record:
     """Runs a notebook from its first cell to its last in a kernel of its own, in the notebook's folder.
 
     parameters: values for names of its cell tagged `parameters`, checked before the kernel starts
     out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, in place of old ones;
                 of a failed run the copy is called NAME.failed.ipynb
-    out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, replacing older ones;
-                kernel dies
+    sharpness:  how many times as many pixels a figure's side has
+    raises:     ParameterError, FileNotFoundError or ValueError before a kernel starts (see check); RunError where a
+                cell fails, the kernel dies or the notebook records no run
     """
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
     checked = check(notebook, parameters)
@@ -425,6 +429,7 @@ def execute(
             paths.atomic_write(executed) as copy,
             _progress(notebook, progress) as after_cell,
             _environ(RUN_DIR, str(out_dir)),
+            _environ(SHARPNESS, str(sharpness)),
         ):
             try:
                 execute_notebook(
@@ -504,6 +509,33 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
     with paths.atomic_write(notebook) as file:
         nbformat.write(executed, file)
     return record
+
+
+def export_figures(executed: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
+    """Each figure of an executed notebook in the middle of a white slide of 16:9, as FOLDER/03-CELL_ID.png.
+
+    returns: the files in the notebook's order; older exports in the folder are removed first
+    """
+    folder = Path(folder)
+    for old in folder.glob("[0-9][0-9]-*.png"):
+        old.unlink()
+    made = []
+    for cell in nbformat.read(executed, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            encoded = data.get("image/png") or data.get("image/jpeg")
+            if not encoded:
+                continue
+            figure = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+            scale = min(0.96 * SLIDE[0] / figure.width, 0.96 * SLIDE[1] / figure.height)
+            size = round(figure.width * scale), round(figure.height * scale)
+            figure = figure.resize(size, Image.Resampling.LANCZOS)
+            slide = Image.new("RGB", SLIDE, "white")
+            slide.paste(figure, ((SLIDE[0] - figure.width) // 2, (SLIDE[1] - figure.height) // 2))
+            made.append(folder / f"{len(made) + 1:02}-{cell.id}.png")
+            with paths.atomic_write(made[-1]) as file:
+                slide.save(file)
+    return made
 
 
 def _passing(output: Mapping[str, Any]) -> bool:

@@ -25,6 +25,7 @@ from cambook import boxes, maps
 from cambook.paths import atomic_write
 
 plt.style.use(Path(__file__).with_name("cambook.mplstyle"))
+plt.rcParams["figure.dpi"] *= float(os.environ.get("CAMBOOK_SHARPNESS", 1))  # set by runs.execute
 
 TRUTH = "#009E73"
 PREDICTED = "#56B4E9"

@@ -20,7 +20,7 @@ def course(make_notebook, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     played = []
 
-    def play(notebook, parameters, folder, progress=True):
+    def play(notebook, parameters, folder, progress=True, sharpness=1):
         played.append((notebook.stem, dict(parameters), folder.relative_to(tmp_path).as_posix()))
         if notebook.stem == "01_gap" and parameters.get("seed") != "5":
             raise runs.RunError("01_gap.ipynb stopped in cell [2] with ZeroDivisionError: division by zero")
@@ -195,3 +195,18 @@ def test_the_doctor_tells_a_torch_that_torchvision_does_not_fit(monkeypatch):
     monkeypatch.setattr(torchvision.ops, "nms", nms)
     (finding,) = cli._torch()
     assert finding.fit is False and "nms does not exist" in finding.found and "find-links" in finding.mend
+
+
+def test_run_without_a_notebook_runs_all_lessons(course):
+    assert call("run", "--profile", "full", "-p", "seed=5").exit_code == 0
+    assert [name for name, _, _ in course] == LESSONS
+    assert all(parameters == {"profile": "full", "seed": "5"} for _, parameters, _ in course)
+
+
+def test_figures_are_exported_for_the_lessons_asked_for(course, monkeypatch):
+    exported = []
+    monkeypatch.setattr(runs, "export_figures", lambda executed, folder: exported.append(executed.name) or [])
+    assert call("figures", "03").exit_code == 0
+    assert exported == ["03_map.ipynb"] and course[-1][2] == "runs/figures/03_map"
+    assert call("figures").exit_code == 1  # one lesson fails, the others are exported
+    assert exported[1:] == ["00_where.ipynb", "03_map.ipynb"]

@@ -351,3 +351,24 @@ def test_recorded_results_come_with_their_columns_and_a_missing_one_is_named():
     assert set(table["seed"]) == {0, 1, 2} and table["max_box_acc"].between(0, 100).all()
     with pytest.raises(FileNotFoundError, match="nothing.csv is missing"):
         runs.recorded("nothing")
+
+
+def test_figures_are_exported_in_order_on_slides_of_16_to_9(make_notebook, tmp_path):
+    from PIL import Image
+
+    draw = "import matplotlib.pyplot as plt\nfrom cambook import runs, show\nrun = runs.start('figures')"
+    black = "fig, ax = plt.subplots(figsize=(4, 4)); plt.close(fig); fig.set_facecolor('black'); ax.set_axis_off(); fig"
+    wide = black.replace("(4, 4)", "(8, 1)")
+    notebook = make_notebook(tmp_path / "figures.ipynb", draw, black, "'no figure'", wide)
+    out = tmp_path / "out"
+    runs.execute(notebook, {}, out, progress=False, sharpness=2)
+    made = runs.export_figures(out / "figures.ipynb", out)
+    assert [path.name for path in made] == ["01-cell-2.png", "02-cell-4.png"]
+    for path in made:
+        slide = Image.open(path)
+        assert slide.size == (1920, 1080) and slide.getpixel((0, 0)) == (255, 255, 255)
+        assert slide.getpixel((960, 540)) == (0, 0, 0)
+    assert Image.open(made[0]).getpixel((200, 540)) == (255, 255, 255)
+    assert Image.open(made[1]).getpixel((200, 540)) == (0, 0, 0)
+    (out / "07-old.png").write_bytes(b"")
+    assert runs.export_figures(out / "figures.ipynb", out) == made and not (out / "07-old.png").exists()
