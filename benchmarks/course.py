@@ -1,7 +1,7 @@
-"""How long the course takes: writes data/results/course.csv, and from it the README's tables of seconds.
+"""How long the course takes: writes data/results/course.csv, and from it the seconds in README and lesson titles.
 
-    python benchmarks/course.py            two runs of the whole course, the first with an empty cache: idle machine
-    python benchmarks/course.py --readme   only the README, from the file
+    python benchmarks/course.py           two runs of the whole course, the first with an empty cache: idle machine
+    python benchmarks/course.py --write   only README and titles, from the file
 
 Cold seconds are those of the first run, in which each lesson also trains what no lesson before it has trained; warm
 seconds are those of the second. The rows of kind "training" are what the first run put into the cache.
@@ -18,6 +18,7 @@ import tempfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import torch
 import torchvision
@@ -91,6 +92,24 @@ def ledger(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def title_with_seconds(title: str, warm_seconds: float) -> str:
+    """The first cell of a lesson, with its seconds in "In 16 minutes of reading and 45 seconds of running"."""
+    whole = seconds(warm_seconds).removesuffix(" s")
+    title, found = re.subn(r"(minutes of reading and )\d+( seconds of running)", rf"\g<1>{whole}\2", title)
+    if found != 1:
+        raise SystemExit(f"{title.splitlines()[0]}: begin with 'In 16 minutes of reading and 45 seconds of running'.")
+    return title
+
+
+def write_titles(table: pd.DataFrame) -> None:
+    for _, row in table[table.kind == "lesson"].iterrows():
+        path = paths.NOTEBOOKS / f"{row['name']}.ipynb"
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells[0].source = title_with_seconds(notebook.cells[0].source, row.warm_seconds)
+        with paths.atomic_write(path) as part:
+            nbformat.write(notebook, part)
+
+
 def with_times(readme: str, table: pd.DataFrame) -> str:
     """The README with the seconds of the file: in the lessons' table, and between the marks of the ledger."""
     for _, row in table[table.kind == "lesson"].iterrows():
@@ -104,8 +123,10 @@ def with_times(readme: str, table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    if "--readme" not in sys.argv[1:]:
+    if "--write" not in sys.argv[1:]:
         measure()
-    text = with_times(README.read_text(encoding="utf-8"), runs.recorded("course"))
+    measured = runs.recorded("course")
+    write_titles(measured)
+    text = with_times(README.read_text(encoding="utf-8"), measured)
     with paths.atomic_write(README) as part:
         part.write_text(text, encoding="utf-8")

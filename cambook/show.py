@@ -128,13 +128,14 @@ def pictures(
     titles: Iterable[str] | None = None,
     takeaway: str = "",
     columns: int | None = None,
+    dashed: str = "predicted box",
 ) -> Figure:
     """A grid of pictures, each as in `picture`, with one legend and the takeaway as title.
 
     images: B pictures, or one (3, H, W) tensor for every map; maps, truth, predicted, titles: one entry a
     picture, None for nothing.
     An entry of `predicted` that is None beside a true box reads "no box". columns: default all in one row,
-    up to five.
+    up to five. dashed: what the legend calls the boxes of `predicted`.
     raises: ValueError where the lists differ in length
     """
     given = {"maps": maps, "truth": truth, "predicted": predicted, "titles": titles}
@@ -168,7 +169,11 @@ def pictures(
     kinds = [kind for kind, name in drawn if any(len(_boxes(box)) for box in given.get(name, []))]
     if kinds:
         fig.legend(
-            handles=[_line(kind) for kind in kinds], loc="outside lower center", ncols=2, handlelength=3
+            handles=[_line(kind) for kind in kinds],
+            labels=[dashed if kind == "predicted box" else kind for kind in kinds],
+            loc="outside lower center",
+            ncols=2,
+            handlelength=3,
         )
     return _finish(fig, takeaway)
 

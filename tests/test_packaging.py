@@ -2,10 +2,12 @@ import ast
 import importlib.metadata
 import json
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from packaging.requirements import Requirement
@@ -173,3 +175,15 @@ def test_a_notebook_declares_parameters_whose_defaults_are_accepted(path):
 @each_notebook
 def test_a_notebook_starts_its_run_in_the_second_code_cell(path):
     assert "runs.start(" in "".join(cells(path)[1]["source"])
+
+
+def test_readme_and_titles_say_the_seconds_that_were_measured():
+    course = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "course.py")))
+    measured = runs.recorded("course")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert course.with_times(readme, measured) == readme
+    lessons = measured[measured.kind == "lesson"].set_index("name").warm_seconds
+    assert set(lessons.index) == {path.stem for path in (ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")}
+    for name, warm in lessons.items():
+        title = "".join(json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"][0]["source"])
+        assert course.title_with_seconds(title, warm) == title

@@ -153,3 +153,8 @@ def test_a_saved_figure_has_twice_the_pixels_it_has_in_a_notebook(tmp_path, figu
     width = figures["curves"].get_figwidth() * plt.rcParams["figure.dpi"]
     assert abs(Image.open(path).width / (2 * width) - 1) < 0.05
     assert [each.name for each in path.parent.iterdir()] == ["curves.png"]
+
+
+def test_dashed_boxes_may_have_another_name():
+    fig = show.pictures([np.zeros((3, 8, 8))], predicted=[[1, 1, 5, 5]], dashed="measured box")
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["measured box"]
