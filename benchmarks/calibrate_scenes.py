@@ -99,7 +99,8 @@ def main() -> None:
 
     kinds = [LAYOUT, Layout(clutter=0)]
     rows = [[share(k.object_side), str(k.clutter), "shared", *learned(k)] for k in tqdm(kinds, desc="trained")]
-    rows.append([share(LAYOUT.object_side), str(LAYOUT.clutter), "new", *learned(LAYOUT, new_objects=True)])
+    unseen = learned(LAYOUT, new_objects=True)
+    rows.append([share(LAYOUT.object_side), str(LAYOUT.clutter), "new (generalization)", *unseen])
     maps = ["CAM, GAP", "CAM, GMP", "saliency", "smoothed saliency", "centre"]
     trained_table = table(["object", "clutter", "objects", *maps, "top-1 GAP", "top-1 GMP"], rows)
 

@@ -104,8 +104,8 @@ class Evaluation:
         gt_known                         accuracy of that box from the map of the true class
         max_box_acc, max_box_acc_v2      rule "wsol" on a 224 x 224 grid, map of the true class (Choe et al. 2020)
         pxap                             the same maps, where the data set has masks
-        pointing                         share of pictures whose map is highest on the object, or within 15 px at
-        224 px The top-5 rows are there for more than five classes.
+        pointing                         share of pictures whose map is highest on the object, or within 15 px at 224 px
+        The top-5 rows are there for more than five classes.
     intervals:      metric -> (low, high), for all but pxap
     best_threshold: the one threshold at which max_box_acc is reached
     curve:          (1000,) BoxAcc at the thresholds i / 1000, largest contour, IoU >= 0.5

