@@ -193,6 +193,30 @@ def top1_error(network: Network, data, *, device: str | torch.device = "cpu") ->
     return metrics.topk_error(classify(network, data, device=device), data.labels, 1)
 
 
+@torch.no_grad()
+def shares_inside(
+    network: Network, data, source: str = "grad-cam", *, device: str | torch.device = "cpu", batch_size: int = 64
+) -> np.ndarray:
+    """(N,): for each picture, which share of the true class's positive map lies on the object, in percent.
+
+    source: a key of MAPS; the map is brought to the picture's size, raw. data: a data set with masks
+    raises: ValueError for another source or without masks
+    """
+    if source not in MAPS:
+        raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}.")
+    network.to(device).eval()
+    shares = []
+    for indices in torch.arange(len(data)).split(batch_size):
+        batch = data.batch(indices, device=device)
+        if batch.masks is None:
+            raise ValueError(f"{data.name} has boxes but no masks: use scenes.")
+        _, feature_maps = network(batch.images)
+        raw = MAPS[source](network, batch.images, feature_maps, batch.labels[:, None]).cpu()
+        full = upsample(raw, data.size)[:, 0].numpy()
+        shares += [metrics.share_inside(m, mask) for m, mask in zip(full, batch.masks.cpu().numpy(), strict=True)]
+    return np.array(shares)
+
+
 def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
     """Evaluations under each other, metrics beside each other: value and, where there is one, its interval."""
 
