@@ -110,6 +110,8 @@ class Evaluation:
     best_threshold: the one threshold at which max_box_acc is reached
     curve:          (1000,) BoxAcc at the thresholds i / 1000, largest contour, IoU >= 0.5
     correct:        top1, top5, top1_loc, top5_loc, gt_known, pointing -> (N,) bool, in the data set's order
+    inside:         (N,) percent of the true class's positive map that lies on the object, at the picture's own size
+                    (metrics.share_inside); None without masks
     """
 
     source: str
@@ -118,6 +120,7 @@ class Evaluation:
     best_threshold: float
     curve: np.ndarray = field(repr=False)
     correct: dict[str, np.ndarray] = field(repr=False)
+    inside: np.ndarray | None = field(default=None, repr=False)
 
 
 @torch.no_grad()
@@ -144,6 +147,7 @@ def evaluate(
     ks = (1, 5) if network.classes > 5 else (1,)
     boxes_seen, pixels_seen = metrics.BoxAccuracy(GRID), metrics.PixelAveragePrecision()
     correct: dict[str, list[np.ndarray]] = {}
+    inside: list[float] = []
     batches = torch.arange(len(data)).split(batch_size)
     for indices in tqdm(batches, desc=f"evaluating {source}", unit="batch", leave=False):
         batch = data.batch(indices, device=device)
@@ -166,10 +170,15 @@ def evaluate(
             boxes_seen.update(one, its_boxes)
             if batch.masks is not None:
                 pixels_seen.update(one, target)
+        if batch.masks is not None:
+            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), strict=True)
+            inside += [metrics.share_inside(m, mask) for m, mask in own_maps]
         for name, values in right.items():
             correct.setdefault(name, []).append(values)
     together = {name: np.concatenate(values) for name, values in correct.items()}
-    return _summary(source, together, boxes_seen, pixels_seen if batch.masks is not None else None, seed)
+    found = _summary(source, together, boxes_seen, pixels_seen if batch.masks is not None else None, seed)
+    found.inside = np.array(inside) if inside else None
+    return found
 
 
 def masks_on_grid(masks: Tensor) -> np.ndarray:
@@ -191,30 +200,6 @@ def classify(network: Network, data, *, device: str | torch.device = "cpu", batc
 def top1_error(network: Network, data, *, device: str | torch.device = "cpu") -> float:
     """Top-1 classification error on a data set, in percent."""
     return metrics.topk_error(classify(network, data, device=device), data.labels, 1)
-
-
-@torch.no_grad()
-def shares_inside(
-    network: Network, data, source: str = "grad-cam", *, device: str | torch.device = "cpu", batch_size: int = 64
-) -> np.ndarray:
-    """(N,): for each picture, which share of the true class's positive map lies on the object, in percent.
-
-    source: a key of MAPS; the map is brought to the picture's size, raw. data: a data set with masks
-    raises: ValueError for another source or without masks
-    """
-    if source not in MAPS:
-        raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}.")
-    network.to(device).eval()
-    shares = []
-    for indices in torch.arange(len(data)).split(batch_size):
-        batch = data.batch(indices, device=device)
-        if batch.masks is None:
-            raise ValueError(f"{data.name} has boxes but no masks: use scenes.")
-        _, feature_maps = network(batch.images)
-        raw = MAPS[source](network, batch.images, feature_maps, batch.labels[:, None]).cpu()
-        full = upsample(raw, data.size)[:, 0].numpy()
-        shares += [metrics.share_inside(m, mask) for m, mask in zip(full, batch.masks.cpu().numpy(), strict=True)]
-    return np.array(shares)
 
 
 def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
