@@ -110,6 +110,8 @@ class Evaluation:
     best_threshold: the one threshold at which max_box_acc is reached
     curve:          (1000,) BoxAcc at the thresholds i / 1000, largest contour, IoU >= 0.5
     correct:        top1, top5, top1_loc, top5_loc, gt_known, pointing -> (N,) bool, in the data set's order
+    inside:         (N,) percent of the true class's positive map that lies on the object, at the picture's own size
+                    (metrics.share_inside); None without masks
     """
 
     source: str
@@ -118,6 +120,7 @@ class Evaluation:
     best_threshold: float
     curve: np.ndarray = field(repr=False)
     correct: dict[str, np.ndarray] = field(repr=False)
+    inside: np.ndarray | None = field(default=None, repr=False)
 
 
 @torch.no_grad()
@@ -144,6 +147,7 @@ def evaluate(
     ks = (1, 5) if network.classes > 5 else (1,)
     boxes_seen, pixels_seen = metrics.BoxAccuracy(GRID), metrics.PixelAveragePrecision()
     correct: dict[str, list[np.ndarray]] = {}
+    inside: list[float] = []
     batches = torch.arange(len(data)).split(batch_size)
     for indices in tqdm(batches, desc=f"evaluating {source}", unit="batch", leave=False):
         batch = data.batch(indices, device=device)
@@ -166,10 +170,15 @@ def evaluate(
             boxes_seen.update(one, its_boxes)
             if batch.masks is not None:
                 pixels_seen.update(one, target)
+        if batch.masks is not None:
+            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), strict=True)
+            inside += [metrics.share_inside(m, mask) for m, mask in own_maps]
         for name, values in right.items():
             correct.setdefault(name, []).append(values)
     together = {name: np.concatenate(values) for name, values in correct.items()}
-    return _summary(source, together, boxes_seen, pixels_seen if batch.masks is not None else None, seed)
+    found = _summary(source, together, boxes_seen, pixels_seen if batch.masks is not None else None, seed)
+    found.inside = np.array(inside) if inside else None
+    return found
 
 
 def masks_on_grid(masks: Tensor) -> np.ndarray:

@@ -144,3 +144,17 @@ class LargerCorners(Corners):
         batch.images = torch.nn.functional.pad(batch.images, (0, 8, 0, 8))
         batch.masks = torch.nn.functional.pad(batch.masks, (0, 8, 0, 8))
         return batch
+
+
+def test_the_share_inside_is_whole_for_a_seer_and_the_objects_own_for_a_map_without_places(seer):
+    found = evaluate(seer, Corners(), "grad-cam")
+    assert found.inside.shape == (12,) and np.allclose(found.inside, 100)
+    with torch.no_grad():
+        seer.classifier.weight.fill_(1)  # every place of the black ground counts as much as before: nothing
+        seer.mean.fill_(-1.0)  # now black is 1 and the square's colour 2
+    expected = 100 * 24**2 * 4 / (24**2 * 4 + (56**2 - 24**2) * 3)
+    assert np.allclose(evaluate(seer, Corners(), "grad-cam").inside, expected)
+
+
+def test_without_masks_there_is_no_share_inside(seer):
+    assert evaluate(seer, Corners(masks=False)).inside is None

@@ -13,6 +13,7 @@ from cambook.metrics import (
     gt_known_correct,
     localization_correct,
     pointing_hit,
+    share_inside,
     topk_correct,
     topk_error,
     topk_localization_correct,
@@ -429,3 +430,27 @@ GOOD_MAP, GOOD_BOX = nested(square(0, 10), square(0, 30)), [square(0, 30)]
 def test_bad_input_is_told_in_one_sentence_with_the_mend(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_share_inside_counts_positive_values_only_and_is_scale_free():
+    mask = np.array([[True, False], [False, False]])
+    map2d = np.array([[3.0, 1.0], [-8.0, 0.0]])
+    assert share_inside(map2d, mask) == 75
+    assert share_inside(10 * map2d, mask) == 75
+    assert share_inside(map2d, ~mask) == 25
+
+
+def test_a_map_that_is_the_same_everywhere_has_the_objects_share_inside():
+    mask = np.zeros((8, 8), bool)
+    mask[2:5, 1:7] = True
+    assert share_inside(np.full((8, 8), 0.3), mask) == pytest.approx(100 * 18 / 64)
+
+
+def test_a_map_with_nothing_positive_has_nothing_inside():
+    assert share_inside(-np.ones((2, 2)), np.eye(2, dtype=bool)) == 0
+
+
+@pytest.mark.parametrize("mask", [np.ones((2, 3), bool), np.zeros((2, 2), bool)])
+def test_a_mask_of_another_shape_or_without_object_is_refused(mask):
+    with pytest.raises(ValueError, match="must be one"):
+        share_inside(np.ones((2, 2)), mask)

@@ -1,0 +1,94 @@
+"""Guided backpropagation: its rule, where it is refused, and a network left as it was found."""
+
+import pytest
+import torch
+from torch import nn
+
+from cambook import networks
+from cambook.maps import guided_backprop
+
+
+@pytest.fixture
+def pictures():
+    return torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def mini():
+    return networks.build("mini-gap", 5, seed=3)
+
+
+def gradient(network, images, classes):
+    images = images.clone().requires_grad_(True)
+    (found,) = torch.autograd.grad(network(images)[0].gather(1, classes[:, None]).sum(), images)
+    return found
+
+
+def by_rule(network, images, classes):
+    """The backward pass in which each ReLU lets through what is positive on both ways, written out with hooks."""
+    hooks = [
+        module.register_full_backward_hook(lambda _module, grad_in, _out: (grad_in[0].clamp(min=0),))
+        for module in network.modules()
+        if isinstance(module, nn.ReLU)
+    ]
+    found = gradient(network, images, classes)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def test_every_relu_drops_negative_gradients(mini, pictures):
+    classes = torch.tensor([4, 0, 2])
+    expected = by_rule(mini, pictures, classes)
+    assert torch.allclose(guided_backprop(mini, pictures, classes), expected, atol=1e-6 * expected.abs().max())
+
+
+def test_it_is_not_the_plain_gradient(mini, pictures):
+    classes = torch.tensor([4, 0, 2])
+    plain = gradient(mini, pictures, classes)
+    assert (guided_backprop(mini, pictures, classes) - plain).abs().max() > 0.1 * plain.abs().max()
+
+
+def test_a_network_that_returns_logits_alone_gets_the_same(mini, pictures):
+    class Alone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = mini
+
+        def forward(self, images):
+            return self.inner(images)[0]
+
+    classes = torch.tensor([1, 1, 3])
+    assert torch.equal(guided_backprop(Alone(), pictures, classes), guided_backprop(mini, pictures, classes))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_network_and_the_pictures_are_left_as_found(mini, pictures, fails):
+    mini.train()
+    mini.backbone[0].eval()
+    modes, copied = [m.training for m in mini.modules()], pictures.clone()
+    statistics = [b.clone() for b in mini.buffers()]
+    if fails:
+        with pytest.raises((IndexError, AssertionError, RuntimeError)):
+            guided_backprop(mini, pictures, torch.tensor([9, 9, 9]))
+    else:
+        guided_backprop(mini, pictures, torch.tensor([0, 1, 2]))
+    assert [m.training for m in mini.modules()] == modes
+    assert not any(m._forward_hooks or m._forward_pre_hooks or m._backward_hooks for m in mini.modules())
+    assert all(p.grad is None for p in mini.parameters())
+    assert all(torch.equal(a, b) for a, b in zip(statistics, mini.buffers(), strict=True))
+    assert torch.equal(pictures, copied) and not pictures.requires_grad and pictures.grad is None
+
+
+@pytest.mark.parametrize(
+    "activation, named", [(nn.ReLU6(), "ReLU6"), (nn.SiLU(), "SiLU"), (nn.Identity(), "no activation module")]
+)
+def test_a_network_without_plain_relu_is_refused(activation, named, pictures):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with pytest.raises(ValueError, match=named):
+        guided_backprop(network, pictures, torch.tensor([0, 1, 2]))
+
+
+def test_lite0_is_refused(pictures):
+    with pytest.raises(ValueError, match="ReLU6.*use mini-gap"):
+        guided_backprop(networks.build("lite0-gap", 5), pictures, torch.tensor([0, 1, 2]))
