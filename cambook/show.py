@@ -391,16 +391,10 @@ def threshold_curves(
         best = int(y.argmax())
         (line,) = ax.plot(x, y, label=f"{name}\n{y[best]:.1f} at {x[best]:.2f}", linestyle=styles[i % len(styles)])
         ax.plot(x[best], y[best], "o", color=line.get_color(), markeredgecolor="white", markersize=12, zorder=3)
-    for place in marks:
+    for i, place in enumerate(marks):  # neighbours are written away from each other
         ax.axvline(place, color="#444444", linewidth=1.2, zorder=0)
-        ax.annotate(
-            f"{place:.0%}",
-            (place, 1),
-            (0, 4),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha="center",
-        )
+        where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        ax.annotate(f"{place:.0%}", (place, 1), (4 if i % 2 else -4, 4), ha="left" if i % 2 else "right", **where)
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
     ax.set_ylim(bottom=0)
     fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -21,9 +22,9 @@ from cambook.networks import Network
 class Examined:
     """One kind of map on one set of pictures, counted as Choe et al. 2020 count (rule wsol, 224 x 224).
 
-    maps:           (N, 1, h, w), of the true classes, raw
-    accuracy:       metrics.BoxAccuracy of the set: its curve, hits, max_box_acc and max_box_acc_v2
-    pixels:         metrics.PixelAveragePrecision, or None where the set has no masks
+    maps:     (N, 1, h, w), of the true classes, raw
+    accuracy: metrics.BoxAccuracy of the set: its curve, hits, max_box_acc and max_box_acc_v2
+    pixels:   metrics.PixelAveragePrecision, or None where the set has no masks
     """
 
     maps: Tensor
@@ -78,6 +79,16 @@ def examine(maps: Tensor, batch: Batch) -> Examined:
         if pixels is not None:
             pixels.update(map2d, mask)
     return Examined(maps, accuracy, pixels)
+
+
+def table(examined: dict[str, Examined]) -> pd.DataFrame:
+    """Rows {name: Examined} with MaxBoxAcc, MaxBoxAccV2 and PxAP, percent, each at its best threshold on this set."""
+    columns = {
+        "MaxBoxAcc": [one.accuracy.max_box_acc()[0] for one in examined.values()],
+        "MaxBoxAccV2": [one.accuracy.max_box_acc_v2() for one in examined.values()],
+        "PxAP": [one.pxap() for one in examined.values()],
+    }
+    return pd.DataFrame(columns, index=list(examined))
 
 
 def rule_hits(maps: Tensor, batch: Batch, rule: str, thresholds: ArrayLike, iou: float = 0.5) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import few_shot
+from cambook import few_shot, metrics
 
 
 def squares(count, seed=0):
@@ -58,6 +58,16 @@ def test_a_shifted_object_gets_a_shifted_box():
     feature_maps[0, 1, 1:4, 1:4] = feature_maps[1, 1, 3:6, 2:5] = 5
     first, second = localizer.boxes(feature_maps, 64)
     assert (second - first).tolist() == [8, 16, 8, 16]
+
+
+def test_it_draws_the_pictures_that_tuning_draws_and_more_of_them_do_better():
+    feature_maps, boxes = squares(30)
+    test_maps, test_boxes = squares(20, seed=1)
+    found = few_shot.accuracies(feature_maps, boxes, test_maps, test_boxes, 64, [1, 30], 3, seed=4)
+    assert found.shape == (3, 2) and (found[:, 1] == found[0, 1]).all() and found[0, 1] >= 95
+    first = np.random.default_rng(4).permutation(30)[:1]
+    alone = few_shot.fit(feature_maps[first], [boxes[first[0]]], 64).boxes(test_maps, 64)
+    assert found[0, 0] == metrics.gt_known_accuracy(alone, test_boxes)
 
 
 def test_bad_input_is_refused():

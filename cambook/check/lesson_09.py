@@ -97,7 +97,7 @@ def as_share(hits):
 
 
 @exercise(
-    "PxAP in percent from counts of pixels by score, highest score first: inside[t] lie in an object, outside[t] do not",
+    "PxAP in percent from counts of pixels, highest score first: inside[t] lie in an object, outside[t] do not",
     inputs=lambda g: [(g.integers(1, 30, t)[::-1].copy(), g.integers(1, 60, t)) for t in (4, 7, 12)],
     hints=[
         "Lowering the threshold to place t finds all pixels of places 0 to t: np.cumsum.",
