@@ -122,6 +122,20 @@ def draw_boxes(canvas: np.ndarray, truth: Any, predicted: Any, scale: int = 1) -
     return canvas
 
 
+def strip(images: Any, maps: Any, truth: Sequence[Any], predicted: Sequence[Any], side: int = 192) -> np.ndarray:
+    """Pictures side by side, each under its map and with its boxes: (H, W, 3) uint8, for `play`.
+
+    images: n times (3, H, W); maps: n times (h, w) in [0, 1]; truth, predicted: n times boxes as in `draw_boxes`;
+    side: pictures smaller than that grow by the largest whole factor that fits
+    """
+    drawn = []
+    for image, map2d, true_box, box in zip(images, maps, truth, predicted, strict=True):
+        blended = show.overlay(image, map2d)
+        times = max(1, side // max(blended.shape[:2]))
+        drawn.append(draw_boxes(blended.repeat(times, 0).repeat(times, 1), true_box, box, times))
+    return np.concatenate(drawn, 1)
+
+
 def _frame(canvas: np.ndarray, box: np.ndarray, width: int, colour: np.ndarray, dashed: bool) -> None:
     """Colour a frame `width` pixels wide along the edge of the box, inside the canvas; dashes of 12 pixels,
     gaps of 6."""

@@ -382,6 +382,57 @@ def curves(
     return _finish(fig, takeaway)
 
 
+def threshold_curves(
+    thresholds: Any, lines: Mapping[str, Any], xlabel: str, ylabel: str, takeaway: str = "", marks: Sequence[float] = ()
+) -> Figure:
+    """Lines {name: y} over thresholds, a dot at the best of each, which the legend beside the figure also gives.
+
+    marks: thresholds with a thin vertical line and their percent above it
+    """
+    fig, ax = _subplots(figsize=(WIDTH, 5.4))
+    x = array(thresholds)
+    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1))]
+    for i, (name, y) in enumerate(lines.items()):
+        y = array(y)
+        best = int(y.argmax())
+        (line,) = ax.plot(x, y, label=f"{name}\n{y[best]:.1f} at {x[best]:.2f}", linestyle=styles[i % len(styles)])
+        ax.plot(x[best], y[best], "o", color=line.get_color(), markeredgecolor="white", markersize=12, zorder=3)
+    for i, place in enumerate(marks):  # neighbours are written away from each other
+        ax.axvline(place, color="#444444", linewidth=1.2, zorder=0)
+        where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        ax.annotate(f"{place:.0%}", (place, 1), (4 if i % 2 else -4, 4), ha="left" if i % 2 else "right", **where)
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
+    ax.set_ylim(bottom=0)
+    fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
+    return _finish(fig, takeaway)
+
+
+def draws(
+    x: Sequence[float],
+    lines: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    takeaway: str = "",
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
+    """Repeated measurements {name: (repeats, n)} over x on a logarithmic axis: their mean, and a band from the 5th to
+    the 95th percentile of the repeats; levels {name: y} are grey horizontal lines, dashed and dotted in turn."""
+    fig, ax = _subplots(figsize=(WIDTH, 5.4))
+    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3))]
+    for i, (name, values) in enumerate(lines.items()):
+        values = np.atleast_2d(array(values))
+        (line,) = ax.plot(x, values.mean(0), "o", label=name, linestyle=styles[i % len(styles)])
+        low, high = np.quantile(values, [0.05, 0.95], axis=0)
+        ax.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    for i, (name, y) in enumerate((levels or {}).items()):
+        ax.axhline(y, color="#666666", linewidth=2, label=name, linestyle=[(0, (6, 3)), (0, (1, 2))][i % 2], zorder=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
+    ax.set_xticks(x, [f"{number:g}" for number in x])
+    ax.minorticks_off()
+    fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
+    return _finish(fig, takeaway)
+
+
 def bars(
     values: Mapping[str, float],
     intervals: Mapping[str, tuple[float, float]] | None = None,

@@ -107,3 +107,11 @@ def test_wrong_arguments_are_answered_with_their_mend(image, raw):
         explore.cam_explorer(image, raw, ["cat", "dog"], rule="papers")
     with pytest.raises(ValueError, match="low, high, step, start"):
         explore.play(lambda x: x, x=(0, 1))
+
+
+def test_a_strip_shows_pictures_side_by_side_with_their_boxes():
+    images, flat = torch.full((2, 3, 32, 32), 0.5), np.zeros((2, 32, 32))
+    plain = explore.strip(images, flat, [None, None], [None, None], side=64)
+    boxed = explore.strip(images, flat, [None, [(8, 8, 24, 24)]], [None, None], side=64)
+    assert plain.shape == (64, 128, 3) and (plain == 128).all()
+    assert (boxed[:, :64] == 128).all() and (boxed[:, 64:] != 128).any()

@@ -33,6 +33,8 @@ def figures():
             {"a": [("conv", "kept"), ("fc", "removed")], "b": [("conv", "kept"), ("gap", "new")]}, "T"
         ),
         "bars": show.bars({"a": 1.0, "b": 2.0}, {"a": (0.5, 3.0)}, "x", "T", ["b"]),
+        "threshold_curves": show.threshold_curves([0, 0.5], {"a": [1, 2], "b": [2, 1]}, "x", "y", "T", (0.15, 0.2)),
+        "draws": show.draws([1, 10], {"a": np.eye(2)}, "x", "y", "T", {"level": 0.5}),
         "beside": show.ours_beside_published(table, "x", "T"),
     }
 

@@ -1,0 +1,178 @@
+"""Lesson 09: how localization is evaluated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cambook.check.exercise import exercise
+
+
+def _ious(g, *shape):
+    """IoUs on a grid of tenths, so that exactly 0.5 occurs."""
+    ious = g.integers(0, 11, shape) / 10
+    ious[0] = 0.5
+    return ious
+
+
+@exercise(
+    "BoxAcc in percent at every threshold: ious[n, t] is the IoU of picture n's box at threshold t, right from 0.5 on",
+    inputs=lambda g: [(_ious(g, 8, 5),), (_ious(g, 5, 9),), (_ious(g, 20, 3),)],
+    hints=[
+        "ious >= 0.5 says which box is right: an array of True and False, (N, T).",
+        "The mean over the pictures (axis 0) leaves one number for each threshold.",
+        "100 * (ious >= 0.5).mean(0)",
+    ],
+)
+def box_acc(ious):
+    return 100 * (ious >= 0.5).mean(0)
+
+
+@box_acc.mistake("you averaged over the thresholds; one number for each threshold is asked for, so average over axis 0")
+def over_thresholds(ious):
+    return 100 * (ious >= 0.5).mean(1)
+
+
+@box_acc.mistake("you averaged the IoU itself; count the pictures with at least 0.5")
+def mean_iou(ious):
+    return 100 * ious.mean(0)
+
+
+@box_acc.mistake("you left out an IoU of exactly 0.5; at least 0.5 includes it")
+def strict(ious):
+    return 100 * (ious > 0.5).mean(0)
+
+
+@box_acc.mistake("this is the best threshold only (MaxBoxAcc); give the whole curve")
+def best_only(ious):
+    return 100 * (ious >= 0.5).mean(0).max()
+
+
+@box_acc.mistake("this is a share between 0 and 1; give percent")
+def share(ious):
+    return (ious >= 0.5).mean(0)
+
+
+def _hits(g, *shape):
+    """Hits at three IoUs: a box that is right at a higher IoU is right at the lower ones."""
+    quality = g.random(shape)
+    return np.stack([quality >= bar for bar in (0.3, 0.55, 0.8)])
+
+
+@exercise(
+    "MaxBoxAccV2 in percent from hits (D, N, T): is one of picture n's boxes right at threshold t, at the d-th IoU?",
+    inputs=lambda g: [(_hits(g, 9, 6),), (_hits(g, 6, 11),), (_hits(g, 25, 4),)],
+    hints=[
+        "For each IoU there is a curve: hits.mean(1), (D, T) numbers.",
+        "Each IoU chooses its own best threshold: the maximum over the last axis, then the mean of the D numbers.",
+        "100 * hits.mean(1).max(1).mean()",
+    ],
+)
+def max_box_acc_v2(hits):
+    return 100 * hits.mean(1).max(1).mean()
+
+
+@max_box_acc_v2.mistake("you took one threshold for all IoUs; each IoU chooses its own: maximum first, then the mean")
+def one_threshold(hits):
+    return 100 * hits.mean(1).mean(0).max()
+
+
+@max_box_acc_v2.mistake("each picture chose its own threshold; one threshold must serve the whole set")
+def own_threshold(hits):
+    return 100 * hits.any(2).mean()
+
+
+@max_box_acc_v2.mistake("you took the best IoU; take the mean over the IoUs")
+def best_iou(hits):
+    return 100 * hits.mean(1).max()
+
+
+@max_box_acc_v2.mistake("you averaged over the thresholds; take the best one for each IoU")
+def average_threshold(hits):
+    return 100 * hits.mean()
+
+
+@max_box_acc_v2.mistake("this is a share between 0 and 1; give percent")
+def as_share(hits):
+    return hits.mean(1).max(1).mean()
+
+
+@exercise(
+    "PxAP in percent from counts of pixels, highest score first: inside[t] lie in an object, outside[t] do not",
+    inputs=lambda g: [(g.integers(1, 30, t)[::-1].copy(), g.integers(1, 60, t)) for t in (4, 7, 12)],
+    hints=[
+        "Lowering the threshold to place t finds all pixels of places 0 to t: np.cumsum.",
+        "precision = found inside / all found; recall = found inside / all inside.",
+        "Each step adds its precision times what recall gained: np.diff(recall, prepend=0).",
+    ],
+)
+def pxap(inside, outside):
+    found = np.cumsum(inside)
+    precision = found / (found + np.cumsum(outside))
+    recall = found / found[-1]
+    return 100 * (precision * np.diff(recall, prepend=0)).sum()
+
+
+@pxap.mistake("you took the precision of each place alone; a lower threshold keeps what the higher ones found (cumsum)")
+def not_cumulated(inside, outside):
+    return 100 * (inside / (inside + outside) * inside / inside.sum()).sum()
+
+
+@pxap.mistake("you averaged the precisions; each counts as much as recall gained at its step")
+def mean_precision(inside, outside):
+    found = np.cumsum(inside)
+    return 100 * (found / (found + np.cumsum(outside))).mean()
+
+
+@pxap.mistake("you went from the lowest score up; the first place holds the highest scores")
+def from_below(inside, outside):
+    return pxap.reference(inside[::-1], outside[::-1])
+
+
+@pxap.mistake("you forgot what the first threshold gained; recall starts from 0 (prepend=0)")
+def first_step_lost(inside, outside):
+    found = np.cumsum(inside)
+    precision = found / (found + np.cumsum(outside))
+    return 100 * (precision[1:] * np.diff(found / found[-1])).sum()
+
+
+@pxap.mistake("this is a share between 0 and 1; give percent")
+def pxap_share(inside, outside):
+    return pxap.reference(inside, outside) / 100
+
+
+@exercise(
+    "BoxAcc in percent on the test pictures, at the threshold that is best on the boxed ones (the first, if several "
+    "are): both are hits (pictures, T)",
+    inputs=lambda g: [
+        (g.random((m, t)) < g.random(t) * 0.8 + 0.1, g.random((n, t)) < g.random(t) * 0.8 + 0.1)
+        for m, n, t in ((9, 12, 7), (5, 20, 11), (14, 9, 6), (6, 8, 9))
+    ],
+    hints=[
+        "Choose with boxed alone: boxed.mean(0).argmax() is a column.",
+        "Report with test alone: 100 * test[:, column].mean().",
+    ],
+)
+def threshold_transfer(boxed, test):
+    return 100 * test[:, boxed.mean(0).argmax()].mean()
+
+
+@threshold_transfer.mistake(
+    "you chose the threshold on the test pictures; that is MaxBoxAcc, choose it on the boxed ones"
+)
+def tuned_on_test(boxed, test):
+    return 100 * test.mean(0).max()
+
+
+@threshold_transfer.mistake("this is the accuracy on the pictures that tuned the threshold; report it on the test ones")
+def apparent(boxed, test):
+    return 100 * boxed.mean(0).max()
+
+
+@threshold_transfer.mistake("you tuned on both sets together; the test pictures may have no say")
+def tuned_on_both(boxed, test):
+    return 100 * test[:, np.concatenate([boxed, test]).mean(0).argmax()].mean()
+
+
+@threshold_transfer.mistake("this is a share between 0 and 1; give percent")
+def transfer_share(boxed, test):
+    return test[:, boxed.mean(0).argmax()].mean()

@@ -1,0 +1,152 @@
+"""Maps of a whole set, their boxes at every threshold, and what it costs to choose a threshold with boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from cambook import metrics
+from cambook.batch import Batch
+from cambook.boxes import box_from_map, box_iou
+from cambook.evaluation import GRID, MAPS, masks_on_grid
+from cambook.maps import normalize, upsample
+from cambook.networks import Network
+
+
+@dataclass
+class Examined:
+    """One kind of map on one set of pictures, counted as Choe et al. 2020 count (rule wsol, 224 x 224).
+
+    maps:     (N, 1, h, w), of the true classes, raw
+    accuracy: metrics.BoxAccuracy of the set: its curve, hits, max_box_acc and max_box_acc_v2
+    pixels:   metrics.PixelAveragePrecision, or None where the set has no masks
+    """
+
+    maps: Tensor
+    accuracy: metrics.BoxAccuracy
+    pixels: metrics.PixelAveragePrecision | None
+
+    @property
+    def hits(self) -> np.ndarray:
+        """(N, 1000) bool: which picture is right at which threshold i / 1000, largest contour, IoU >= 0.5."""
+        return self.accuracy.hits()
+
+    def pxap(self) -> float | str:
+        """PxAP in percent, or "not applicable" without masks."""
+        return "not applicable" if self.pixels is None else self.pixels.value()
+
+
+@torch.no_grad()
+def features(network: Network, batch: Batch, some: int = 100) -> Tensor:
+    """The network's feature maps (B, K, h, w) of a batch, on the CPU; the network is put into evaluation mode."""
+    network.eval()
+    device = network.mean.device
+    return torch.cat([network(images.to(device))[1].cpu() for images in batch.images.split(some)])
+
+
+@torch.no_grad()
+def true_class_maps(network: Network, batch: Batch, source: str, some: int = 100) -> Tensor:
+    """Raw maps of the true classes (B, 1, h, w), on the CPU.
+
+    source: what makes the map, a key of evaluation.MAPS; some: how many pictures at a time
+    raises: ValueError for another source
+    """
+    if source not in MAPS:
+        raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}.")
+    network.eval()
+    device, found = network.mean.device, []
+    for images, labels in zip(batch.images.split(some), batch.labels.split(some), strict=True):
+        images = images.to(device)
+        _, feature_maps = network(images)
+        found.append(MAPS[source](network, images, feature_maps, labels[:, None].to(device)).cpu())
+    return torch.cat(found)
+
+
+def examine(maps: Tensor, batch: Batch) -> Examined:
+    """Counts the boxes and pixels of raw maps (B, 1, h, w) against a batch's boxes and masks, at every threshold."""
+    size = batch.images.shape[-1]
+    accuracy = metrics.BoxAccuracy(GRID)
+    pixels = None if batch.masks is None else metrics.PixelAveragePrecision()
+    masks = [None] * len(batch) if batch.masks is None else masks_on_grid(batch.masks)
+    for one, boxes, mask in zip(maps, batch.boxes, masks, strict=True):
+        map2d = normalize(upsample(one[None], GRID))[0, 0].numpy()
+        accuracy.update(map2d, boxes * (GRID / size))
+        if pixels is not None:
+            pixels.update(map2d, mask)
+    return Examined(maps, accuracy, pixels)
+
+
+def table(examined: dict[str, Examined]) -> pd.DataFrame:
+    """Rows {name: Examined} with MaxBoxAcc, MaxBoxAccV2 and PxAP, percent, each at its best threshold on this set."""
+    columns = {
+        "MaxBoxAcc": [one.accuracy.max_box_acc()[0] for one in examined.values()],
+        "MaxBoxAccV2": [one.accuracy.max_box_acc_v2() for one in examined.values()],
+        "PxAP": [one.pxap() for one in examined.values()],
+    }
+    return pd.DataFrame(columns, index=list(examined))
+
+
+def rule_hits(maps: Tensor, batch: Batch, rule: str, thresholds: ArrayLike, iou: float = 0.5) -> np.ndarray:
+    """Which picture has a right box at which threshold by a box rule, on the pictures' own grid: (N, T) bool.
+
+    maps: (N, 1, h, w) raw; rule, thresholds: as in boxes.box_from_map; plain IoU of half-open boxes
+    """
+    full = upsample(maps, batch.images.shape[-1])[:, 0].numpy()
+    hits = np.zeros((len(full), len(thresholds)), bool)
+    for n, (map2d, truth) in enumerate(zip(full, batch.boxes, strict=True)):
+        for t, threshold in enumerate(thresholds):
+            box = box_from_map(map2d, rule, threshold)
+            hits[n, t] = box is not None and box_iou(box[None], truth).max() >= iou
+    return hits
+
+
+def middle_of_best(hits: ArrayLike) -> int:
+    """The place of the threshold that serves the most pictures; of several equally good ones the middle one.
+
+    hits: (N, T), right or wrong. With few pictures many thresholds are best, and the lowest of them, which MaxBoxAcc
+    names, lies at the edge of what still works.
+    """
+    served = np.asarray(hits).sum(0)
+    best = np.flatnonzero(served == served.max())
+    return int(best[len(best) // 2])
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Thresholds tuned on n boxed pictures, `repeats` times: each (repeats,).
+
+    apparent:  BoxAcc in percent at the tuned threshold on the very pictures that tuned it
+    actual:    BoxAcc in percent at the same threshold on the test pictures
+    choice:    which column of the hits was chosen
+    """
+
+    apparent: np.ndarray
+    actual: np.ndarray
+    choice: np.ndarray
+
+
+def tune(boxed: ArrayLike, test: ArrayLike, n: int, repeats: int, seed: int) -> Tuned:
+    """Draws n boxed pictures, takes their best threshold to the test pictures; again and again.
+
+    boxed: (M, T) hits of the pictures that may be drawn, without replacement; test: (N, T) hits at the same thresholds
+           (or at the thresholds of several methods side by side: then the method is chosen as well)
+    n:     how many are drawn, at most M, otherwise all M
+    raises: ValueError where the numbers of thresholds differ or n is below 1
+    """
+    boxed, test = np.asarray(boxed, bool), np.asarray(test, bool)
+    if boxed.ndim != 2 or test.ndim != 2 or boxed.shape[1] != test.shape[1] or n < 1:
+        raise ValueError(
+            f"hits of shapes {boxed.shape} and {test.shape}, n={n}: give (M, T), (N, T) and n of 1 or more."
+        )
+    draw, on_test = np.random.default_rng(seed), 100 * test.mean(0)
+    apparent, choice = np.empty(repeats), np.empty(repeats, int)
+    for r in range(repeats):
+        drawn = boxed[draw.permutation(len(boxed))[:n]]
+        choice[r] = middle_of_best(drawn)
+        apparent[r] = 100 * drawn[:, choice[r]].mean()
+    return Tuned(apparent, on_test[choice], choice)
