@@ -1,0 +1,89 @@
+"""Does a map tell what the network uses? Pixels taken away and put back, weights made random, boxes as ever."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cambook import metrics, networks
+from cambook.batch import Batch
+from cambook.evaluation import GRID, masks_on_grid
+from cambook.maps import blur, normalize, upsample
+from cambook.networks import Network
+
+
+def deletion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, steps: int = 10) -> Tensor:
+    """The class's probability while a picture loses its pixels, those where the map is highest first.
+
+    images: (B, 3, H, W); maps: (B, 1, h, w), brought to the picture's size; classes: (B,)
+    returns: (B, steps + 1), after a share 0, 1 / steps, ..., 1 of the pixels became the network's grey
+    A map that knows what the network uses makes it fall at once. Petsiuk et al. 2018.
+    """
+    return _replaced(network, images, network.mean.expand_as(images), maps, classes, steps)
+
+
+def insertion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, steps: int = 10) -> Tensor:
+    """The class's probability while a blurred picture gets its pixels back, those where the map is highest first.
+
+    Arguments and result as in deletion; the blur is a Gaussian of an eighth of the picture's side. Here a good map
+    makes it rise at once. Petsiuk et al. 2018.
+    """
+    return _replaced(network, blur(images, images.shape[-1] / 8), images, maps, classes, steps)
+
+
+@torch.no_grad()
+def _replaced(network, before: Tensor, after: Tensor, maps: Tensor, classes: Tensor, steps: int) -> Tensor:
+    if steps < 1:
+        raise ValueError(f"steps={steps} replaces nothing: give at least 1.")
+    size = before.shape[2:]
+    order = upsample(maps, tuple(size)).flatten(1).argsort(1, descending=True, stable=True)
+    rank = order.argsort(1).view(len(maps), 1, *size)
+    curve = []
+    for step in range(steps + 1):
+        shown = torch.where(rank < round(step / steps * rank[0].numel()), after, before)
+        curve.append(network(shown)[0].softmax(1).gather(1, classes[:, None])[:, 0])
+    return torch.stack(curve, 1)
+
+
+def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
+    """Copies of the network with more and more of its layers random, from the last down: ("classifier", copy), ...
+
+    A layer is a convolution or linear layer with the batch norm after it; its random state is that of a network built
+    with `seed`, before any training. The name says which layer became random last. Adebayo et al. 2018.
+    """
+    fresh = dict(networks.build(network.name, network.classes, seed=seed).to(network.mean.device).named_modules())
+    layers: list[list[str]] = []
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            layers.append([name])
+        elif layers and next(module.parameters(recurse=False), None) is not None:
+            layers[-1].append(name)
+    network = copy.deepcopy(network)
+    for number, names in reversed(list(enumerate(layers, 1))):
+        for name in names:
+            network.get_submodule(name).load_state_dict(fresh[name].state_dict())
+        kind = "conv" if isinstance(fresh[names[0]], nn.Conv2d) else "linear"
+        yield f"{kind} {number}", copy.deepcopy(network)
+
+
+def localize(maps: Tensor, batch: Batch, seed: int = 0) -> dict[str, tuple[float, float, float]]:
+    """Pointing game and MaxBoxAcc (rule wsol, IoU 0.5) of maps of the true class, in percent.
+
+    maps:    (N, 1, h, w), of the batch's N pictures
+    returns: {"pointing": (value, low, high), "max_box_acc": ...} with the 95% bootstrap interval over the pictures
+    """
+    size, boxes = batch.images.shape[-1], metrics.BoxAccuracy(GRID)
+    large = normalize(upsample(maps, GRID))[:, 0].cpu().numpy()
+    truth = [box * (GRID / size) for box in batch.boxes]
+    targets = truth if batch.masks is None else masks_on_grid(batch.masks)
+    for one, its_boxes in zip(large, truth, strict=True):
+        boxes.update(one, its_boxes)
+    hit = np.array([metrics.pointing_hit(one, target) for one, target in zip(large, targets, strict=True)])
+    return {
+        "pointing": (100 * hit.mean(), *metrics.bootstrap_interval(hit, seed)),
+        "max_box_acc": (boxes.max_box_acc()[0], *metrics.bootstrap_interval(boxes.hits(), seed)),
+    }
