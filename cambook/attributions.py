@@ -8,6 +8,7 @@ than none.
 from __future__ import annotations
 
 import copy
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cambook import maps
-from cambook.networks import HiddenLayerNetwork, Network, PooledNetwork
+from cambook.networks import HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
 
 AT_ONCE = 512  # pictures in one forward pass of a perturbation method
 WITH_RULE = (nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear)
@@ -76,11 +77,12 @@ class Chain(nn.Module):
     def __init__(self, network: Network):
         super().__init__()
         network = copy.deepcopy(network).eval()
-        ends = {HiddenLayerNetwork: [], PooledNetwork: [nn.AdaptiveAvgPool2d(1)]}
-        if type(network) not in ends or getattr(network, "pooling", "gap") != "gap":
+        mean, last = nn.AdaptiveAvgPool2d(1), network.classifier
+        heads = {HiddenLayerNetwork: [last], PooledNetwork: [mean, last], NetworkInNetwork: [last, mean]}
+        if type(network) not in heads or getattr(network, "pooling", "gap") != "gap":
             raise ValueError(f"LRP has no rule for the head of {network.name}: use mean pooling or flattening.")
         layers: list[nn.Module] = []
-        for module in _leaves([network.backbone, network.cam_conv, *ends[type(network)], network.classifier]):
+        for module in _leaves([network.backbone, network.cam_conv, *heads[type(network)]]):
             if isinstance(module, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.Conv2d):
                 layers[-1] = fuse_conv_bn_eval(layers[-1], module)
             elif type(module) in WITH_RULE:
@@ -95,7 +97,7 @@ class Chain(nn.Module):
         """scaled: (B, 3, H, W), pictures minus the network's mean, over its std; returns logits (B, C)."""
         for layer in self.layers:
             scaled = layer(scaled.flatten(1) if isinstance(layer, nn.Linear) else scaled)
-        return scaled
+        return scaled.flatten(1)
 
 
 def _leaves(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
@@ -282,3 +284,21 @@ def counted() -> Iterator[Passes]:
         yield passes
     finally:
         hook.remove()
+
+
+class Measured(NamedTuple):
+    """maps (B, 1, h, w); forward and backward passes and seconds, each for one picture and class."""
+
+    maps: Tensor
+    forward: float
+    backward: float
+    seconds: float
+
+
+def measure(method: str, network: Network, images: Tensor, classes: Tensor) -> Measured:
+    """The maps of a method of METHODS, and what they cost; the seconds depend on the machine and its load."""
+    with counted() as passes:
+        began = time.perf_counter()
+        found = METHODS[method].maps(network, images, classes)
+        seconds = time.perf_counter() - began
+    return Measured(found, *(number / len(images) for number in (passes.forward, passes.backward, seconds)))
