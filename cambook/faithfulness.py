@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import torch
+from skimage.filters import sobel
 from torch import Tensor, nn
 
 from cambook import metrics, networks
@@ -70,6 +71,15 @@ def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
             network.get_submodule(name).load_state_dict(fresh[name].state_dict())
         kind = "conv" if isinstance(fresh[names[0]], nn.Conv2d) else "linear"
         yield f"{kind} {number}", copy.deepcopy(network)
+
+
+def edges(images: Tensor) -> Tensor:
+    """The strength of the edges of pictures (B, 3, H, W), by the Sobel filter of their grey values: (B, 1, H, W).
+
+    The control for maps that show the picture rather than the network.
+    """
+    grey = images.mean(1).cpu().numpy()
+    return torch.from_numpy(np.stack([sobel(one) for one in grey]))[:, None].to(images.device)
 
 
 def localize(maps: Tensor, batch: Batch, seed: int = 0) -> dict[str, tuple[float, float, float]]:

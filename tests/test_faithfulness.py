@@ -74,6 +74,25 @@ def test_the_cascade_makes_one_more_layer_random_each_time_from_the_last_down():
     assert all(torch.equal(value, kept[name]) for name, value in network.state_dict().items())
 
 
+def test_edges_are_where_the_picture_changes():
+    image = torch.zeros(1, 3, 8, 8)
+    image[..., 4:] = 1.0
+    found = faithfulness.edges(image)[0, 0]
+    assert found.shape == (8, 8) and found[:, 3:5].min() > 0 and found[:, :3].max() == found[:, 5:].max() == 0
+
+
+def test_an_examination_tells_a_true_map_from_its_reverse():
+    masks = torch.zeros(2, 56, 56, dtype=torch.bool)
+    masks[:, 10:30, 10:30] = True
+    boxes = [np.array([[10, 10, 30, 30]], np.float32)] * 2
+    batch = Batch(masks[:, None].float().expand(-1, 3, -1, -1), torch.zeros(2).long(), boxes, masks, torch.arange(2))
+    good, bad = (faithfulness.examine(Counts(), s * masks[:, None].float(), batch, False) for s in (1, -1))
+    assert good.row["deletion"] < bad.row["deletion"] and good.row["insertion"] > bad.row["insertion"]
+    assert good.row["max_box_acc"][0] == good.row["raw_max_box_acc"][0] == 100 > bad.row["max_box_acc"][0]
+    assert good.curves["deletion"].shape == (11,) and good.per_picture["deletion"].shape == (2,)
+    assert faithfulness.table({"good": good}).loc["good", "pointing"] == "100.0 [100.0, 100.0]"
+
+
 def test_localize_counts_right_boxes_and_pointed_objects():
     side = 56
     masks = torch.zeros(2, side, side, dtype=torch.bool)

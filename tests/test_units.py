@@ -35,7 +35,7 @@ def test_a_detector_by_construction_and_a_unit_of_the_ground():
     labels = torch.tensor([0, 1, 0, 1, 0, 1]).numpy()
     masks[:, :4, :4] = True
     maps[::2, 0, 0, 0] = 1.0  # unit 0: the object's corner of class 0
-    maps[:4, 1, 3, 3] = 1.0  # unit 1: the other corner, whatever the class; unit 2 is silent
+    maps[:2, 1, 3, 3] = 1.0  # unit 1: the other corner, in a picture of each class; unit 2 is silent
     table = units.detectors(maps, labels, masks, number=2)
     assert table.index.tolist() == [0, 1]
     assert table.loc[0].tolist() == [100, 100, 0]
