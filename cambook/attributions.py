@@ -163,6 +163,13 @@ def superpixels(image: Tensor, segments: int = 25) -> Tensor:
     return torch.from_numpy(slic(picture, segments, compactness=10, start_label=0)).long().to(image.device)
 
 
+def piece_means(image: Tensor, pieces: Tensor) -> Tensor:
+    """The picture (3, H, W) with each piece of pieces (H, W) in its mean colour."""
+    flat, index = image.flatten(1), pieces.flatten().expand(len(image), -1)
+    sums = flat.new_zeros(len(image), int(pieces.max()) + 1).scatter_add_(1, index, flat)
+    return (sums / pieces.flatten().bincount()).gather(1, index).view_as(image)
+
+
 def lime(
     network: Network, images: Tensor, classes: Tensor, segments: int = 25, samples: int = 100, seed: int = 0
 ) -> Tensor:

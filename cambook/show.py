@@ -197,6 +197,19 @@ def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeawa
     return _finish(fig, takeaway)
 
 
+def cells(images: Iterable[Any], maps_: torch.Tensor, alone: bool = False) -> list[np.ndarray]:
+    """Cells for `grid`: what speaks for the class in maps (B, 1, h, w), each scaled to its own maximum.
+
+    alone: without the picture under it, and with the highest 1% of the pixels cut to one value: for maps of single
+           pixels, which cannot be seen over a picture
+    """
+    values = maps_.detach().cpu().clamp(min=0)
+    if not alone:
+        return [overlay(image, one[0]) for image, one in zip(images, maps.normalize(values), strict=True)]
+    highest = values.flatten(1).quantile(0.99, dim=1).clamp(min=1e-12)[:, None, None]
+    return list((values[:, 0] / highest).clamp(max=1).numpy())
+
+
 def top_classes(
     image: Any, names: Sequence[str], probabilities: Any, maps: Any, takeaway: str = "", predicted: Any = None
 ) -> Figure:

@@ -143,6 +143,12 @@ def test_superpixels_number_every_pixel_from_zero():
     assert 10 <= pieces.max() + 1 <= 40
 
 
+def test_a_piece_gets_its_mean_colour():
+    image = torch.arange(12.0).view(3, 2, 2)
+    found = attributions.piece_means(image, torch.tensor([[0, 0], [1, 0]]))
+    assert found[0].tolist() == [[pytest.approx(4 / 3), pytest.approx(4 / 3)], [2, pytest.approx(4 / 3)]]
+
+
 def test_where_a_method_is_not_defined_it_says_so(images):
     lite0, fc = networks.build("lite0-gap", 5), networks.build("mini-fc", 5)
     said = {name: attributions.refusal(name, lite0, images[:1], 1) for name in attributions.METHODS}
