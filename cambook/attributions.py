@@ -171,7 +171,7 @@ def piece_means(image: Tensor, pieces: Tensor) -> Tensor:
 
 
 def lime(
-    network: Network, images: Tensor, classes: Tensor, segments: int = 25, samples: int = 100, seed: int = 0
+    network: Network, images: Tensor, classes: Tensor, segments: int = 25, samples: int = 64, seed: int = 0
 ) -> Tensor:
     """LIME: a linear model of the score in "which superpixels are there", fitted to pictures with some of them greyed.
 

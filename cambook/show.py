@@ -179,7 +179,7 @@ def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeawa
     drawn in magma, or None for nothing
     """
     count = max(len(cells) for cells in rows.values())
-    side = min((WIDTH - 1.9) / count, 1.9)
+    side = min((WIDTH - 1.9) / count, 1.15)
     fig, axes = _subplots(
         len(rows), count, squeeze=False, figsize=(side * count + 1.9, len(rows) * (side + 0.08) + 1.1)
     )

@@ -174,7 +174,7 @@ def test_captums_guided_backprop_of_lite0_would_silently_be_the_gradient(images)
 @pytest.mark.parametrize(
     "method, forward, backward",
     [("saliency", 1, 1), ("guided backprop", 1, 1), ("LRP", 2, 1), ("CAM", 1, 0), ("Grad-CAM", 1, 1)]
-    + [("Grad-CAM++", 1, 1), ("occlusion", 50, 0), ("LIME", 100, 0)],
+    + [("Grad-CAM++", 1, 1), ("occlusion", 50, 0), ("LIME", 64, 0)],
 )
 def test_passes_are_counted(method, forward, backward, mini, images):
     with attributions.counted() as passes:
