@@ -210,6 +210,31 @@ class _Logits(nn.Module):
         return output if isinstance(output, Tensor) else output[0]
 
 
+def grad_cam_plus_plus(
+    network: nn.Module,
+    images: Tensor,
+    classes: Tensor | int,
+    layer: str | nn.Module,
+) -> GradCAM:
+    """Grad-CAM++: alpha_k^c = sum_ij a_ij^kc ReLU(g_ij^kc), g = dy^c / dA, places that raise the score weighed by a.
+
+    a = g^2 / (2 g^2 + g^3 sum_ij A_ij^k): the paper's ratio of derivatives of exp(y^c), whose second and third are g^2
+    and g^3 times exp(y^c) where y is piecewise linear in A. The factor exp(y^c) is left out: it scales the map. With
+    g > 0 and A >= 0 each place adds g / (2 + g sum A), so after average pooling alpha_k^c = w_k^c / (2 + w_k^c F_k)
+    for w_k^c > 0, F_k the mean of A^k, and 0 for the others.
+    Arguments and errors: as layer_gradients, and the layer's output must not be negative (after a ReLU): ValueError
+    Chattopadhay et al. 2018.
+    """
+    found = layer_gradients(network, images, classes, layer)
+    if found.activations.min() < 0:
+        name = _name(network, _layer(network, layer))
+        raise ValueError(f"layer {name} gives negative values: choose one that ends with a ReLU.")
+    positive = found.gradients.relu()
+    total = found.activations.sum((2, 3))[:, None, :, None, None]
+    alpha = (positive / (2 + positive * total)).sum((3, 4))
+    return GradCAM(class_activation_map(found.activations, alpha).relu(), found.classes, found.logits)
+
+
 def _layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
     modules = dict(network.named_modules())
     if isinstance(layer, nn.Module):

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
+from scipy.stats import rankdata
 
 from cambook import sweep
 from cambook.boxes import box_iou
@@ -309,6 +310,36 @@ def share_inside(map2d: ArrayLike, mask: ArrayLike) -> float:
     positive = np.maximum(map2d, 0)
     total = positive.sum()
     return 100 * float(positive[mask].sum() / total) if total > 0 else 0.0
+
+
+def area_under(curves: ArrayLike) -> np.ndarray:
+    """Area under each curve whose points are evenly spaced from 0 to 1, by trapezoids: the mean height.
+
+    curves: (N, steps + 1); returns (N,); raises ValueError where there are fewer than two points
+    The deletion and insertion scores of Petsiuk et al. 2018 are this area under the class's probability.
+    """
+    curves = np.asarray(curves, np.float64)
+    if curves.ndim != 2 or curves.shape[1] < 2:
+        raise ValueError(f"curves has shape {curves.shape}: give (N, points) with at least two points.")
+    return (curves[:, 1:] + curves[:, :-1]).mean(1) / 2
+
+
+def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
+    """Spearman's rank correlation of each map of a with its map of b: 1 for the same order of places.
+
+    a, b:    (N, h, w) or (N, 1, h, w), the same shape; equal values share the mean of their ranks
+    returns: (N,), from -1 to 1; 0 where a map is constant and so has no order
+    raises:  ValueError where the shapes differ or a value is not finite
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape or a.ndim < 2 or a.size == 0:
+        raise ValueError(f"maps have shapes {a.shape} and {b.shape}: give (N, h, w) twice.")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("a map holds a value that is not finite: it has no rank.")
+    ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (a, b)]
+    x, y = (r - r.mean(1, keepdims=True) for r in ranks)
+    spread = np.sqrt((x**2).sum(1) * (y**2).sum(1))
+    return np.where(spread > 0, (x * y).sum(1) / np.where(spread > 0, spread, 1), 0.0)
 
 
 def bootstrap_interval(

@@ -178,6 +178,44 @@ def pictures(
     return _finish(fig, takeaway)
 
 
+def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeaway: str = "") -> Figure:
+    """Pictures and maps in rows with a name each, under named columns.
+
+    rows: {name: cells}; a cell is a picture as in `pixels` (for instance from `overlay`), a map (h, w) in [0, 1],
+    drawn in magma, or None for nothing
+    """
+    count = max(len(cells) for cells in rows.values())
+    side = min((WIDTH - 1.9) / count, 1.15)
+    fig, axes = _subplots(
+        len(rows), count, squeeze=False, figsize=(side * count + 1.9, len(rows) * (side + 0.08) + 1.1)
+    )
+    for line, (name, cells) in zip(axes, rows.items(), strict=True):
+        for ax, cell in zip(line, [*cells, *[None] * (count - len(cells))], strict=True):
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            if cell is not None and array(cell).ndim == 2:
+                ax.imshow(array(cell), vmin=0, vmax=1, cmap="magma", interpolation="nearest")
+            elif cell is not None:
+                ax.imshow(pixels(cell), interpolation="antialiased")
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for ax, title in zip(axes[0], columns, strict=False):
+        ax.set_title(title)
+    return _finish(fig, takeaway)
+
+
+def cells(images: Iterable[Any], maps_: torch.Tensor, alone: bool = False) -> list[np.ndarray]:
+    """Cells for `grid`: what speaks for the class in maps (B, 1, h, w), each scaled to its own maximum.
+
+    alone: without the picture under it, and with the highest 1% of the pixels cut to one value: for maps of single
+           pixels, which cannot be seen over a picture
+    """
+    values = maps_.detach().cpu().clamp(min=0)
+    if not alone:
+        return [overlay(image, one[0]) for image, one in zip(images, maps.normalize(values), strict=True)]
+    highest = values.flatten(1).quantile(0.99, dim=1).clamp(min=1e-12)[:, None, None]
+    return list((values[:, 0] / highest).clamp(max=1).numpy())
+
+
 def top_classes(
     image: Any, names: Sequence[str], probabilities: Any, maps: Any, takeaway: str = "", predicted: Any = None
 ) -> Figure:

@@ -8,11 +8,13 @@ from torchvision.ops import box_iou as torchvision_box_iou
 from cambook.metrics import (
     BoxAccuracy,
     PixelAveragePrecision,
+    area_under,
     bootstrap_interval,
     gt_known_accuracy,
     gt_known_correct,
     localization_correct,
     pointing_hit,
+    rank_correlation,
     share_inside,
     topk_correct,
     topk_error,
@@ -454,3 +456,32 @@ def test_a_map_with_nothing_positive_has_nothing_inside():
 def test_a_mask_of_another_shape_or_without_object_is_refused(mask):
     with pytest.raises(ValueError, match="must be one"):
         share_inside(np.ones((2, 2)), mask)
+
+
+# --- deletion and insertion, ranks
+
+
+def test_the_area_under_a_curve_by_hand():
+    # 1 -> 0.5 -> 0 : (0.75 + 0.25) / 2 = 0.5; 0.8 at first, then 0: half a step of two, 0.4 / 2 = 0.2
+    assert area_under([[1, 0.5, 0], [0.8, 0, 0]]).tolist() == pytest.approx([0.5, 0.2])
+    with pytest.raises(ValueError, match="at least two points"):
+        area_under([[1]])
+
+
+def test_rank_correlation_by_hand():
+    # ranks 1 2 3 4 against 2 1 4 3: 1 - 6 * 4 / (4 * 15) = 0.6
+    a, b = np.array([[[0, 1], [5, 100]]]), np.array([[[7, 3], [9, 8]]])
+    assert rank_correlation(a, b).tolist() == pytest.approx([0.6])
+    assert rank_correlation(a, -(a**3)).tolist() == pytest.approx([-1])
+    assert rank_correlation(a, np.ones_like(a)).tolist() == [0]
+
+
+def test_rank_correlation_equals_scipy_with_equal_values():
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 5, (4, 6, 6)), rng.random((4, 6, 6))
+    expected = [spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(a, b, strict=True)]
+    assert rank_correlation(a, b) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="not finite"):
+        rank_correlation(a, np.full(b.shape, np.nan))

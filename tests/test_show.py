@@ -160,3 +160,22 @@ def test_a_saved_figure_has_twice_the_pixels_it_has_in_a_notebook(tmp_path, figu
 def test_dashed_boxes_may_have_another_name():
     fig = show.pictures([np.zeros((3, 8, 8))], predicted=[[1, 1, 5, 5]], dashed="measured box")
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["measured box"]
+
+
+def test_a_grid_has_a_named_row_for_each_entry_and_empty_cells_at_the_end():
+    image = np.random.default_rng(0).random((8, 8, 3))
+    fig = show.grid({"picture": [image], "map": [np.eye(4), np.eye(4)]}, ["first", "second"], "Two rows")
+    axes = fig.axes
+    assert [ax.get_ylabel() for ax in axes[::2]] == ["picture", "map"]
+    assert [ax.get_title() for ax in axes[:2]] == ["first", "second"]
+    assert [len(ax.images) for ax in axes] == [1, 0, 1, 1]
+    assert fig.get_suptitle() == "Two rows"
+
+
+def test_cells_show_what_is_positive_over_the_picture_or_alone():
+    image, signed = torch.full((1, 3, 10, 10), 0.5), torch.full((1, 1, 10, 10), -1.0)
+    signed[0, 0, :5] = 2.0
+    (over,) = show.cells(image, signed)
+    assert over.shape == (10, 10, 3) and (over[5:] == 128).all() and (over[:5] != 128).any()
+    (alone,) = show.cells(image, signed, alone=True)
+    assert np.array_equal(alone, np.repeat([[1.0], [0.0]], 5, 0).repeat(10, 1))

@@ -1,0 +1,311 @@
+"""Maps of the other families: backpropagation and perturbation by captum, beside the course's own; what each costs.
+
+Every method is called alike, (network, images, classes) -> maps, one class a picture, its score before the softmax.
+Where a method is not defined for a network it refuses with ValueError or TypeError: what only looks like a map is worse
+than none.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import activation
+from torch.nn.modules.module import register_module_forward_hook
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from cambook import maps
+from cambook.networks import HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
+
+AT_ONCE = 512  # pictures in one forward pass of a perturbation method
+WITH_RULE = (nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear)
+NOTHING_TO_DO = (nn.Identity, nn.Flatten, nn.Dropout)  # at evaluation, in a chain that flattens by itself
+
+
+class Logits(nn.Module):
+    """The network as captum expects one: pictures in, logits out, without the feature maps."""
+
+    def __init__(self, network: Network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images)[0]
+
+
+# ---- backpropagation ----
+
+
+def guided_backprop(network: Network, images: Tensor, classes: Tensor) -> Tensor:
+    """max over colours of the size of the guided gradient: at each ReLU only what is positive goes back.
+
+    network: in evaluation mode, all its activations nn.ReLU modules; images (B, 3, H, W); classes (B,) int64
+    returns: (B, 1, H, W), not negative
+    raises:  ValueError where the network has other activations or none: the rule is about ReLU, and without one the
+             result would silently be the plain gradient
+    Springenberg et al. 2015.
+    """
+    found = {type(m).__name__ for m in network.modules() if type(m).__module__ == activation.__name__}
+    found |= {type(m).__name__ for m in network.modules() if "swish" in type(m).__name__.lower()}
+    if found != {"ReLU"}:
+        there = ", ".join(sorted(found)) or "no activation module"
+        raise ValueError(f"guided backpropagation needs nn.ReLU modules only; {network.name} has {there}.")
+    from captum.attr import GuidedBackprop
+
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
+        inputs = images.detach().clone().requires_grad_(True)
+        gradient = GuidedBackprop(Logits(network)).attribute(inputs, target=classes)
+    return gradient.detach().abs().amax(1, keepdim=True)
+
+
+class Chain(nn.Module):
+    """A copy of a network as a plain chain of modules for scaled pictures, batch norms melted into convolutions.
+
+    raises: ValueError where the network is no chain of convolutions, batch norms, ReLUs and max poolings that ends with
+            average pooling or fully connected layers
+    """
+
+    def __init__(self, network: Network):
+        super().__init__()
+        network = copy.deepcopy(network).eval()
+        mean, last = nn.AdaptiveAvgPool2d(1), network.classifier
+        heads = {HiddenLayerNetwork: [last], PooledNetwork: [mean, last], NetworkInNetwork: [last, mean]}
+        if type(network) not in heads or getattr(network, "pooling", "gap") != "gap":
+            raise ValueError(f"LRP has no rule for the head of {network.name}: use mean pooling or flattening.")
+        layers: list[nn.Module] = []
+        for module in _leaves([network.backbone, network.cam_conv, *heads[type(network)]]):
+            if isinstance(module, nn.BatchNorm2d) and layers and isinstance(layers[-1], nn.Conv2d):
+                layers[-1] = fuse_conv_bn_eval(layers[-1], module)
+            elif type(module) in WITH_RULE:
+                layers.append(module)
+            elif not isinstance(module, NOTHING_TO_DO):
+                kinds = {type(leaf) for leaf in module.modules() if not list(leaf.children())}
+                names = ", ".join(sorted(kind.__name__ for kind in kinds.difference(WITH_RULE, NOTHING_TO_DO)))
+                raise ValueError(f"LRP needs a plain chain of layers that have a rule; {network.name} has {names}.")
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, scaled: Tensor) -> Tensor:
+        """scaled: (B, 3, H, W), pictures minus the network's mean, over its std; returns logits (B, C)."""
+        for layer in self.layers:
+            scaled = layer(scaled.flatten(1) if isinstance(layer, nn.Linear) else scaled)
+        return scaled.flatten(1)
+
+
+def _leaves(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    for module in modules:
+        if isinstance(module, nn.Sequential):
+            yield from _leaves(module)
+        else:
+            yield module
+
+
+def lrp(network: Network, images: Tensor, classes: Tensor, gamma: float = 0.25) -> Tensor:
+    """Layer-wise relevance propagation: the score handed back, layer by layer, in proportion to what each input gave.
+
+    gamma:   in convolutions a positive weight counts (1 + gamma) times, which favours what excites a unit, except in
+             the first, whose inputs may be negative; with 0 the map is the gradient times the scaled picture
+    returns: (B, 1, H, W), signed, summed over colours; with what the biases keep, it adds up to the score
+    raises:  ValueError where the network is no plain chain of layers that have a rule
+    Bach et al. 2015; the rules: Montavon et al. 2019, section 10.2.
+    """
+    from captum.attr import LRP
+    from captum.attr._utils.lrp_rules import EpsilonRule, GammaRule
+
+    chain = Chain(network)
+    convolutions = [layer for layer in chain.layers if isinstance(layer, nn.Conv2d)]
+    for layer in convolutions[1:]:
+        layer.rule = GammaRule(gamma) if gamma else EpsilonRule()
+    scaled = ((images.detach() - network.mean) / network.std).requires_grad_(True)
+    with torch.enable_grad():
+        relevance = LRP(chain).attribute(scaled, target=classes)
+    return relevance.detach().sum(1, keepdim=True)
+
+
+# ---- perturbation ----
+
+
+def occlusion(network: Network, images: Tensor, classes: Tensor, window: int | None = None) -> Tensor:
+    """How much the score falls when a grey square covers a place: the mean over the squares that cover it.
+
+    window:  side of the square in pixels, by default a quarter of the picture's; it moves by half its side
+    returns: (B, 1, H, W), signed; grey is the network's own zero, the mean that its scaling takes away
+    Zeiler and Fergus 2014, section 4.2.
+    """
+    from captum.attr import Occlusion
+
+    window = window or images.shape[-1] // 4
+    with torch.no_grad():
+        drop = Occlusion(Logits(network)).attribute(
+            images,
+            (3, window, window),
+            (3, max(1, window // 2), max(1, window // 2)),
+            baselines=network.mean.expand_as(images[:1]),
+            target=classes,
+            perturbations_per_eval=max(1, AT_ONCE // len(images)),
+        )
+    return drop[:, :1].float()
+
+
+def superpixels(image: Tensor, segments: int = 25) -> Tensor:
+    """(3, H, W) -> (H, W) int64: pieces of about equal size and colour, numbered from 0 (SLIC, scikit-image)."""
+    from skimage.segmentation import slic
+
+    picture = image.permute(1, 2, 0).cpu().numpy().astype(np.float64)
+    return torch.from_numpy(slic(picture, segments, compactness=10, start_label=0)).long().to(image.device)
+
+
+def piece_means(image: Tensor, pieces: Tensor) -> Tensor:
+    """The picture (3, H, W) with each piece of pieces (H, W) in its mean colour."""
+    flat, index = image.flatten(1), pieces.flatten().expand(len(image), -1)
+    sums = flat.new_zeros(len(image), int(pieces.max()) + 1).scatter_add_(1, index, flat)
+    return (sums / pieces.flatten().bincount()).gather(1, index).view_as(image)
+
+
+def lime(
+    network: Network, images: Tensor, classes: Tensor, segments: int = 25, samples: int = 64, seed: int = 0
+) -> Tensor:
+    """LIME: a linear model of the score in "which superpixels are there", fitted to pictures with some of them greyed.
+
+    segments: superpixels a picture, about; samples: pictures to fit to, each superpixel there with probability 1/2
+    returns:  (B, 1, H, W), signed: each superpixel's weight; the fit is a ridge regression, pictures that kept more
+              count more
+    The draws depend on seed alone and are the same for every picture. Ribeiro et al. 2016.
+    """
+    from captum._utils.models.linear_model import SkLearnRidge
+    from captum.attr import Lime
+
+    found = []
+    for image, label in zip(images, classes, strict=True):
+        pieces = superpixels(image, segments)
+        explainer = Lime(Logits(network), interpretable_model=SkLearnRidge(alpha=1.0))
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            weights = explainer.attribute(
+                image[None],
+                target=int(label),
+                baselines=network.mean.expand_as(image[None]),
+                feature_mask=pieces[None, None],
+                n_samples=samples,
+                perturbations_per_eval=samples,
+            )
+        found.append(weights[:, :1].float())
+    return torch.cat(found)
+
+
+# ---- the course's own methods, called in the same way ----
+
+
+def saliency(network: Network, images: Tensor, classes: Tensor) -> Tensor:
+    """maps.saliency: (B, 1, H, W)."""
+    return maps.saliency(network, images, classes)
+
+
+def cam(network: Network, images: Tensor, classes: Tensor) -> Tensor:
+    """maps.class_activation_map after one forward pass: (B, 1, h, w). TypeError where the head has no class weight."""
+    weight = network.class_weight[classes][:, None]
+    with torch.no_grad():
+        return maps.class_activation_map(network(images)[1], weight)
+
+
+def grad_cam(network: Network, images: Tensor, classes: Tensor) -> Tensor:
+    """maps.grad_cam at the last feature maps: (B, 1, h, w)."""
+    return maps.grad_cam(network, images, classes[:, None], network.cam_conv).maps
+
+
+def grad_cam_plus_plus(network: Network, images: Tensor, classes: Tensor) -> Tensor:
+    """maps.grad_cam_plus_plus at the last feature maps: (B, 1, h, w)."""
+    return maps.grad_cam_plus_plus(network, images, classes[:, None], network.cam_conv).maps
+
+
+class Method(NamedTuple):
+    """maps: (network, images, classes) -> (B, 1, h, w); its family; what it asks of the network; whether its maps
+    follow single pixels, so that boxes are read from them after a blur."""
+
+    maps: Callable[[Network, Tensor, Tensor], Tensor]
+    family: str
+    asks: str
+    pixels: bool = False
+
+
+METHODS = {
+    "saliency": Method(saliency, "backpropagation", "a gradient", True),
+    "guided backprop": Method(guided_backprop, "backpropagation", "ReLU modules only", True),
+    "LRP": Method(lrp, "backpropagation", "a rule for every layer", True),
+    "CAM": Method(cam, "activation", "mean pooling, then one linear layer"),
+    "Grad-CAM": Method(grad_cam, "activation", "a gradient down to one layer"),
+    "Grad-CAM++": Method(grad_cam_plus_plus, "activation", "a gradient down to one layer"),
+    "occlusion": Method(occlusion, "perturbation", "scores only"),
+    "LIME": Method(lime, "perturbation", "scores only"),
+}
+
+
+def refusal(method: str, network: Network, image: Tensor, label: int) -> str:
+    """Why a method of METHODS is not defined for the network, in one sentence; empty where it is.
+
+    image: (1, 3, H, W); label: its class
+    """
+    try:
+        METHODS[method].maps(network, image, torch.tensor([label], device=image.device))
+    except (ValueError, TypeError) as reason:
+        return str(reason)
+    return ""
+
+
+# ---- what a method costs ----
+
+
+@dataclass
+class Passes:
+    """Pictures that went forward through a network, and pictures whose scores were differentiated."""
+
+    forward: int = 0
+    backward: int = 0
+
+
+@contextmanager
+def counted() -> Iterator[Passes]:
+    """Counts, by hooks, the passes of every network (or Chain) that is called inside the with block."""
+    passes = Passes()
+
+    def one_backward(gradient: Tensor) -> None:
+        passes.backward += len(gradient)
+
+    def one_forward(module: nn.Module, _inputs, output) -> None:
+        if isinstance(module, Network | Chain):
+            logits = output[0] if isinstance(output, tuple) else output
+            passes.forward += len(logits)
+            if logits.requires_grad:
+                logits.register_hook(one_backward)
+
+    hook = register_module_forward_hook(one_forward)
+    try:
+        yield passes
+    finally:
+        hook.remove()
+
+
+class Measured(NamedTuple):
+    """maps (B, 1, h, w); forward and backward passes and seconds, each for one picture and class."""
+
+    maps: Tensor
+    forward: float
+    backward: float
+    seconds: float
+
+
+def measure(method: str, network: Network, images: Tensor, classes: Tensor) -> Measured:
+    """The maps of a method of METHODS, and what they cost; the seconds depend on the machine and its load."""
+    with counted() as passes:
+        began = time.perf_counter()
+        found = METHODS[method].maps(network, images, classes)
+        seconds = time.perf_counter() - began
+    return Measured(found, *(number / len(images) for number in (passes.forward, passes.backward, seconds)))

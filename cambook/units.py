@@ -1,0 +1,83 @@
+"""Single units: what comes out of every layer, which pictures excite a unit, and whether it has found an object."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from cambook.maps import upsample
+from cambook.networks import Network
+
+
+@torch.no_grad()
+def layer_outputs(network: nn.Module, images: Tensor, kind: type[nn.Module] = nn.ReLU) -> dict[str, Tensor]:
+    """The output of every module of one kind, in the order of the forward pass: {name in named_modules: (B, K, h, w)}.
+
+    raises: ValueError where the network has no module of that kind
+    """
+    found: dict[str, Tensor] = {}
+
+    def keep(name: str):
+        return lambda _module, _inputs, output: found.__setitem__(name, output.detach().clone())
+
+    hooks = [m.register_forward_hook(keep(name)) for name, m in network.named_modules() if isinstance(m, kind)]
+    try:
+        network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not found:
+        raise ValueError(f"the network has no {kind.__name__} module: ask for another kind.")
+    return found
+
+
+@torch.no_grad()
+def feature_maps(network: Network, images: Tensor, batch_size: int = 64) -> Tensor:
+    """The last feature maps of many pictures (N, 3, H, W), batch by batch: (N, K, h, w)."""
+    return torch.cat([network(some)[1] for some in images.split(batch_size)])
+
+
+def class_units(weight: Tensor, c: int, number: int) -> Tensor:
+    """The units that count most for class c: indices (number,) of the largest w_k^c of weight (C, K), largest first.
+
+    Zhou et al. 2016, section 5.
+    """
+    return weight[c].topk(number).indices
+
+
+def top_pictures(maps: Tensor, unit: int, number: int) -> Tensor:
+    """The pictures that excite a unit most: indices (number,) of the highest maxima of maps (N, K, h, w), in order."""
+    return maps[:, unit].amax((1, 2)).topk(number).indices
+
+
+def regions(unit_maps: Tensor, size: int, level: float = 0.5) -> Tensor:
+    """Where a unit is active: above `level` times its maximum in the picture. (n, h, w) -> (n, S, S) bool."""
+    large = upsample(unit_maps[None], size)[0]
+    return large > level * large.amax((1, 2), keepdim=True).clamp(min=1e-12)
+
+
+def detectors(maps: Tensor, labels: np.ndarray, masks: Tensor, number: int = 10) -> pd.DataFrame:
+    """How much each unit is a detector, from the pictures that excite it most.
+
+    maps:    (N, K, h, w); labels: (N,) class indices; masks: (N, S, S) bool, the labelled object; number: of pictures
+    returns: a row for each of the K units: on_object, mean share of its region that lies on the object; precision,
+             share of its top pictures that have their commonest class; category, that class (shares in percent). Units
+             that are silent in every picture are left out
+    In the sense of Zhou et al. 2015, where people named the units; here the labels and masks do.
+    """
+    rows = {}
+    for unit in range(maps.shape[1]):
+        top = top_pictures(maps, unit, number)
+        if maps[top[0], unit].max() <= 0:
+            continue
+        active = regions(maps[top, unit], masks.shape[-1])
+        on = (active & masks[top]).sum((1, 2)) / active.sum((1, 2)).clamp(min=1)
+        counts = np.bincount(np.asarray(labels)[top.cpu().numpy()])
+        rows[unit] = {
+            "on_object": 100 * float(on.mean()),
+            "precision": 100 * float(counts.max() / number),
+            "category": int(counts.argmax()),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("unit")
