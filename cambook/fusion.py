@@ -1,0 +1,111 @@
+"""Two looks at a picture: the whole of it, and the region that the first look's map points out; features joined."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cambook.boxes import box_from_map
+from cambook.maps import class_activation_map, upsample
+from cambook.networks import PooledNetwork
+
+THRESHOLD = 0.2  # of the map's maximum, rule "paper"
+WINDOWS = ("own", "another's")
+
+
+def square_windows(boxes: Tensor, size: int) -> Tensor:
+    """The square around each box that is as wide as the box's longer side, moved into the picture.
+
+    boxes: (B, 4) half-open, inside a picture of `size` pixels; returns (B, 4). A square is enlarged without stretching.
+    """
+    side = (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True)
+    corner = ((boxes[:, :2] + boxes[:, 2:] - side) / 2).clamp(min=0)
+    corner = torch.minimum(corner, size - side)
+    return torch.cat([corner, corner + side], 1)
+
+
+def crop(images: Tensor, windows: Tensor) -> Tensor:
+    """Each picture's window, enlarged to the size of the picture, bilinear.
+
+    images: (B, 3, S, S); windows: (B, 4), (x0, y0, x1, y1) in pixels; returns (B, 3, S, S)
+    """
+    low, high = 2 * windows[:, :2] / images.shape[-1] - 1, 2 * windows[:, 2:] / images.shape[-1] - 1
+    theta = torch.diag_embed((high - low) / 2)
+    theta = torch.cat([theta, ((high + low) / 2)[..., None]], 2)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+@torch.no_grad()
+def cam_boxes(network: PooledNetwork, images: Tensor, threshold: float = THRESHOLD) -> Tensor:
+    """The box of each picture's likeliest class, by rule "paper": no label is looked at.
+
+    images: (B, 3, S, S); returns (B, 4) float32 half-open, the whole picture where the map is nowhere above zero
+    """
+    logits, feature_maps = network(images)
+    weight = network.class_weight[logits.argmax(1)][:, None]
+    maps = upsample(class_activation_map(feature_maps, weight), images.shape[-1])[:, 0]
+    found = [box_from_map(one, "paper", threshold) for one in maps.float().cpu().numpy()]
+    whole = np.array([0, 0, images.shape[-1], images.shape[-1]])
+    boxes = np.array([whole if box is None else box for box in found], np.float32)
+    return torch.from_numpy(boxes).to(images.device)
+
+
+class FusedNetwork(PooledNetwork):
+    """The features of the whole picture and of the window around its CAM box, side by side, and one linear layer.
+
+    whole:    a trained network with average pooling; it is copied, and stays as it is
+    backbone: of the region branch; `region` classifies by its features alone, `classifier` by both
+    windows:  "own", or as a control "another's": the window that belongs to the picture before it in the batch, so
+              windows of the same sizes at the same places that know nothing of this picture
+    raises:   ValueError for other windows, and where "another's" is asked of a single picture
+    After Guan et al. 2018 (crop where the first branch's map is high) and Liu et al. 2019 (features joined).
+    """
+
+    def __init__(self, whole: PooledNetwork, backbone: nn.Module, channels: int, windows: str = "own"):
+        super().__init__(backbone, channels + whole.classifier.in_features, whole.classes, "gap")
+        if windows not in WINDOWS:
+            raise ValueError(f"windows={windows!r} is unknown: choose one of {', '.join(WINDOWS)}.")
+        self.name, self.windows = "mini-fused", windows
+        self.whole = copy.deepcopy(whole).requires_grad_(False)
+        self.region = nn.Linear(channels, whole.classes)
+        self.new_layers = ("region", "classifier")
+
+    def train(self, mode: bool = True) -> FusedNetwork:
+        """The region branch and the last layers in training mode; the whole-picture branch stays as it is."""
+        super().train(mode)
+        self.whole.eval()
+        return self
+
+    def look(self, images: Tensor) -> Tensor:
+        """images (B, 3, S, S) -> the windows (B, 4) that the region branch sees."""
+        windows = square_windows(cam_boxes(self.whole, images), images.shape[-1])
+        if self.windows == "own":
+            return windows
+        if len(windows) == 1:
+            raise ValueError("one picture alone has no neighbour whose window to take: give a batch of two or more.")
+        return windows.roll(1, 0)
+
+    def three(self, images: Tensor, windows: Tensor | None = None) -> dict[str, Tensor]:
+        """The logits (B, C) of the "whole" picture, of the "region" alone, and "fused"; windows: by default `look`."""
+        with torch.no_grad():
+            logits, feature_maps = self.whole(images)
+        windows = self.look(images) if windows is None else windows
+        region = self.features(crop(images, windows)).mean((2, 3))
+        both = torch.cat([feature_maps.mean((2, 3)), region.detach()], 1)
+        return {"whole": logits, "region": self.region(region), "fused": self.classifier(both)}
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, S, S) -> fused logits (B, C), feature maps of the whole picture (B, K, h, w)."""
+        return self.three(images)["fused"], self.whole(images)[1]
+
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Cross-entropy of the region alone, which teaches the region branch, plus that of both, which teaches the
+        last layer only: each branch learns as it would alone."""
+        three = self.three(images)
+        losses = [F.cross_entropy(three[name].float(), labels) for name in ("region", "fused")]
+        return sum(losses), (three["fused"].argmax(1) != labels).float().mean()
