@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cambook.boxes import box_from_map
 from cambook.maps import class_activation_map, upsample
-from cambook.networks import PooledNetwork
+from cambook.networks import MINI_SIZE, PooledNetwork
 
 THRESHOLD = 0.2  # of the map's maximum, rule "paper"
 WINDOWS = ("own", "another's")
@@ -20,7 +20,7 @@ WINDOWS = ("own", "another's")
 def square_windows(boxes: Tensor, size: int) -> Tensor:
     """The square around each box that is as wide as the box's longer side, moved into the picture.
 
-    boxes: (B, 4) half-open, inside a picture of `size` pixels; returns (B, 4). A square is enlarged without stretching.
+    boxes: (B, 4), no longer than the picture of `size` pixels; returns (B, 4). A square is enlarged without stretching.
     """
     side = (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True)
     corner = ((boxes[:, :2] + boxes[:, 2:] - side) / 2).clamp(min=0)
@@ -28,15 +28,15 @@ def square_windows(boxes: Tensor, size: int) -> Tensor:
     return torch.cat([corner, corner + side], 1)
 
 
-def crop(images: Tensor, windows: Tensor) -> Tensor:
-    """Each picture's window, enlarged to the size of the picture, bilinear.
+def crop(images: Tensor, windows: Tensor, size: int) -> Tensor:
+    """Each picture's window, scaled to `size` pixels, bilinear.
 
-    images: (B, 3, S, S); windows: (B, 4), (x0, y0, x1, y1) in pixels; returns (B, 3, S, S)
+    images: (B, 3, S, S); windows: (B, 4), (x0, y0, x1, y1) in pixels; returns (B, 3, size, size)
     """
     low, high = 2 * windows[:, :2] / images.shape[-1] - 1, 2 * windows[:, 2:] / images.shape[-1] - 1
     theta = torch.diag_embed((high - low) / 2)
     theta = torch.cat([theta, ((high + low) / 2)[..., None]], 2)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    grid = F.affine_grid(theta, [*images.shape[:2], size, size], align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
@@ -55,8 +55,18 @@ def cam_boxes(network: PooledNetwork, images: Tensor, threshold: float = THRESHO
     return torch.from_numpy(boxes).to(images.device)
 
 
+def fused_network(whole: PooledNetwork, start: PooledNetwork, windows: str = "own", seed: int = 0) -> FusedNetwork:
+    """A FusedNetwork before training, its region branch a copy of start's backbone; seed: of its last layers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        channels = start.classifier.in_features
+        return FusedNetwork(whole, copy.deepcopy(start.backbone), channels, windows).eval()
+
+
 class FusedNetwork(PooledNetwork):
     """The features of the whole picture and of the window around its CAM box, side by side, and one linear layer.
+
+    The whole picture may have any size; the window is scaled to 64 pixels, what the small backbone was made for.
 
     whole:    a trained network with average pooling; it is copied, and stays as it is
     backbone: of the region branch; `region` classifies by its features alone, `classifier` by both
@@ -95,7 +105,7 @@ class FusedNetwork(PooledNetwork):
         with torch.no_grad():
             logits, feature_maps = self.whole(images)
         windows = self.look(images) if windows is None else windows
-        region = self.features(crop(images, windows)).mean((2, 3))
+        region = self.features(crop(images, windows, MINI_SIZE)).mean((2, 3))
         both = torch.cat([feature_maps.mean((2, 3)), region.detach()], 1)
         return {"whole": logits, "region": self.region(region), "fused": self.classifier(both)}
 

@@ -6,6 +6,7 @@ An entry of the vocabulary is called a word, although some hold two: "left of", 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,10 +15,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cambook.maps import grad_cam, upsample
+from cambook.maps import grad_cam, normalize, upsample
 from cambook.metrics import pointing_hit
 from cambook.networks import Network
 
+CHANNELS = 128  # of the small backbone
 PAD, START, END = "-", "<start>", "<end>"
 RELATIONS = ("left of", "above", "right of", "below")  # two after each stands its opposite
 KINDS = ("what", "what", "nothing", "nothing", "yes", "yes", "no", "no")
@@ -235,6 +237,21 @@ class CaptionNetwork(Network):
         return torch.stack(said, 1)
 
 
+def answer_network(start: Network, categories: Sequence[str], seed: int = 0) -> AnswerNetwork:
+    """An AnswerNetwork that has not learnt yet, on a copy of a small network's backbone; seed: of its other layers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        sizes = {"words": len(vocabulary(categories)), "choices": len(categories) + 3}
+        return AnswerNetwork(copy.deepcopy(start.backbone), CHANNELS, **sizes).eval()
+
+
+def caption_network(start: Network, categories: Sequence[str], seed: int = 0) -> CaptionNetwork:
+    """A CaptionNetwork that has not learnt yet, on a copy of a small network's backbone; seed: of its other layers."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CaptionNetwork(copy.deepcopy(start.backbone), CHANNELS, len(vocabulary(categories))).eval()
+
+
 def shifted(captions: Tensor) -> Tensor:
     """START and all words but the last: what is read where each word of captions (B, L) is to be said."""
     return torch.cat([torch.ones_like(captions[:, :1]), captions[:, :-1]], 1)
@@ -292,6 +309,44 @@ def answer_maps(network: AnswerNetwork, images: Tensor, tokens: Tensor, answers:
     Selvaraju et al. 2017, the section on visual question answering.
     """
     return grad_cam(Asked(network, tokens), images, answers[:, None], network.backbone).maps[:, 0]
+
+
+def ask(
+    network: AnswerNetwork, image: Tensor, sentence: Sequence[str], choices: Sequence[str]
+) -> tuple[str, float, Tensor]:
+    """One question about one picture: the likeliest answer, its probability, and its map from 0 to 1.
+
+    image: (3, H, W); sentence: the question's words; choices: as Questions.choices; the map is (h, w)
+    """
+    numbers = vocabulary(choices[:-3]).encode(sentence, 5)
+    tokens = torch.tensor([numbers], device=image.device)
+    found = grad_cam(Asked(network, tokens), image[None], 1, network.backbone)
+    best = int(found.classes[0, 0])
+    return choices[best], float(found.logits.softmax(1)[0, best]), normalize(found.maps)[0, 0]
+
+
+def answer_pointing(
+    network: AnswerNetwork, images: Tensor, masks: Tensor, asked: Questions, kind: str, shuffled: bool = False
+) -> dict[str, np.ndarray]:
+    """How often the map of the right answer points at the answer's object ("own") and at the picture's "other" one.
+
+    images: (N, 3, H, W); masks: (N, 2, S, S); kind: "what" or "yes", where the answer belongs to an object
+    shuffled: each picture is asked the question of the picture before it; the answer whose map is made stays
+    returns: {"own", "other"}: (N, 2) bool, for the two questions of that kind
+    raises: ValueError for a kind whose answer belongs to no object
+    """
+    columns = [j for j, each in enumerate(asked.kinds) if each == kind and (asked.answer_object[:, j] >= 0).all()]
+    if not columns:
+        raise ValueError(f"kind={kind!r} has no answer that belongs to an object: choose what or yes.")
+    tokens = np.roll(asked.tokens, 1, axis=0) if shuffled else asked.tokens
+    found: dict[str, list[np.ndarray]] = {"own": [], "other": []}
+    for j in columns:
+        words, answers = (torch.from_numpy(each[:, j]).to(images.device) for each in (tokens, asked.answers))
+        hits = points_at(answer_maps(network, images, words, answers), masks)
+        own, rows = asked.answer_object[:, j], np.arange(len(hits))
+        found["own"].append(hits[rows, own])
+        found["other"].append(hits[rows, 1 - own])
+    return {name: np.stack(each, 1) for name, each in found.items()}
 
 
 def word_maps(network: CaptionNetwork, images: Tensor, captions: Tensor) -> Tensor:

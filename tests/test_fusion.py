@@ -42,10 +42,10 @@ def test_a_window_far_from_the_border_has_its_box_in_the_middle():
 
 
 def test_a_crop_of_the_whole_picture_is_the_picture_and_of_a_half_its_enlargement(images):
-    assert torch.allclose(fusion.crop(images, torch.tensor([[0.0, 0, 64, 64]] * 4)), images, atol=1e-5)
+    assert torch.allclose(fusion.crop(images, torch.tensor([[0.0, 0, 64, 64]] * 4), 64), images, atol=1e-5)
     windows = torch.tensor([[8.0, 16, 40, 48]] * 4)
     inside = upsample(images[:, :, 16:48, 8:40], 64)
-    assert torch.allclose(fusion.crop(images, windows)[..., 2:-2, 2:-2], inside[..., 2:-2, 2:-2], atol=1e-5)
+    assert torch.allclose(fusion.crop(images, windows, 64)[..., 2:-2, 2:-2], inside[..., 2:-2, 2:-2], atol=1e-5)
 
 
 def test_each_box_is_that_of_the_likeliest_class_by_rule_paper(whole, images):
@@ -101,7 +101,7 @@ def test_the_whole_branch_stays_as_it_is_and_the_fusion_does_not_teach_the_regio
 def test_the_fused_logits_are_linear_in_both_features(network, images):
     network.eval()
     logits, feature_maps = network(images)
-    region = network.features(fusion.crop(images, network.look(images))).mean((2, 3))
+    region = network.features(fusion.crop(images, network.look(images), 64)).mean((2, 3))
     joined = torch.cat([network.whole(images)[1].mean((2, 3)), region], 1)
     assert torch.allclose(logits, joined @ network.classifier.weight.T + network.classifier.bias, atol=1e-5)
     assert feature_maps.shape == (4, 128, 8, 8)

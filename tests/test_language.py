@@ -186,3 +186,44 @@ def test_a_map_points_at_the_object_under_its_maximum_and_a_flat_one_at_nothing(
     maps = torch.zeros(3, 8, 8)
     maps[0, 0, 0], maps[1, 7, 6], maps[2] = 1, 1, 0.5
     assert language.points_at(maps, masks).tolist() == [[True, False], [False, True], [False, False]]
+
+
+def test_own_and_other_object_are_told_apart_for_each_question(answering, pairs, asked):
+    batch = pairs.batch(range(12))
+    some = language.Questions(
+        asked.texts[:12],
+        asked.tokens[:12],
+        asked.answers[:12],
+        asked.choices,
+        asked.named[:12],
+        asked.answer_object[:12],
+    )
+    images = batch.images.double()
+    found = language.answer_pointing(answering.eval(), images, batch.masks, some, "what")
+    for place, j in enumerate((0, 1)):
+        tokens, answers = torch.from_numpy(some.tokens[:, j]), torch.from_numpy(some.answers[:, j])
+        hits = language.points_at(language.answer_maps(answering, images, tokens, answers), batch.masks)
+        assert np.array_equal(found["own"][:, place], hits[:, j])
+        assert np.array_equal(found["other"][:, place], hits[:, 1 - j])
+    assert found["own"].shape == (12, 2)
+    with pytest.raises(ValueError, match="kind='no'"):
+        language.answer_pointing(answering, images, batch.masks, some, "no")
+
+
+def test_a_single_question_gets_the_likeliest_answer_and_its_map(answering, images, asked):
+    text = asked.texts[0][0]
+    answer, probability, cam = language.ask(answering.eval(), images[0], text, asked.choices)
+    tokens = torch.from_numpy(asked.tokens[:1, :1])
+    p = answering(images[:1], tokens)[0][0, 0].softmax(0)
+    assert answer == asked.choices[p.argmax()] and probability == pytest.approx(p.max().item())
+    assert cam.shape == (8, 8) and cam.max() == 1 and cam.min() == 0
+
+
+def test_a_new_network_starts_from_a_copy_of_the_backbone_and_from_its_seed(pairs):
+    start = networks.build("mini-gap", 12, seed=4)
+    for make in (language.answer_network, language.caption_network):
+        a, b, c = (make(start, pairs.categories, seed) for seed in (0, 0, 1))
+        assert torch.equal(a.picture.linear.weight, b.picture.linear.weight)
+        assert not torch.equal(a.picture.linear.weight, c.picture.linear.weight)
+        assert torch.equal(a.backbone[0].weight, start.backbone[0].weight)
+        assert a.backbone[0].weight is not start.backbone[0].weight
