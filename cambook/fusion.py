@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cambook.boxes import box_from_map
 from cambook.maps import class_activation_map, upsample
-from cambook.networks import MINI_SIZE, PooledNetwork
+from cambook.networks import MINI_SIZE, Network, PooledNetwork
 
 THRESHOLD = 0.2  # of the map's maximum, rule "paper"
 WINDOWS = ("own", "another's")
@@ -40,19 +40,17 @@ def crop(images: Tensor, windows: Tensor, size: int) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-@torch.no_grad()
-def cam_boxes(network: PooledNetwork, images: Tensor, threshold: float = THRESHOLD) -> Tensor:
-    """The box of each picture's likeliest class, by rule "paper": no label is looked at.
+def cam_boxes(logits: Tensor, feature_maps: Tensor, class_weight: Tensor, size: int) -> Tensor:
+    """The CAM box of each picture's likeliest class, by rule "paper" at 20%: no label is looked at.
 
-    images: (B, 3, S, S); returns (B, 4) float32 half-open, the whole picture where the map is nowhere above zero
+    logits: (B, C) and feature_maps: (B, K, h, w), what a network gave for pictures of `size` pixels
+    returns: (B, 4) float32 half-open, the whole picture where the map is nowhere above zero
     """
-    logits, feature_maps = network(images)
-    weight = network.class_weight[logits.argmax(1)][:, None]
-    maps = upsample(class_activation_map(feature_maps, weight), images.shape[-1])[:, 0]
-    found = [box_from_map(one, "paper", threshold) for one in maps.float().cpu().numpy()]
-    whole = np.array([0, 0, images.shape[-1], images.shape[-1]])
-    boxes = np.array([whole if box is None else box for box in found], np.float32)
-    return torch.from_numpy(boxes).to(images.device)
+    weight = class_weight[logits.argmax(1)][:, None]
+    maps = upsample(class_activation_map(feature_maps, weight), size)[:, 0]
+    found = [box_from_map(one, "paper", THRESHOLD) for one in maps.float().cpu().numpy()]
+    boxes = np.array([(0, 0, size, size) if box is None else box for box in found], np.float32)
+    return torch.from_numpy(boxes).to(logits.device)
 
 
 def fused_network(whole: PooledNetwork, start: PooledNetwork, windows: str = "own", seed: int = 0) -> FusedNetwork:
@@ -63,7 +61,7 @@ def fused_network(whole: PooledNetwork, start: PooledNetwork, windows: str = "ow
         return FusedNetwork(whole, copy.deepcopy(start.backbone), channels, windows).eval()
 
 
-class FusedNetwork(PooledNetwork):
+class FusedNetwork(Network):
     """The features of the whole picture and of the window around its CAM box, side by side, and one linear layer.
 
     The whole picture may have any size; the window is scaled to 64 pixels, what the small backbone was made for.
@@ -77,12 +75,13 @@ class FusedNetwork(PooledNetwork):
     """
 
     def __init__(self, whole: PooledNetwork, backbone: nn.Module, channels: int, windows: str = "own"):
-        super().__init__(backbone, channels + whole.classifier.in_features, whole.classes, "gap")
+        super().__init__(backbone)
         if windows not in WINDOWS:
             raise ValueError(f"windows={windows!r} is unknown: choose one of {', '.join(WINDOWS)}.")
         self.name, self.windows = "mini-fused", windows
         self.whole = copy.deepcopy(whole).requires_grad_(False)
         self.region = nn.Linear(channels, whole.classes)
+        self.classifier = nn.Linear(channels + whole.classifier.in_features, whole.classes)
         self.new_layers = ("region", "classifier")
 
     def train(self, mode: bool = True) -> FusedNetwork:
@@ -91,27 +90,34 @@ class FusedNetwork(PooledNetwork):
         self.whole.eval()
         return self
 
-    def look(self, images: Tensor) -> Tensor:
-        """images (B, 3, S, S) -> the windows (B, 4) that the region branch sees."""
-        windows = square_windows(cam_boxes(self.whole, images), images.shape[-1])
+    @torch.no_grad()
+    def look(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The first look, images (B, 3, S, S) -> its logits, its feature maps, the windows (B, 4) of the second."""
+        logits, feature_maps = self.whole(images)
+        size = images.shape[-1]
+        windows = square_windows(cam_boxes(logits, feature_maps, self.whole.class_weight, size), size)
         if self.windows == "own":
-            return windows
+            return logits, feature_maps, windows
         if len(windows) == 1:
             raise ValueError("one picture alone has no neighbour whose window to take: give a batch of two or more.")
-        return windows.roll(1, 0)
+        return logits, feature_maps, windows.roll(1, 0)
 
     def three(self, images: Tensor, windows: Tensor | None = None) -> dict[str, Tensor]:
-        """The logits (B, C) of the "whole" picture, of the "region" alone, and "fused"; windows: by default `look`."""
-        with torch.no_grad():
-            logits, feature_maps = self.whole(images)
-        windows = self.look(images) if windows is None else windows
-        region = self.features(crop(images, windows, MINI_SIZE)).mean((2, 3))
-        both = torch.cat([feature_maps.mean((2, 3)), region.detach()], 1)
-        return {"whole": logits, "region": self.region(region), "fused": self.classifier(both)}
+        """The logits (B, C) of the "whole" picture, of the "region" alone, and "fused"; windows: by default look's."""
+        logits, feature_maps, found = self.look(images)
+        region_maps = self.features(crop(images, found if windows is None else windows, MINI_SIZE))
+        region, fused = self.region(region_maps.mean((2, 3))), self.fuse(feature_maps, region_maps)
+        return {"whole": logits, "region": region, "fused": fused}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """images (B, 3, S, S) -> fused logits (B, C), feature maps of the whole picture (B, K, h, w)."""
-        return self.three(images)["fused"], self.whole(images)[1]
+        """images (B, 3, S, S) -> fused logits (B, C), the region branch's feature maps (B, K, 8, 8)."""
+        _, feature_maps, windows = self.look(images)
+        region_maps = self.features(crop(images, windows, MINI_SIZE))
+        return self.fuse(feature_maps, region_maps), region_maps
+
+    def fuse(self, feature_maps: Tensor, region_maps: Tensor) -> Tensor:
+        """Both feature maps, averaged and joined, -> logits (B, C); the region branch learns nothing from them."""
+        return self.classifier(torch.cat([feature_maps.mean((2, 3)), region_maps.mean((2, 3)).detach()], 1))
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-entropy of the region alone, which teaches the region branch, plus that of both, which teaches the

@@ -55,7 +55,7 @@ def test_each_box_is_that_of_the_likeliest_class_by_rule_paper(whole, images):
     with torch.no_grad():
         logits, feature_maps = whole(images)
         maps = upsample(class_activation_map(feature_maps, whole.class_weight), 64)
-    found = fusion.cam_boxes(whole, images)
+    found = fusion.cam_boxes(logits, feature_maps, whole.class_weight, 64)
     for i, c in enumerate(logits.argmax(1).tolist()):
         expected = box_from_map(maps[i, c].numpy(), "paper", 0.2)
         assert found[i].tolist() == ([0, 0, 64, 64] if expected is None else expected.tolist())
@@ -64,12 +64,12 @@ def test_each_box_is_that_of_the_likeliest_class_by_rule_paper(whole, images):
 
 def test_a_map_that_is_nowhere_above_zero_gives_the_whole_picture(whole, images):
     nn.init.constant_(whole.classifier.weight, -1.0)
-    assert fusion.cam_boxes(whole, images).tolist() == [[0, 0, 64, 64]] * 4
+    assert fusion.cam_boxes(*whole(images), whole.class_weight, 64).tolist() == [[0, 0, 64, 64]] * 4
 
 
 def test_the_control_sees_the_same_windows_on_other_pictures(whole, network, images):
     control = fusion.FusedNetwork(whole, networks.mini_backbone(), 128, "another's")
-    assert torch.equal(control.look(images)[1:], network.look(images)[:-1])
+    assert torch.equal(control.look(images)[2][1:], network.look(images)[2][:-1])
     with pytest.raises(ValueError, match="batch of two or more"):
         control.look(images[:1])
     with pytest.raises(ValueError, match="windows='mine' is unknown"):
@@ -101,7 +101,8 @@ def test_the_whole_branch_stays_as_it_is_and_the_fusion_does_not_teach_the_regio
 def test_the_fused_logits_are_linear_in_both_features(network, images):
     network.eval()
     logits, feature_maps = network(images)
-    region = network.features(fusion.crop(images, network.look(images), 64)).mean((2, 3))
-    joined = torch.cat([network.whole(images)[1].mean((2, 3)), region], 1)
+    _, whole_maps, windows = network.look(images)
+    region = network.features(fusion.crop(images, windows, 64)).mean((2, 3))
+    joined = torch.cat([whole_maps.mean((2, 3)), region], 1)
     assert torch.allclose(logits, joined @ network.classifier.weight.T + network.classifier.bias, atol=1e-5)
-    assert feature_maps.shape == (4, 128, 8, 8)
+    assert torch.equal(network.three(images)["fused"], logits) and feature_maps.shape == (4, 128, 8, 8)
