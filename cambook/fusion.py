@@ -40,6 +40,7 @@ def crop(images: Tensor, windows: Tensor, size: int) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
+@torch.no_grad()
 def cam_boxes(logits: Tensor, feature_maps: Tensor, class_weight: Tensor, size: int) -> Tensor:
     """The CAM box of each picture's likeliest class, by rule "paper" at 20%: no label is looked at.
 
