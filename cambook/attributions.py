@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import activation
 from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cambook import maps
+from cambook.maps import Logits
 from cambook.networks import HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
 
 AT_ONCE = 512  # pictures in one forward pass of a perturbation method
@@ -30,41 +29,15 @@ WITH_RULE = (nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear)
 NOTHING_TO_DO = (nn.Identity, nn.Flatten, nn.Dropout)  # at evaluation, in a chain that flattens by itself
 
 
-class Logits(nn.Module):
-    """The network as captum expects one: pictures in, logits out, without the feature maps."""
-
-    def __init__(self, network: Network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.network(images)[0]
-
-
 # ---- backpropagation ----
 
 
 def guided_backprop(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """max over colours of the size of the guided gradient: at each ReLU only what is positive goes back.
+    """max over colours of the size of the guided gradient (maps.guided_backprop, whose errors it raises).
 
-    network: in evaluation mode, all its activations nn.ReLU modules; images (B, 3, H, W); classes (B,) int64
-    returns: (B, 1, H, W), not negative
-    raises:  ValueError where the network has other activations or none: the rule is about ReLU, and without one the
-             result would silently be the plain gradient
-    Springenberg et al. 2015.
+    images (B, 3, H, W); classes (B,) int64; returns (B, 1, H, W), not negative
     """
-    found = {type(m).__name__ for m in network.modules() if type(m).__module__ == activation.__name__}
-    found |= {type(m).__name__ for m in network.modules() if "swish" in type(m).__name__.lower()}
-    if found != {"ReLU"}:
-        there = ", ".join(sorted(found)) or "no activation module"
-        raise ValueError(f"guided backpropagation needs nn.ReLU modules only; {network.name} has {there}.")
-    from captum.attr import GuidedBackprop
-
-    with warnings.catch_warnings(), torch.enable_grad():
-        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU")
-        inputs = images.detach().clone().requires_grad_(True)
-        gradient = GuidedBackprop(Logits(network)).attribute(inputs, target=classes)
-    return gradient.detach().abs().amax(1, keepdim=True)
+    return maps.guided_backprop(network, images, classes).abs().amax(1, keepdim=True)
 
 
 class Chain(nn.Module):

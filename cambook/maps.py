@@ -195,11 +195,11 @@ def guided_backprop(network: nn.Module, images: Tensor, classes: Tensor) -> Tens
         raise ValueError(f"guided backpropagation is defined for nn.ReLU and the network has {found}: use mini-gap.")
     with _evaluating(network), torch.enable_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # captum says that it sets hooks and asks for the pictures' gradient
-        return GuidedBackprop(_Logits(network)).attribute(images.detach().clone(), classes).detach()
+        return GuidedBackprop(Logits(network)).attribute(images.detach().clone(), classes).detach()
 
 
-class _Logits(nn.Module):
-    """A network that returns its logits alone, as captum asks."""
+class Logits(nn.Module):
+    """A network that gives (logits, feature_maps), or logits, as one that returns the logits alone, as captum asks."""
 
     def __init__(self, network: nn.Module):
         super().__init__()

@@ -156,7 +156,7 @@ def test_where_a_method_is_not_defined_it_says_so(images):
     assert "ReLU6" in said["guided backprop"] and "ReLU6" in said["LRP"]
     assert "mini-fc" in attributions.refusal("CAM", fc, images[:1], 1)
     assert not attributions.refusal("guided backprop", fc, images[:1], 1)
-    with pytest.raises(ValueError, match="nn.ReLU modules only"):
+    with pytest.raises(ValueError, match="defined for nn.ReLU and the network has ReLU6"):
         attributions.guided_backprop(lite0, images, CLASSES)
     with pytest.raises(ValueError, match="mini-gmp"):
         attributions.lrp(networks.build("mini-gmp", 5), images, CLASSES)
