@@ -294,6 +294,40 @@ def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 
     return bool(np.hypot(xs - x, ys - y).min() <= tolerance * max(map2d.shape) / 224)
 
 
+def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Shared and joint pixels of each picture and class, what mean IoU is made of: (N, classes, 2) int64.
+
+    predicted, truth: (N, H, W), the class of each pixel from 0 (background) to classes - 1; bool for object or not
+    raises: ValueError where the shapes differ
+    """
+    predicted, truth = np.asarray(predicted), np.asarray(truth)
+    if predicted.shape != truth.shape or predicted.ndim != 3:
+        raise ValueError(f"predicted {predicted.shape} and truth {truth.shape} do not fit: give both as (N, H, W).")
+    counts = np.empty((len(truth), classes, 2), np.int64)
+    for c in range(classes):
+        a, b = predicted == c, truth == c
+        counts[:, c, 0], counts[:, c, 1] = (a & b).sum((1, 2)), (a | b).sum((1, 2))
+    return counts
+
+
+def mean_iou(counts: ArrayLike) -> float:
+    """Mean IoU in percent: for each class the shared pixels of ALL pictures over the joint ones, then their mean.
+
+    counts: (N, classes, 2) from `iou_counts`; a class that is nowhere, predicted or true, is left out
+    The background is a class. Everingham et al. 2015, The Pascal VOC challenge: a retrospective, section 4.2.
+    """
+    shared, joint = np.asarray(counts).sum(0).T
+    return 100 * float((shared[joint > 0] / joint[joint > 0]).mean())
+
+
+def mean_iou_interval(counts: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
+    """As `bootstrap_interval`, for mean IoU: pictures are drawn with replacement, their pixels counted together."""
+    counts, draw = np.asarray(counts), np.random.default_rng(seed)
+    found = [mean_iou(counts[draw.integers(len(counts), size=len(counts))]) for _ in range(repeats)]
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
 def bootstrap_interval(
     per_picture: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:
