@@ -328,6 +328,20 @@ def mean_iou_interval(counts: ArrayLike, seed: int, repeats: int = 1000, level: 
     return float(low), float(high)
 
 
+def mass_inside(maps: ArrayLike, masks: ArrayLike) -> np.ndarray:
+    """Which part of a map's positive values lies inside a mask, in percent: (N, H, W) and (N, H, W) bool -> (N,).
+
+    A map that is nowhere positive has nothing inside, 0. A map that does not look has as much inside as the mask has
+    pixels.
+    raises: ValueError where the shapes differ
+    """
+    positive, masks = np.clip(np.asarray(maps, np.float64), 0, None), np.asarray(masks, bool)
+    if positive.shape != masks.shape or positive.ndim != 3:
+        raise ValueError(f"maps {positive.shape} and masks {masks.shape} do not fit: give both as (N, H, W).")
+    inside, whole = (positive * masks).sum((1, 2)), positive.sum((1, 2))
+    return 100 * np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0)
+
+
 def bootstrap_interval(
     per_picture: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:

@@ -27,13 +27,13 @@ STAGES = (7, 14)  # where mini_backbone has 32 channels on S/2 and 64 on S/4; it
 def seeds(maps: Tensor, foreground: float, background: float) -> Tensor:
     """Pixels of which a map is sure: object above one threshold, background below another, between them ignored.
 
-    maps:    (..., h, w), raw; each is stretched from its minimum (0) to its maximum (1) first, as rule wsol does
+    maps:    (..., h, w), raw; each counts as a share of its maximum, and what is below 0 as 0 (rule "paper")
     returns: (..., h, w) int64: 1 where value >= foreground, 0 where value <= background, -100 elsewhere
     raises:  ValueError where the thresholds are not 0 <= background < foreground <= 1
     """
     if not 0 <= background < foreground <= 1:
         raise ValueError(f"background={background}, foreground={foreground}: give 0 <= background < foreground <= 1.")
-    value = normalize(maps)
+    value = normalize(maps.clamp(min=0))
     result = torch.full(value.shape, IGNORED, dtype=torch.int64, device=maps.device)
     result[value >= foreground] = OBJECT
     result[value <= background] = BACKGROUND
@@ -93,7 +93,7 @@ def true_masks(data) -> Tensor:
 
 
 def halved(masks: Tensor) -> Tensor:
-    """Masks (N, S, S) bool as labels for the network's grid: (N, S/2, S/2) int64, object where half of it or more is."""
+    """Masks (N, S, S) bool as labels for the network's grid: (N, S/2, S/2) int64, object from half on."""
     return (F.avg_pool2d(masks[:, None].float(), 2)[:, 0] >= 0.5).long()
 
 
@@ -107,11 +107,11 @@ def segment(network: Network, data, *, device: str | torch.device = "cpu") -> Te
 
 
 def best_threshold(maps: Tensor, masks: Tensor, levels: int = 50) -> tuple[float, float]:
-    """The one threshold on normalized maps that gives the whole set the best mean IoU, and that mean IoU.
+    """The one threshold, a share of each map's maximum, that gives the whole set the best mean IoU; and that mean IoU.
 
     maps: (N, S, S) raw; masks: (N, S, S) bool; it looks at the masks it is examined on, as MaxBoxAcc looks at boxes
     """
-    value, found = normalize(maps).numpy(), {}
+    value, found = normalize(maps.clamp(min=0)).numpy(), {}
     for threshold in np.arange(levels) / levels:
         found[float(threshold)] = mean_iou(iou_counts(value > threshold, masks.numpy()))
     best = max(found, key=found.get)

@@ -75,7 +75,7 @@ def flip(labels: ArrayLike, share: float, classes: int, seed: int) -> np.ndarray
 def same_steps(recipe: Recipe, pictures: int, steps: int) -> Recipe:
     """The recipe with as many epochs as make up `steps` steps on so few pictures, rounded to whole epochs.
 
-    Fewer pictures with the same number of epochs would also mean a shorter training, and a comparison would mix the two.
+    With the same number of epochs, fewer pictures would also mean fewer steps, and a comparison would mix the two.
     """
     return dataclasses.replace(recipe, epochs=max(1, round(steps / math.ceil(pictures / recipe.batch_size))))
 
