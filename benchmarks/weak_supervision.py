@@ -2,7 +2,7 @@
 
     python benchmarks/weak_supervision.py
 
-Each training is mini-gap from scratch with 250 steps, whatever the number of labels. A seed decides the pictures, which
+Each training is mini-gap from scratch, as many steps whatever the number of labels. A seed decides the pictures, which
 of them keep their label, which labels are flipped, and the network's start. Boxes are used to evaluate only.
 """
 
@@ -18,9 +18,10 @@ from tqdm import tqdm
 
 from cambook import datasets, paths, supervision
 from cambook.evaluation import evaluate
+from cambook.supervision import CONFIDENCE, STEPS
 
-NETWORK, STEPS, CONFIDENCE = "mini-gap", 250, 0.9
-SEEDS, SHARES, FLIPS = range(3), (0.05, 0.1, 0.25, 0.5, 1.0), (0.2, 0.4, 0.6)
+NETWORK = "mini-gap"
+SEEDS, SHARES, FLIPS = range(3), (0.05, 0.1, 0.25, 0.5, 1.0), (0.0, 0.2, 0.4, 0.6)
 
 
 def main() -> None:

@@ -5,10 +5,12 @@ A region is (S, S) bool, True where the picture is erased.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from cambook.maps import blur
+from cambook.maps import blur, class_activation_map, upsample
 from cambook.networks import Network
 from cambook.training import generator
 
@@ -56,6 +58,38 @@ def erase(images: Tensor, regions: Tensor, fill: str = "mean") -> Tensor:
         raise ValueError(f"fill={fill!r} is unknown: choose one of {', '.join(FILLS)}.")
     filling = images.mean((2, 3), keepdim=True) if fill == "mean" else blur(images, BLUR_SHARE * images.shape[-1])
     return torch.where(regions[:, None], filling, images)
+
+
+class OnePicture(NamedTuple):
+    """Erasing in one picture; probabilities of its likeliest class in percent, pictures (3, H, W).
+
+    label: that class; before, after: with nothing erased, with the map's highest places erased
+    after_elsewhere: as much erased in other places, one number a place; highlighted, elsewhere: what the network saw,
+                     of the other places the first
+    """
+
+    label: int
+    before: float
+    after: float
+    after_elsewhere: list[float]
+    highlighted: Tensor
+    elsewhere: Tensor
+
+
+def on_one_picture(
+    network: Network, image: Tensor, share: float, places: int, seed: int, fill: str = "mean"
+) -> OnePicture:
+    """Takes the highest share of the likeliest class's activation map out of a picture (1, 3, H, W), and as much from
+    `places` random other places."""
+    with torch.no_grad():
+        logits, feature_maps = network.eval()(image)
+    label = logits[0].argmax()
+    map_of_label = upsample(class_activation_map(feature_maps, network.class_weight[label][None]), image.shape[-2:])
+    region = highest(map_of_label[:, 0], share)
+    others = elsewhere(region.expand(places, -1, -1), seed)
+    shown = torch.cat([image, erase(image, region, fill), *(erase(image, other[None], fill) for other in others)])
+    found = probabilities(network, shown, label.expand(len(shown)))
+    return OnePicture(int(label), float(found[0]), float(found[1]), found[2:].tolist(), shown[1], shown[2])
 
 
 @torch.no_grad()

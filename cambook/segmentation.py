@@ -15,13 +15,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from cambook.maps import normalize, upsample
+from cambook.maps import upsample
 from cambook.metrics import iou_counts, mean_iou
 from cambook.networks import IGNORED, Network
-from cambook.training import pictures
+from cambook.training import Recipe, Trained, pictures, trained
 
 BACKGROUND, OBJECT = 0, 1
+SEEDS = (0.5, 0.2)  # the lesson's thresholds for object and background
+RECIPE = Recipe(epochs=4, batch_size=32, lr=1e-3, flip=False)  # 250 steps on 2000 pictures
 STAGES = (7, 14)  # where mini_backbone has 32 channels on S/2 and 64 on S/4; it ends with 128 on S/8
+
+
+def share_of_maximum(maps: Tensor) -> Tensor:
+    """Each map divided by its maximum, what is below 0 as 0, as rule "paper" reads it: (..., h, w), 0 to 1.
+
+    A map that is nowhere above 0 becomes zeros.
+    """
+    positive = maps.clamp(min=0)
+    return positive / positive.amax((-2, -1), keepdim=True).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
 def seeds(maps: Tensor, foreground: float, background: float) -> Tensor:
@@ -33,7 +44,7 @@ def seeds(maps: Tensor, foreground: float, background: float) -> Tensor:
     """
     if not 0 <= background < foreground <= 1:
         raise ValueError(f"background={background}, foreground={foreground}: give 0 <= background < foreground <= 1.")
-    value = normalize(maps.clamp(min=0))
+    value = share_of_maximum(maps)
     result = torch.full(value.shape, IGNORED, dtype=torch.int64, device=maps.device)
     result[value >= foreground] = OBJECT
     result[value <= background] = BACKGROUND
@@ -97,6 +108,23 @@ def halved(masks: Tensor) -> Tensor:
     return (F.avg_pool2d(masks[:, None].float(), 2)[:, 0] >= 0.5).long()
 
 
+def half(maps: Tensor) -> Tensor:
+    """Maps (N, S, S) on the network's grid (N, S/2, S/2), each pixel the mean of four."""
+    return F.avg_pool2d(maps[:, None], 2)[:, 0]
+
+
+def taught(
+    backbone: nn.Sequential, data, labels: Tensor, *, seed: int = 0, describe: str = "", device="cpu"
+) -> Trained:
+    """A segmentation network that starts from a classifier's backbone and learns from labels (N, S/2, S/2).
+
+    From the cache where this very training was done before; describe: as for training.trained
+    """
+    network = SegmentationNetwork(backbone, seed=seed)
+    how = {"seed": seed, "describe": describe, "device": device}
+    return trained(network, data, RECIPE, labels=labels.numpy(), **how)
+
+
 def segment(network: Network, data, *, device: str | torch.device = "cpu") -> Tensor:
     """How sure the network is of the object at each pixel, the probability from 0 to 1: (N, S, S), on the CPU."""
     network.to(device).eval()
@@ -111,7 +139,7 @@ def best_threshold(maps: Tensor, masks: Tensor, levels: int = 50) -> tuple[float
 
     maps: (N, S, S) raw; masks: (N, S, S) bool; it looks at the masks it is examined on, as MaxBoxAcc looks at boxes
     """
-    value, found = normalize(maps.clamp(min=0)).numpy(), {}
+    value, found = share_of_maximum(maps).numpy(), {}
     for threshold in np.arange(levels) / levels:
         found[float(threshold)] = mean_iou(iou_counts(value > threshold, masks.numpy()))
     best = max(found, key=found.get)

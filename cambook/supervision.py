@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cambook.datasets import Subset
-from cambook.evaluation import classify
+from cambook.evaluation import Evaluation, classify
 from cambook.training import Recipe, Trained, recipe_for, trained
+
+STEPS, CONFIDENCE = 250, 0.7  # of the lesson's trainings, live and recorded
+ACCURACY, PLACES = "accuracy, percent", "MaxBoxAcc (rule wsol), percent"
+MEASURES = {ACCURACY: "accuracy", PLACES: "max_box_acc"}  # axis of a figure -> column of the recorded table
 
 
 def share_of(labels: ArrayLike, share: float, seed: int) -> np.ndarray:
@@ -130,3 +136,38 @@ def with_wrong(data, share: float, *, network: str, steps: int, seed: int, **how
 def _trained(data, labels, network, steps, seed, describe, how) -> Trained:
     recipe = same_steps(recipe_for(network), len(data), steps)
     return trained(network, data, recipe, seed=seed, labels=labels, describe=describe, **how)
+
+
+# ---- curves for figures ----
+
+
+def recorded_curves(table: pd.DataFrame, over: str, kinds: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
+    """The recorded measurements for show.live_over_recorded: {ylabel: {kind: one row a seed, one column a value}}.
+
+    table: data/results/weak_supervision.csv; over: its column "share" or "flipped"; kinds: of its column "kind"
+    """
+    chosen = table[table.kind.isin(kinds)]
+    values = sorted(chosen[over].unique())
+
+    def curve(kind: str, column: str) -> pd.DataFrame:
+        own = chosen[chosen.kind == kind]
+        return own.pivot(index="seed", columns=over, values=column).reindex(columns=values)
+
+    return {label: {kind: curve(kind, column) for kind in kinds} for label, column in MEASURES.items()}
+
+
+def live_points(found: Mapping[str, tuple[int, Evaluation]]) -> dict[str, dict[str, dict[int, float]]]:
+    """What was measured just now, {kind: (place on the x axis, evaluation)}, as show.live_over_recorded wants it."""
+    read = {ACCURACY: lambda e: 100 - e.row["top1_error"], PLACES: lambda e: e.row["max_box_acc"]}
+    return {label: {kind: {x: get(e)} for kind, (x, e) in found.items()} for label, get in read.items()}
+
+
+def paired(lines: Mapping[str, pd.DataFrame], a: str, b: str) -> pd.DataFrame:
+    """b minus a with the same seed: for each value of x the least and the greatest difference and a verdict.
+
+    The verdict is "gain" or "loss" only where every seed agrees.
+    """
+    gain = (lines[b] - lines[a]).dropna(axis=1)
+    rows = pd.DataFrame({"least": gain.min(), "most": gain.max()}).round(1)
+    rows["verdict"] = np.select([rows.least > 0, rows.most < 0], ["gain", "loss"], "not decided")
+    return rows

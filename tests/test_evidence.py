@@ -76,3 +76,18 @@ def test_probabilities_are_those_of_the_classes_in_percent():
     images = torch.rand(5, 3, 64, 64)
     together = sum(evidence.probabilities(network, images, torch.full((5,), c)) for c in range(3))
     assert torch.allclose(together, torch.full((5,), 100.0), atol=1e-3)
+
+
+def test_of_one_picture_the_highest_places_and_as_much_elsewhere_are_erased():
+    from cambook import networks
+
+    network = networks.build("mini-gap", 5, seed=0)
+    image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    found = evidence.on_one_picture(network, image, share=0.2, places=4, seed=0)
+    changed = [(one != image[0]).any(0).sum().item() for one in (found.highlighted, found.elsewhere)]
+    assert changed == [round(0.2 * 64 * 64)] * 2 and len(found.after_elsewhere) == 4
+    before, after = evidence.probabilities(
+        network, torch.stack([image[0], found.highlighted]), torch.tensor([found.label] * 2)
+    )
+    assert found.before == pytest.approx(before.item()) and found.after == pytest.approx(after.item(), abs=1e-4)
+    assert found.label == network(image)[0].argmax()

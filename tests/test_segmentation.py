@@ -28,6 +28,10 @@ def test_thresholds_that_leave_no_room_are_refused(foreground, background):
         segmentation.seeds(MAP, foreground, background)
 
 
+def test_a_map_that_is_nowhere_positive_has_no_object_seed():
+    assert (segmentation.seeds(-MAP.abs() - 1, 0.6, 0.2) == 0).all()
+
+
 @pytest.fixture
 def network():
     return segmentation.SegmentationNetwork(networks.build("mini-gap", 12, seed=0).backbone, seed=0)
