@@ -5,6 +5,7 @@ A region is (S, S) bool, True where the picture is erased.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -61,19 +62,28 @@ def erase(images: Tensor, regions: Tensor, fill: str = "mean") -> Tensor:
 
 
 class OnePicture(NamedTuple):
-    """Erasing in one picture; probabilities of its likeliest class in percent, pictures (3, H, W).
+    """Erasing in one picture: probabilities of its likeliest class, in percent.
 
     label: that class; before, after: with nothing erased, with the map's highest places erased
-    after_elsewhere: as much erased in other places, one number a place; highlighted, elsewhere: what the network saw,
-                     of the other places the first
+    after_elsewhere: as much erased in other places, one number a place
+    pictures: three (3, H, W), whole, without the highest places, and without the first of the other places
     """
 
     label: int
     before: float
     after: float
     after_elsewhere: list[float]
-    highlighted: Tensor
-    elsewhere: Tensor
+    pictures: list[Tensor]
+
+    def captions(self, names: Sequence[str]) -> list[str]:
+        """A title for each of the three pictures; names: those of the network's classes."""
+        low, high = min(self.after_elsewhere), max(self.after_elsewhere)
+        places = len(self.after_elsewhere)
+        return [
+            f"{names[self.label]}: {self.before:.0f}%",
+            f"high places away: {self.after:.0f}%",
+            f"elsewhere: {low:.0f} to {high:.0f}%\n({places} places, one shown)",
+        ]
 
 
 def on_one_picture(
@@ -89,7 +99,7 @@ def on_one_picture(
     others = elsewhere(region.expand(places, -1, -1), seed)
     shown = torch.cat([image, erase(image, region, fill), *(erase(image, other[None], fill) for other in others)])
     found = probabilities(network, shown, label.expand(len(shown)))
-    return OnePicture(int(label), float(found[0]), float(found[1]), found[2:].tolist(), shown[1], shown[2])
+    return OnePicture(int(label), float(found[0]), float(found[1]), found[2:].tolist(), list(shown[:3].cpu()))
 
 
 @torch.no_grad()

@@ -342,6 +342,19 @@ def mass_inside(maps: ArrayLike, masks: ArrayLike) -> np.ndarray:
     return 100 * np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
+def lands_on(maps: ArrayLike, masks: ArrayLike, seed: int) -> dict[str, float]:
+    """Whether maps point at an object, beside what a map gets that does not look: (N, H, W) and (N, H, W) bool.
+
+    returns, in percent: pointing, the share of maps whose maximum lies on the mask itself (no tolerance), with low and
+             high, its 95% bootstrap interval; mass, the mean of `mass_inside`; area, the masks' share of the picture
+    """
+    maps, masks = np.asarray(maps), np.asarray(masks, bool)
+    hits = np.array([pointing_hit(one, mask, tolerance=0) for one, mask in zip(maps, masks, strict=True)])
+    low, high = bootstrap_interval(hits, seed)
+    row = {"pointing": _percent(hits), "low": low, "high": high}
+    return row | {"mass": float(mass_inside(maps, masks).mean()), "area": _percent(masks)}
+
+
 def bootstrap_interval(
     per_picture: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:

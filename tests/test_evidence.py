@@ -84,10 +84,9 @@ def test_of_one_picture_the_highest_places_and_as_much_elsewhere_are_erased():
     network = networks.build("mini-gap", 5, seed=0)
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     found = evidence.on_one_picture(network, image, share=0.2, places=4, seed=0)
-    changed = [(one != image[0]).any(0).sum().item() for one in (found.highlighted, found.elsewhere)]
-    assert changed == [round(0.2 * 64 * 64)] * 2 and len(found.after_elsewhere) == 4
-    before, after = evidence.probabilities(
-        network, torch.stack([image[0], found.highlighted]), torch.tensor([found.label] * 2)
-    )
+    changed = [(one != image[0]).any(0).sum().item() for one in found.pictures]
+    assert changed == [0, round(0.2 * 64 * 64), round(0.2 * 64 * 64)] and len(found.after_elsewhere) == 4
+    before, after = evidence.probabilities(network, torch.stack(found.pictures[:2]), torch.tensor([found.label] * 2))
     assert found.before == pytest.approx(before.item()) and found.after == pytest.approx(after.item(), abs=1e-4)
     assert found.label == network(image)[0].argmax()
+    assert found.captions("abcde")[0].startswith("abcde"[found.label])

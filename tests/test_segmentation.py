@@ -162,3 +162,13 @@ def test_mass_inside_is_the_positive_part_of_the_map_under_the_mask():
 def test_a_flat_map_has_as_much_inside_as_the_mask_has_pixels():
     masks = np.random.default_rng(0).random((4, 9, 9)) < 0.3
     assert metrics.mass_inside(np.ones(masks.shape), masks) == pytest.approx(100 * masks.mean((1, 2)))
+
+
+def test_maps_that_are_the_masks_land_on_them_and_flat_maps_land_by_area():
+    masks = np.zeros((4, 10, 10), bool)
+    masks[:, 3:5, 6:9] = True
+    found = metrics.lands_on(masks.astype(float), masks, 0)
+    assert found == {"pointing": 100, "low": 100, "high": 100, "mass": 100, "area": 6}
+    beside = metrics.lands_on(np.roll(masks, 1, 1).astype(float), masks, 0)  # one row below: no tolerance
+    assert beside["mass"] == 50
+    assert metrics.lands_on(np.ones(masks.shape), masks, 0)["mass"] == pytest.approx(6)
