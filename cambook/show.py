@@ -423,7 +423,6 @@ def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
 
 
 def live_over_recorded(
-    x: Sequence[Any],
     panels: Mapping[str, Mapping[str, Any]],
     live: Mapping[str, Mapping[str, Mapping[Any, float]]],
     xlabel: str,
@@ -432,12 +431,13 @@ def live_over_recorded(
 ) -> Figure:
     """Curves recorded earlier, and over them the points that were measured just now.
 
-    x:      the values at which something was measured, drawn evenly spaced
-    panels: {ylabel: {name: (runs, len(x))}}, one panel each: the line is the mean of the runs, the band goes from the
-            least to the most; NaN for nothing
+    panels: {ylabel: {name: table}}, one panel each; a table has a row for each run and a column for each value at which
+            was measured, drawn evenly spaced, the same for all. The line is the mean of the runs, the band goes from
+            the least to the most; NaN is nothing
     live:   {ylabel: {name: {value of x: y}}}, drawn as diamonds in the colour of the line of that name
     levels: {ylabel: {name: y}}, grey horizontal lines, such as controls
     """
+    x = list(next(iter(next(iter(panels.values())).values())).columns)
     fig, axes = _subplots(1, len(panels), squeeze=False, figsize=(WIDTH, 5.2))
     for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
         for name, y in (levels or {}).get(ylabel, {}).items():

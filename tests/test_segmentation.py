@@ -88,6 +88,16 @@ def test_the_best_threshold_of_a_map_made_from_the_mask_is_perfect():
     assert score == 100 and 0.33 < threshold < 1
 
 
+def test_the_best_threshold_is_the_best_of_all_tried_one_by_one():
+    draw = torch.Generator().manual_seed(0)
+    maps, masks = torch.randn(5, 16, 16, generator=draw), torch.rand(5, 16, 16, generator=draw) < 0.3
+    maps = maps + masks
+    value = segmentation.share_of_maximum(maps)
+    tried = [metrics.mean_iou(metrics.iou_counts(value > i / 20, masks)) for i in range(20)]
+    threshold, score = segmentation.best_threshold(maps, masks, levels=20)
+    assert score == pytest.approx(max(tried), abs=1e-4) and threshold == np.argmax(tried) / 20
+
+
 def test_maps_have_the_size_of_the_pictures_and_belong_to_the_classes_asked_for():
     data = datasets.load("scenes", "test", 64, length=6)
     network = networks.build("mini-gap", 12, seed=0)

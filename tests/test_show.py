@@ -34,6 +34,13 @@ def figures():
         ),
         "bars": show.bars({"a": 1.0, "b": 2.0}, {"a": (0.5, 3.0)}, "x", "T", ["b"]),
         "beside": show.ours_beside_published(table, "x", "T"),
+        "live": show.live_over_recorded(
+            {"y": {"a": pd.DataFrame({5: [1.0, 2.0], 10: [2.0, 4.0]})}},
+            {"y": {"a": {10: 3.5}}},
+            "x",
+            "T",
+            {"y": {"c": 1}},
+        ),
     }
 
 
@@ -153,3 +160,25 @@ def test_a_saved_figure_has_twice_the_pixels_it_has_in_a_notebook(tmp_path, figu
     width = figures["curves"].get_figwidth() * plt.rcParams["figure.dpi"]
     assert abs(Image.open(path).width / (2 * width) - 1) < 0.05
     assert [each.name for each in path.parent.iterdir()] == ["curves.png"]
+
+
+def test_labelled_pixels_are_tinted_unknown_ones_grey_and_the_background_is_as_it_was():
+    labels = np.zeros((20, 30), int)
+    labels[0, 0], labels[0, 1] = 1, -100
+    found = show.labelled(GREY, labels).astype(int)
+    assert (found[1:] == 128).all()
+    assert found[0, 0, 0] > found[0, 0, 2] and len(set(found[0, 1])) == 1 and found[0, 1, 0] != 128
+    assert (show.labelled(GREY, labels == 1)[0, 0] == found[0, 0]).all()
+    with pytest.raises(ValueError, match="one label a pixel"):
+        show.labelled(GREY, labels[:5])
+
+
+def test_recorded_curves_are_means_with_a_band_from_least_to_most_and_live_points_stand_out():
+    table = pd.DataFrame({5: [1.0, 3.0], 10: [2.0, 4.0], 25: [np.nan, np.nan]})
+    figure = show.live_over_recorded({"y": {"a": table}}, {"y": {"a": {10: 3.5}}}, "x")
+    recorded, live = figure.axes[0].lines
+    assert recorded.get_ydata().tolist() == [2, 3] and live.get_xydata().tolist() == [[1, 3.5]]
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == 1 and band[:, 1].max() == 4
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["a, recorded", "a, live"]

@@ -99,3 +99,23 @@ def test_without_a_sure_guess_only_the_labels_are_left(short, monkeypatch):
     few = supervision.with_few(data, 1 / 3, **short)
     both = supervision.with_guesses(data, few, 1.0, **short)
     assert both.guessed == 0 and math.isnan(both.guessed_right)
+
+
+def test_the_recorded_curves_were_made_with_the_settings_of_the_lesson():
+    from cambook import paths, runs
+
+    for name, steps in (
+        ("weak_supervision", supervision.STEPS),
+        ("weak_supervision_photographs", supervision.PHOTOGRAPH_STEPS),
+    ):
+        command = paths.data_file("results", f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
+        assert f"{steps} steps, confidence {supervision.CONFIDENCE})" in command
+        assert runs.recorded(name).seed.nunique() == 3
+
+
+def test_a_verdict_needs_every_seed():
+    import pandas as pd
+
+    lines = {"a": pd.DataFrame({5: [1.0, 2.0], 10: [3.0, 3.0], 25: [5.0, 5.0], 100: [9.0, 9.0]})}
+    lines["b"] = pd.DataFrame({5: [2.0, 4.0], 10: [2.0, 4.0], 25: [4.0, 4.5], 100: [np.nan, np.nan]})
+    assert supervision.paired(lines, "a", "b").verdict.to_dict() == {5: "gain", 10: "not decided", 25: "loss"}
