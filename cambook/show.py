@@ -442,7 +442,7 @@ def live_over_recorded(
     for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
         for name, y in (levels or {}).get(ylabel, {}).items():
             ax.axhline(y, color=CONTROL, linewidth=2)
-            ax.annotate(name, (0, y), (0, 5), textcoords="offset points", color="#666666")
+            ax.annotate(name, (len(x) - 1, y), (0, 5), textcoords="offset points", color="#666666", ha="right")
         for style, (name, measured) in zip(("solid", (0, (5, 2)), (0, (1, 1.2))), lines.items(), strict=False):
             measured = array(measured).astype(np.float64)
             there = ~np.isnan(measured).any(0)

@@ -21,7 +21,7 @@ from cambook.datasets import Subset
 from cambook.evaluation import Evaluation, classify
 from cambook.training import Recipe, Trained, recipe_for, trained
 
-STEPS, PHOTOGRAPH_STEPS, CONFIDENCE = 250, 18, 0.7  # of the trainings, live and recorded
+STEPS, PHOTOGRAPH_STEPS, CONFIDENCE = 250, 9, 0.7  # of the trainings, live and recorded
 ACCURACY, PLACES = "accuracy, percent", "MaxBoxAcc (rule wsol), percent"
 MEASURES = {ACCURACY: "accuracy", PLACES: "max_box_acc"}  # axis of a figure -> column of the recorded table
 
