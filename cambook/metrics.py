@@ -342,6 +342,67 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     return np.where(spread > 0, (x * y).sum(1) / np.where(spread > 0, spread, 1), 0.0)
 
 
+def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Shared and joint pixels of each picture and class, what mean IoU is made of: (N, classes, 2) int64.
+
+    predicted, truth: (N, H, W), the class of each pixel from 0 (background) to classes - 1; bool for object or not
+    raises: ValueError where the shapes differ
+    """
+    predicted, truth = np.asarray(predicted), np.asarray(truth)
+    if predicted.shape != truth.shape or predicted.ndim != 3:
+        raise ValueError(f"predicted {predicted.shape} and truth {truth.shape} do not fit: give both as (N, H, W).")
+    counts = np.empty((len(truth), classes, 2), np.int64)
+    for c in range(classes):
+        a, b = predicted == c, truth == c
+        counts[:, c, 0], counts[:, c, 1] = (a & b).sum((1, 2)), (a | b).sum((1, 2))
+    return counts
+
+
+def mean_iou(counts: ArrayLike) -> float:
+    """Mean IoU in percent: for each class the shared pixels of ALL pictures over the joint ones, then their mean.
+
+    counts: (N, classes, 2) from `iou_counts`; a class that is nowhere, predicted or true, is left out
+    The background is a class. Everingham et al. 2015, The Pascal VOC challenge: a retrospective, section 4.2.
+    """
+    shared, joint = np.asarray(counts).sum(0).T
+    return 100 * float((shared[joint > 0] / joint[joint > 0]).mean())
+
+
+def mean_iou_interval(counts: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
+    """As `bootstrap_interval`, for mean IoU: pictures are drawn with replacement, their pixels counted together."""
+    counts, draw = np.asarray(counts), np.random.default_rng(seed)
+    found = [mean_iou(counts[draw.integers(len(counts), size=len(counts))]) for _ in range(repeats)]
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def mass_inside(maps: ArrayLike, masks: ArrayLike) -> np.ndarray:
+    """Which part of a map's positive values lies inside a mask, in percent: (N, H, W) and (N, H, W) bool -> (N,).
+
+    A map that is nowhere positive has nothing inside, 0. A map that does not look has as much inside as the mask has
+    pixels.
+    raises: ValueError where the shapes differ
+    """
+    positive, masks = np.clip(np.asarray(maps, np.float64), 0, None), np.asarray(masks, bool)
+    if positive.shape != masks.shape or positive.ndim != 3:
+        raise ValueError(f"maps {positive.shape} and masks {masks.shape} do not fit: give both as (N, H, W).")
+    inside, whole = (positive * masks).sum((1, 2)), positive.sum((1, 2))
+    return 100 * np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0)
+
+
+def lands_on(maps: ArrayLike, masks: ArrayLike, seed: int) -> dict[str, float]:
+    """Whether maps point at an object, beside what a map gets that does not look: (N, H, W) and (N, H, W) bool.
+
+    returns, in percent: pointing, the share of maps whose maximum lies on the mask itself (no tolerance), with low and
+             high, its 95% bootstrap interval; mass, the mean of `mass_inside`; area, the masks' share of the picture
+    """
+    maps, masks = np.asarray(maps), np.asarray(masks, bool)
+    hits = np.array([pointing_hit(one, mask, tolerance=0) for one, mask in zip(maps, masks, strict=True)])
+    low, high = bootstrap_interval(hits, seed)
+    row = {"pointing": _percent(hits), "low": low, "high": high}
+    return row | {"mass": float(mass_inside(maps, masks).mean()), "area": _percent(masks)}
+
+
 def bootstrap_interval(
     per_picture: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:

@@ -17,6 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -30,6 +31,7 @@ plt.rcParams["figure.dpi"] *= float(os.environ.get("CAMBOOK_SHARPNESS", 1))  # s
 TRUTH = "#009E73"
 PREDICTED = "#56B4E9"
 CONTROL = "#AAAAAA"
+FOUND = "#E69F00"
 LINES = {"true box": (TRUTH, "solid"), "predicted box": (PREDICTED, (0, (4, 2)))}
 WIDTH = 12.0
 FATES = {"kept": ("#D6E6F2", "#0072B2"), "new": ("#FBE3D0", "#D55E00"), "removed": ("#FFFFFF", "#888888")}
@@ -496,6 +498,67 @@ def bars(
     ax.set_xlabel(xlabel)
     ax.tick_params(axis="y", length=0)
     ax.margins(x=0.12)
+    return _finish(fig, takeaway)
+
+
+def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
+    """The picture with its pixels tinted by what they are said to be: object orange, unknown grey, background as it is.
+
+    image: (3, H, W) or (H, W, 3) in [0, 1]; labels: (H, W), 1 object, 0 background, -100 unknown, or bool
+    returns: (H, W, 3) uint8; raises: ValueError where the labels have not the picture's size
+    """
+    picture, labels = pixels(image).astype(np.float64), array(labels)
+    if labels.shape != picture.shape[:2]:
+        raise ValueError(f"labels {labels.shape} on a picture {picture.shape[:2]}: give one label a pixel.")
+    for value, colour in ((1, FOUND), (-100, CONTROL)):
+        tint = 255 * np.array(to_rgb(colour))
+        where = labels == value
+        picture[where] = (1 - strength) * picture[where] + strength * tint
+    return picture.round().astype(np.uint8)
+
+
+def live_over_recorded(
+    panels: Mapping[str, Mapping[str, Any]],
+    live: Mapping[str, Mapping[str, Mapping[Any, float]]],
+    xlabel: str,
+    takeaway: str = "",
+    levels: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """Curves recorded earlier, and over them the points that were measured just now.
+
+    panels: {ylabel: {name: table}}, one panel each; a table has a row for each run and a column for each value at which
+            was measured, drawn evenly spaced, the same for all. The line is the mean of the runs, the band goes from
+            the least to the most; NaN is nothing
+    live:   {ylabel: {name: {value of x: y}}}, drawn as diamonds in the colour of the line of that name
+    levels: {ylabel: {name: y}}, grey horizontal lines, such as controls
+    """
+    x = list(next(iter(next(iter(panels.values())).values())).columns)
+    fig, axes = _subplots(1, len(panels), squeeze=False, figsize=(WIDTH, 5.2))
+    for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
+        for name, y in (levels or {}).get(ylabel, {}).items():
+            ax.axhline(y, color=CONTROL, linewidth=2)
+            ax.annotate(name, (len(x) - 1, y), (0, 5), textcoords="offset points", color="#666666", ha="right")
+        for style, (name, measured) in zip(("solid", (0, (5, 2)), (0, (1, 1.2))), lines.items(), strict=False):
+            measured = array(measured).astype(np.float64)
+            there = ~np.isnan(measured).any(0)
+            places = np.arange(len(x))[there]
+            measured = measured[:, there]
+            (line,) = ax.plot(places, measured.mean(0), linestyle=style, label=f"{name}, recorded")
+            ax.fill_between(places, measured.min(0), measured.max(0), color=line.get_color(), alpha=0.18, linewidth=0)
+            now = live.get(ylabel, {}).get(name, {})
+            if now:
+                marker = dict(linestyle="none", marker="D", markersize=11, markeredgecolor="#111111")
+                ax.plot(
+                    [list(x).index(v) for v in now],
+                    list(now.values()),
+                    color=line.get_color(),
+                    **marker,
+                    label=f"{name}, live",
+                )
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        ax.set_xticks(range(len(x)), [str(value) for value in x])
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=2, handlelength=2.6)
     return _finish(fig, takeaway)
 
 

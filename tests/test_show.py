@@ -36,6 +36,13 @@ def figures():
         "threshold_curves": show.threshold_curves([0, 0.5], {"a": [1, 2], "b": [2, 1]}, "x", "y", "T", (0.15, 0.2)),
         "draws": show.draws([1, 10], {"a": np.eye(2)}, "x", "y", "T", {"level": 0.5}),
         "beside": show.ours_beside_published(table, "x", "T"),
+        "live": show.live_over_recorded(
+            {"y": {"a": pd.DataFrame({5: [1.0, 2.0], 10: [2.0, 4.0]})}},
+            {"y": {"a": {10: 3.5}}},
+            "x",
+            "T",
+            {"y": {"c": 1}},
+        ),
     }
 
 
@@ -179,3 +186,25 @@ def test_cells_show_what_is_positive_over_the_picture_or_alone():
     assert over.shape == (10, 10, 3) and (over[5:] == 128).all() and (over[:5] != 128).any()
     (alone,) = show.cells(image, signed, alone=True)
     assert np.array_equal(alone, np.repeat([[1.0], [0.0]], 5, 0).repeat(10, 1))
+
+
+def test_labelled_pixels_are_tinted_unknown_ones_grey_and_the_background_is_as_it_was():
+    labels = np.zeros((20, 30), int)
+    labels[0, 0], labels[0, 1] = 1, -100
+    found = show.labelled(GREY, labels).astype(int)
+    assert (found[1:] == 128).all()
+    assert found[0, 0, 0] > found[0, 0, 2] and len(set(found[0, 1])) == 1 and found[0, 1, 0] != 128
+    assert (show.labelled(GREY, labels == 1)[0, 0] == found[0, 0]).all()
+    with pytest.raises(ValueError, match="one label a pixel"):
+        show.labelled(GREY, labels[:5])
+
+
+def test_recorded_curves_are_means_with_a_band_from_least_to_most_and_live_points_stand_out():
+    table = pd.DataFrame({5: [1.0, 3.0], 10: [2.0, 4.0], 25: [np.nan, np.nan]})
+    figure = show.live_over_recorded({"y": {"a": table}}, {"y": {"a": {10: 3.5}}}, "x")
+    recorded, live = figure.axes[0].lines
+    assert recorded.get_ydata().tolist() == [2, 3] and live.get_xydata().tolist() == [[1, 3.5]]
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == 1 and band[:, 1].max() == 4
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == ["a, recorded", "a, live"]

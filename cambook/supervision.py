@@ -1,0 +1,173 @@
+"""Labels that are few, guessed or wrong: a share of them, pseudo-labels, flipped ones.
+
+Zhou 2018 calls supervision weak where it is incomplete (few labels), inexact (labels, no boxes) or inaccurate (wrong
+labels). Everything here takes labels and gives labels or places; the training itself is that of cambook.training.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from cambook.datasets import Subset
+from cambook.evaluation import Evaluation, classify
+from cambook.training import Recipe, Trained, recipe_for, trained
+
+STEPS, PHOTOGRAPH_STEPS, CONFIDENCE = 250, 9, 0.7  # of the trainings, live and recorded
+ACCURACY, PLACES = "accuracy, percent", "MaxBoxAcc (rule wsol), percent"
+MEASURES = {ACCURACY: "accuracy", PLACES: "max_box_acc"}  # axis of a figure -> column of the recorded table
+
+
+def share_of(labels: ArrayLike, share: float, seed: int) -> np.ndarray:
+    """Places of the pictures that keep their label: the same share of every class, at least one picture each.
+
+    labels: (N,) int64; share: above 0, at most 1; returns sorted int64 places
+    A larger share with the same seed holds all places of a smaller one.
+    raises: ValueError where the share is none
+    """
+    labels = np.asarray(labels)
+    if not 0 < share <= 1:
+        raise ValueError(f"share={share} is no share of the labels: give a number above 0, at most 1.")
+    order = np.random.default_rng(seed).permutation(len(labels))
+    chosen = []
+    for label in np.unique(labels):
+        own = order[labels[order] == label]
+        chosen.append(own[: max(1, round(share * len(own)))])
+    return np.sort(np.concatenate(chosen))
+
+
+def pseudo_labels(logits: Tensor, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+    """The pictures of which a network is sure, and what it calls them.
+
+    logits: (N, C); confidence: the likeliest class must have at least this probability
+    returns: places (n,) among the N, sorted, and classes (n,), both int64
+    raises: ValueError where the confidence is no probability
+    Lee 2013, Pseudo-Label; the threshold as in Sohn et al. 2020, FixMatch.
+    """
+    if not 0 <= confidence <= 1:
+        raise ValueError(f"confidence={confidence} is no probability: give a number from 0 to 1.")
+    probability, guess = logits.softmax(1).max(1)
+    sure = torch.nonzero(probability >= confidence)[:, 0]
+    return sure.numpy(), guess[sure].numpy()
+
+
+def flip(labels: ArrayLike, share: float, classes: int, seed: int) -> np.ndarray:
+    """The labels with a share of them replaced by ANOTHER class, each other class as likely.
+
+    labels: (N,) int64 from 0 to classes - 1; returns (N,) int64
+    Exactly round(share * N) labels are wrong; a larger share with the same seed holds all wrong ones of a smaller one.
+    raises: ValueError where share or classes make no sense
+    Symmetric label noise, as in Zhang et al. 2017 (Understanding deep learning requires rethinking generalization).
+    """
+    labels = np.asarray(labels, np.int64)
+    if not 0 <= share <= 1 or classes < 2:
+        raise ValueError(f"share={share}, classes={classes}: give a share from 0 to 1 and at least 2 classes.")
+    draw = np.random.default_rng(seed)
+    wrong = draw.permutation(len(labels))[: round(share * len(labels))]
+    moved = (labels + draw.integers(1, classes, len(labels))) % classes
+    flipped = labels.copy()
+    flipped[wrong] = moved[wrong]
+    return flipped
+
+
+def same_steps(recipe: Recipe, pictures: int, steps: int) -> Recipe:
+    """The recipe with as many epochs as make up `steps` steps on so few pictures, rounded to whole epochs.
+
+    With the same number of epochs, fewer pictures would also mean fewer steps, and a comparison would mix the two.
+    """
+    return dataclasses.replace(recipe, epochs=max(1, round(steps / math.ceil(pictures / recipe.batch_size))))
+
+
+@dataclass
+class Weakly:
+    """A training with weak labels: the network; the places whose label was known and how many; the pictures that got a
+    pseudo-label, and the share of these that is right, in percent (which only the examiner can know)."""
+
+    trained: Trained
+    places: np.ndarray
+    guessed: int = 0
+    guessed_right: float = math.nan
+
+    @property
+    def labels(self) -> int:
+        return len(self.places)
+
+
+def with_few(data, share: float, *, network: str, steps: int, seed: int, **how) -> Weakly:
+    """A network that learns from a share of the labels; the other pictures are not used.
+
+    how: weights and device, as for training.trained
+    """
+    places = share_of(data.labels, share, seed)
+    some = data if share == 1 else Subset(data, places)
+    return Weakly(_trained(some, some.labels, network, steps, seed, f"{share:.0%} of the labels", how), places)
+
+
+def with_guesses(data, few: Weakly, confidence: float, *, network: str, steps: int, seed: int, **how) -> Weakly:
+    """One round of pseudo-labels: the network of `few` labels the rest, a new one learns from both, from the start.
+
+    Lee 2013. The new network takes as many steps as the first one.
+    """
+    rest = np.setdiff1d(np.arange(len(data)), few.places)
+    logits = classify(few.trained.network, Subset(data, rest), device=how.get("device", "cpu"))
+    sure, guesses = pseudo_labels(logits, confidence)
+    right = 100 * float((guesses == data.labels[rest[sure]]).mean()) if len(sure) else math.nan
+    both = Subset(data, np.concatenate([few.places, rest[sure]]))
+    labels = np.concatenate([data.labels[few.places], guesses])
+    describe = f"{len(few.places) / len(data):.0%} of the labels and pseudo-labels"
+    return Weakly(_trained(both, labels, network, steps, seed, describe, how), few.places, len(sure), right)
+
+
+def with_wrong(data, share: float, *, network: str, steps: int, seed: int, **how) -> Weakly:
+    """A network that learns from all labels, of which a share is flipped to another class."""
+    labels = flip(data.labels, share, len(data.classes), seed)
+    trained = _trained(data, labels, network, steps, seed, f"{share:.0%} of the labels flipped", how)
+    return Weakly(trained, np.arange(len(data)))
+
+
+def _trained(data, labels, network, steps, seed, describe, how) -> Trained:
+    recipe = same_steps(recipe_for(network), len(data), steps)
+    return trained(network, data, recipe, seed=seed, labels=labels, describe=describe, **how)
+
+
+# ---- curves for figures ----
+
+
+def recorded_curves(table: pd.DataFrame, over: str, kinds: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
+    """The recorded measurements for show.live_over_recorded: {ylabel: {kind: one row a seed, one column a value}}.
+
+    table: data/results/weak_supervision.csv; over: its column "share" or "flipped"; kinds: of its column "kind"
+    """
+    chosen = table[table.kind.isin(kinds)]
+    values = sorted(chosen[over].unique())
+
+    def curve(kind: str, column: str) -> pd.DataFrame:
+        own = chosen[chosen.kind == kind]
+        return own.pivot(index="seed", columns=over, values=column).reindex(columns=values)
+
+    return {label: {kind: curve(kind, column) for kind in kinds} for label, column in MEASURES.items()}
+
+
+def live_points(found: Mapping[str, tuple[int, Evaluation]]) -> dict[str, dict[str, dict[int, float]]]:
+    """What was measured just now, {kind: (place on the x axis, evaluation)}, as show.live_over_recorded wants it."""
+    read = {ACCURACY: lambda e: 100 - e.row["top1_error"], PLACES: lambda e: e.row["max_box_acc"]}
+    return {label: {kind: {x: get(e)} for kind, (x, e) in found.items()} for label, get in read.items()}
+
+
+def paired(lines: Mapping[str, pd.DataFrame], a: str, b: str) -> pd.DataFrame:
+    """b minus a with the same seed: for each value of x the least and the greatest difference and a verdict.
+
+    The verdict is "gain" or "loss" only where every seed agrees.
+    """
+    gain = (lines[b] - lines[a]).dropna(axis=1)
+    rows = pd.DataFrame({"least": gain.min(), "most": gain.max()}).round(1)
+    rows["verdict"] = np.select([rows.least > 0, rows.most < 0], ["gain", "loss"], "not decided")
+    return rows
