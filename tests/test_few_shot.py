@@ -40,14 +40,9 @@ def test_it_is_ridge_regression():
     ours = few_shot.fit(feature_maps, boxes, 64, ridge=7.0)
     places = feature_maps.movedim(1, 3).reshape(-1, 2).double().numpy()
     variance = places.var(0).mean()
-<<<<<<< HEAD
-    share = few_shot.box_share(boxes, 64, (8, 8)).flatten().numpy()
-    theirs = linear_model.Ridge(alpha=7.0 * variance).fit(places, share)
-=======
     theirs = linear_model.Ridge(alpha=7.0 * variance).fit(
         places, few_shot.box_share(boxes, 64, (8, 8)).flatten().numpy()
     )
->>>>>>> lesson-09
     assert np.allclose(ours.weight[0], theirs.coef_, atol=1e-6) and ours.bias == pytest.approx(
         theirs.intercept_, abs=1e-6
     )
