@@ -110,6 +110,7 @@ class Evaluation:
     best_threshold: the one threshold at which max_box_acc is reached
     curve:          (1000,) BoxAcc at the thresholds i / 1000, largest contour, IoU >= 0.5
     correct:        top1, top5, top1_loc, top5_loc, gt_known, pointing -> (N,) bool, in the data set's order
+    pixels:         the histograms behind pxap, None where the data set has no masks; see `coverage`
     """
 
     source: str
@@ -118,6 +119,15 @@ class Evaluation:
     best_threshold: float
     curve: np.ndarray = field(repr=False)
     correct: dict[str, np.ndarray] = field(repr=False)
+    pixels: metrics.PixelAveragePrecision | None = field(default=None, repr=False)
+
+    def coverage(self, threshold: float | None = None) -> tuple[float, float] | None:
+        """Share of the objects' pixels that the maps find, and share of what they find that is object, in percent.
+
+        threshold: on the maps from 0 to 1, one for the whole set; None: best_threshold, at which MaxBoxAcc is reached
+        returns:   (recall, precision) over all pixels of the set together; None where the data set has no masks
+        """
+        return self.pixels and self.pixels.coverage(self.best_threshold if threshold is None else threshold)
 
 
 @torch.no_grad()
@@ -218,4 +228,4 @@ def _summary(source, correct, boxes_seen, pixels_seen, seed) -> Evaluation:
         row["pxap"] = pixels_seen.value()
     row = {metric: row[metric] for metric in METRICS if metric in row}
     intervals = {m: metrics.bootstrap_interval(values, seed) for m, values in per_picture.items()}
-    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct)
+    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct, pixels_seen)

@@ -54,6 +54,15 @@ def test_a_network_that_sees_the_objects_gets_everything_right(seer):
     assert list(found.row) == [m for m in evaluation.METRICS if not m.startswith("top5")]
 
 
+def test_a_map_that_is_the_object_covers_it_at_any_threshold_and_without_masks_there_is_no_coverage(seer):
+    found = evaluate(seer, Corners())
+    recall, precision = found.coverage()
+    assert recall > 90 and precision > 90
+    # the square is red itself; only the enlarging from 56 to 224 pixels blurs its edge
+    assert found.coverage(0.1)[0] == 100 and found.coverage(0.1)[1] < found.coverage(0.9)[1] == 100
+    assert evaluate(seer, Corners(masks=False)).coverage() is None
+
+
 def test_three_of_twelve_pictures_wrong_is_a_quarter(seer):
     data = Corners()
     data.labels[:3] = [1, 2, 0]  # so that batch() paints them so
