@@ -83,7 +83,10 @@ def main(folder: str | None) -> None:
     pair = [("mini-gap", None), ("mini-acol", 0.8)]
     settings = {
         "scenes": (plain, [datasets.load("scenes", s, 64, length=n) for s, n in (("train", None), ("test", 500))]),
-        "scenes, larger objects": (pair, [Scenes(s, 64, n, layout=LARGER) for s, n in (("train", None), ("test", 500))]),
+        "scenes, larger objects": (
+            pair,
+            [Scenes(s, 64, n, layout=LARGER) for s, n in (("train", None), ("test", 500))],
+        ),
     }
     command = "python benchmarks/acol.py"
     if folder:
@@ -91,7 +94,9 @@ def main(folder: str | None) -> None:
         named = f"photographs of {' and '.join(photographs[0].classes)}"
         settings[named] = ([("lite0-gap", None), ("lite0-acol", 0.8)], photographs)
         command += f" FOLDER ({' and '.join(photographs[0].classes)})"
-    jobs = [(s, name, *data, seed, delta) for s, (each, data) in settings.items() for seed in SEEDS for name, delta in each]
+    jobs = [
+        (s, name, *data, seed, delta) for s, (each, data) in settings.items() for seed in SEEDS for name, delta in each
+    ]
     table: list[dict] = []
     for job in tqdm(jobs, desc="trainings"):
         table += rows(*job)

@@ -213,6 +213,18 @@ def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
     return pd.DataFrame({who: {name: cell(e, name) for name in e.row} for who, e in evaluations.items()}).T.fillna("-")
 
 
+def coverage_table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
+    """Evaluations under each other: the threshold at which MaxBoxAcc is best, and there, over all pixels of the set,
+    recall (the coverage of the objects) and precision in percent; "not applicable" where a data set has no masks."""
+
+    def line(e: Evaluation) -> list[str]:
+        found = e.coverage()
+        return [f"{e.best_threshold:.2f}", *(["not applicable"] * 2 if found is None else [f"{v:.1f}" for v in found])]
+
+    columns = ["best threshold", "coverage (recall)", "precision"]
+    return pd.DataFrame.from_dict({who: line(e) for who, e in evaluations.items()}, orient="index", columns=columns)
+
+
 def _summary(source, correct, boxes_seen, pixels_seen, seed) -> Evaluation:
     row, per_picture = {}, {}
     for name, right in correct.items():

@@ -60,7 +60,11 @@ def test_a_map_that_is_the_object_covers_it_at_any_threshold_and_without_masks_t
     assert recall > 90 and precision > 90
     # the square is red itself; only the enlarging from 56 to 224 pixels blurs its edge
     assert found.coverage(0.1)[0] == 100 and found.coverage(0.1)[1] < found.coverage(0.9)[1] == 100
-    assert evaluate(seer, Corners(masks=False)).coverage() is None
+    without = evaluate(seer, Corners(masks=False))
+    assert without.coverage() is None
+    table = evaluation.coverage_table({"with": found, "without": without})
+    assert table.loc["with", "coverage (recall)"] == f"{recall:.1f}"
+    assert list(table.loc["without"])[1:] == ["not applicable"] * 2
 
 
 def test_three_of_twelve_pictures_wrong_is_a_quarter(seer):

@@ -351,3 +351,16 @@ def test_recorded_results_come_with_their_columns_and_a_missing_one_is_named():
     assert set(table["seed"]) == {0, 1, 2} and table["max_box_acc"].between(0, 100).all()
     with pytest.raises(FileNotFoundError, match="nothing.csv is missing"):
         runs.recorded("nothing")
+
+
+def test_side_by_side_gives_ratios_to_the_first():
+    turns = []
+
+    def work(name, seconds):
+        return lambda: (turns.append(name), time.sleep(seconds))
+
+    found = runs.side_by_side({"quick": work("quick", 0.01), "slow": work("slow", 0.03)}, repeats=3)
+    assert found["quick"] == 1 and 1.5 < found["slow"] < 6
+    assert turns == ["quick", "slow"] * 4
+    with pytest.raises(ValueError, match="0 works"):
+        runs.side_by_side({})

@@ -34,6 +34,9 @@ def figures():
         ),
         "bars": show.bars({"a": 1.0, "b": 2.0}, {"a": (0.5, 3.0)}, "x", "T", ["b"]),
         "beside": show.ours_beside_published(table, "x", "T"),
+        "swept": show.swept(
+            [0, 1], {"a": [[1, 2], [2, 3]]}, {"a": {0.0: 1.5}, "b": {0.5: 2.0}}, {"b": [2, 2.5]}, "x", "y", "T"
+        ),
     }
 
 
@@ -153,3 +156,17 @@ def test_a_saved_figure_has_twice_the_pixels_it_has_in_a_notebook(tmp_path, figu
     width = figures["curves"].get_figwidth() * plt.rcParams["figure.dpi"]
     assert abs(Image.open(path).width / (2 * width) - 1) < 0.05
     assert [each.name for each in path.parent.iterdir()] == ["curves.png"]
+
+
+def test_a_swept_figure_says_which_points_are_live_and_which_recorded(figures):
+    legend = [text.get_text() for text in figures["swept"].legends[0].get_texts()]
+    assert legend == ["a, recorded", "b, recorded", "a, live", "b, live"]
+
+
+def test_what_is_not_kept_is_grey_and_the_rest_as_it_was():
+    image = torch.rand(3, 8, 6, generator=torch.Generator().manual_seed(2))
+    shown = show.left_over(image, [[True, False], [False, True]])
+    assert (shown[:4, 3:] == 128).all() and (shown[4:, :3] == 128).all()
+    assert (shown[:4, :3] == show.pixels(image)[:4, :3]).all() and (shown[4:, 3:] == show.pixels(image)[4:, 3:]).all()
+    with pytest.raises(ValueError, match="one mask"):
+        show.left_over(image, np.ones((1, 2, 2)))
