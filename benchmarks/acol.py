@@ -1,10 +1,13 @@
-"""ACoL beside CAM at several delta, three seeds: writes data/results/acol.csv.
+"""ACoL beside CAM, three seeds: writes data/results/acol.csv.
 
     python benchmarks/acol.py [FOLDER]
 
-Three settings, each with its own CAM beside it, the same pictures, epochs and seeds: scenes, scenes with larger
-objects, and FOLDER (Pascal VOC's layout) with a pretrained backbone; without FOLDER the last is left out. Labels only;
-boxes and masks are used to evaluate.
+Settings, each with its own CAM beside ACoL, the same pictures, recipe and seeds:
+  scenes                  from the backbone of a trained mini-gap, EPOCHS more epochs, at every delta
+  scenes, larger objects  the same on larger objects, at one delta
+  scenes, from scratch    both from random numbers, by their own recipes
+  photographs             FOLDER, in Pascal VOC's layout, from ImageNet's weights; left out without FOLDER
+Labels only; boxes and masks are used to evaluate.
 """
 
 from __future__ import annotations
@@ -20,50 +23,45 @@ import torchvision
 from tqdm import tqdm
 
 from cambook import datasets, networks, paths, training
-from cambook.evaluation import evaluate
+from cambook.evaluation import acol_branches, evaluate
 from cambook.scenes import Layout, Scenes
+from cambook.transfer import on_backbone
 
-EPOCHS, SEEDS, DELTAS = 3, range(3), (0.5, 0.6, 0.7, 0.8, 0.9)
+EPOCHS, SEEDS, DELTAS, ONE_DELTA = 2, range(3), (0.5, 0.6, 0.7, 0.8, 0.9), 0.8
 LARGER = Layout(object_side=(0.7, 0.95))
 SOURCES = {"acol": "fused", "acol branch a": "branch A", "acol branch b": "branch B", "acol peeking": "peeking"}
 METRICS = ("top1_error", "gt_known", "max_box_acc", "max_box_acc_v2", "pxap", "pointing")
 
 
-def fitted(name: str, train, seed: int, delta: float | None = None) -> training.Trained:
-    """The network trained on the labels; a pretrained backbone with the recipe's own epochs, a mini with EPOCHS."""
-    recipe = training.recipe_for(name)
-    if name in networks.ORIGINALS and name.startswith("mini"):
-        recipe = dataclasses.replace(recipe, epochs=EPOCHS)
-    weights = "pretrained" if name.startswith(networks.PRETRAINED) else None
-    if delta is None:
-        return training.trained(name, train, recipe, seed=seed, weights=weights)
-    network = networks.build(name, len(train.classes), weights, seed)
-    network.delta = delta
-    return training.trained(network, train, recipe, seed=seed, describe=f"delta {delta}")
+def fitted(setting: str, name: str, train, first, seed: int, delta: float | None) -> training.Trained:
+    """One training of a setting; first: the pictures that the backbone of the fine-tuned settings was trained on."""
+    recipe, describe = training.recipe_for(name), f"delta {delta}" if delta else ""
+    if setting.startswith("photographs"):
+        network = networks.build(name, len(train.classes), "pretrained", seed)
+    elif setting.endswith("from scratch"):
+        network = networks.build(name, len(train.classes), seed=seed)
+    else:
+        start = training.trained("mini-gap", first, training.recipe_for("mini-gap"), seed=seed)
+        network = on_backbone(name, start.network, seed=seed)
+        recipe = dataclasses.replace(training.recipe_for("mini-fc-gap"), epochs=EPOCHS)
+    if delta:
+        network.delta = delta
+    return training.trained(network, train, recipe, seed=seed, describe=describe)
 
 
-@torch.no_grad()
-def branch_b_error(network, test) -> float:
-    """Top-1 error of branch B, which sees what A's predicted class leaves, in percent."""
-    wrong = 0
-    for some in torch.arange(len(test)).split(64):
-        batch = test.batch(some)
-        guesses = network.both(network.features(batch.images))[1].mean((2, 3)).argmax(1)
-        wrong += int((guesses != batch.labels).sum())
-    return 100 * wrong / len(test)
-
-
-def rows(setting: str, name: str, train, test, seed: int, delta: float | None = None) -> list[dict]:
+def rows(setting: str, name: str, delta: float | None, train, test, first, seed: int) -> list[dict]:
     """One row for each kind of map of one training."""
-    made = fitted(name, train, seed, delta)
+    made = fitted(setting, name, train, first, seed, delta)
+    sources = SOURCES if setting == "scenes" else dict(list(SOURCES.items())[:2])
     found = {}
-    for source, maps in ({"cam": "CAM"} if delta is None else SOURCES).items():
+    for source, maps in (sources if delta else {"cam": "CAM"}).items():
         e = evaluate(made.network, test, source)
         recall, precision = e.coverage() or (None, None)
         found[maps] = {metric: e.row.get(metric) for metric in METRICS}
         found[maps] |= {"coverage": recall, "precision": precision, "threshold": e.best_threshold}
-    if delta is not None:
-        found["branch B"]["top1_error"] = branch_b_error(made.network, test)
+    if "branch B" in found:
+        branches = acol_branches(made.network, test)
+        found["branch B"] |= {"top1_error": branches["b_error"], "peak_erased": branches["peak_erased"]}
     common = {"setting": setting, "network": name, "delta": delta, "seed": seed}
     rest = {"epochs": len(made.history), "training_seconds": made.seconds}
     return [{**common, "maps": maps, **row, **rest} for maps, row in found.items()]
@@ -79,23 +77,26 @@ def write(table: list[dict], command: str) -> None:
 
 
 def main(folder: str | None) -> None:
-    plain = [("mini-gap", None), ("mini-nin", None), *(("mini-acol", delta) for delta in DELTAS)]
-    pair = [("mini-gap", None), ("mini-acol", 0.8)]
+    pair = [("mini-gap", None), ("mini-acol", ONE_DELTA)]
+    every = [("mini-gap", None), ("mini-nin", None), *(("mini-acol", delta) for delta in DELTAS)]
+    plain = [datasets.load("scenes", split, 64, length=n) for split, n in (("train", None), ("test", 500))]
+    larger = [Scenes(split, 64, n, layout=LARGER) for split, n in (("train", None), ("test", 500))]
     settings = {
-        "scenes": (plain, [datasets.load("scenes", s, 64, length=n) for s, n in (("train", None), ("test", 500))]),
-        "scenes, larger objects": (
-            pair,
-            [Scenes(s, 64, n, layout=LARGER) for s, n in (("train", None), ("test", 500))],
-        ),
+        "scenes": (every, plain),
+        "scenes, larger objects": (pair, larger),
+        "scenes, from scratch": (pair, plain),
     }
     command = "python benchmarks/acol.py"
     if folder:
         photographs = [datasets.load(f"voc:{folder}", split, 224) for split in ("train", "test")]
-        named = f"photographs of {' and '.join(photographs[0].classes)}"
-        settings[named] = ([("lite0-gap", None), ("lite0-acol", 0.8)], photographs)
-        command += f" FOLDER ({' and '.join(photographs[0].classes)})"
+        shown = " and ".join(photographs[0].classes)
+        settings[f"photographs of {shown}"] = [("lite0-gap", None), ("lite0-acol", ONE_DELTA)], photographs
+        command += f" FOLDER ({shown})"
     jobs = [
-        (s, name, *data, seed, delta) for s, (each, data) in settings.items() for seed in SEEDS for name, delta in each
+        (setting, name, delta, *data, plain[0], seed)
+        for setting, (pairs, data) in settings.items()
+        for seed in SEEDS
+        for name, delta in pairs
     ]
     table: list[dict] = []
     for job in tqdm(jobs, desc="trainings"):

@@ -207,6 +207,34 @@ def top_classes(
     return pictures([image] * len(titles), shown, None, boxes_found, titles, takeaway, columns)
 
 
+def branches(
+    images: Any,
+    maps_a: Any,
+    maps_b: Any,
+    fused: Any,
+    delta: float,
+    truth: Sequence[Any],
+    predicted: Sequence[Any],
+    names: Sequence[str],
+    takeaway: str = "",
+) -> Figure:
+    """ACoL's two branches, a row a picture: A's map, what its erasing leaves for B, B's map, the fused map with boxes.
+
+    images: (B, 3, H, W); maps_a, maps_b, fused: (B, h, w) in [0, 1]; delta: what is at least as high in A's is grey
+    truth, predicted: B boxes or None, on the fused map; names: of the class whose maps they are
+    """
+    panels, shown, drawn, found, titles = [], [], [], [], []
+    for image, a, b, both, true, ours, name in zip(
+        images, array(maps_a), array(maps_b), array(fused), truth, predicted, names, strict=True
+    ):
+        panels += [image, left_over(image, a < delta), image, image]
+        shown += [a, None, b, both]
+        drawn += [None, None, None, true]
+        found += [None, None, None, ours]
+        titles += [f"A: {name}", "left for B", "B", "fused"]
+    return pictures(panels, shown, drawn, found, titles, takeaway, columns=4)
+
+
 def proposals(
     image: Any,
     candidates: Any,

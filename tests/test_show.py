@@ -34,6 +34,9 @@ def figures():
         ),
         "bars": show.bars({"a": 1.0, "b": 2.0}, {"a": (0.5, 3.0)}, "x", "T", ["b"]),
         "beside": show.ours_beside_published(table, "x", "T"),
+        "branches": show.branches(
+            image[None], maps[:1], maps[1:2], maps[2:3], 0.6, [(1, 2, 9, 9)], [(1, 2, 9, 8)], ["a"], "T"
+        ),
         "swept": show.swept(
             [0, 1], {"a": [[1, 2], [2, 3]]}, {"a": {0.0: 1.5}, "b": {0.5: 2.0}}, {"b": [2, 2.5]}, "x", "y", "T"
         ),

@@ -9,11 +9,11 @@ from cambook.check.exercise import exercise, normal
 
 
 def _maps_to_erase(g):
-    """Maps on whole numbers from -2 to 8, so that a place exactly at delta occurs."""
+    """Maps on whole numbers from -4 to 6, so that a place exactly at delta occurs."""
     result = []
     for delta, channels in ((0.6, 3), (0.5, 2), (0.8, 5)):
-        class_map = torch.from_numpy(g.permutation(np.repeat(np.arange(-2, 9), 2)[:20]).reshape(4, 5).astype(float))
-        class_map[0, 0], class_map[0, 1] = -2, 8
+        class_map = torch.from_numpy(g.permutation(np.repeat(np.arange(-4, 7), 2)[:20]).reshape(4, 5).astype(float))
+        class_map[0, 0], class_map[0, 1] = -4, 6
         result.append((normal(g, channels, 4, 5), class_map, delta))
     return result
 
