@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import evaluation, networks
+from cambook import evaluation, networks, runs
 from cambook.acol import branch, erase, fuse
 from cambook.batch import Batch
 from cambook.maps import class_activation_map, normalize
@@ -142,3 +142,14 @@ def test_the_pretrained_backbone_is_kept_and_the_branches_are_new():
         assert torch.equal(ours, theirs)
     assert network.new_layers == ("branch_a", "branch_b")
     assert network(torch.rand(1, 3, 224, 224))[1].shape == (1, 1280, 7, 7)
+
+
+def test_every_recorded_measurement_has_three_seeds_and_its_cam_beside_it():
+    recorded = runs.recorded("acol")
+    seeds = recorded.groupby(["setting", "network", "delta", "maps"], dropna=False).seed.apply(sorted)
+    assert all(each == [0, 1, 2] for each in seeds)
+    on_scenes = recorded[recorded.setting == "scenes"]
+    assert set(on_scenes.delta.dropna()) == {0.5, 0.6, 0.7, 0.8, 0.9}
+    for setting, part in recorded.groupby("setting"):
+        assert {"CAM", "fused", "branch A"} <= set(part.maps), setting
+        assert part[["coverage", "precision", "pxap"]].isna().all(axis=None) == setting.startswith("photographs")
