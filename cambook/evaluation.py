@@ -112,6 +112,7 @@ class Evaluation:
     correct:        top1, top5, top1_loc, top5_loc, gt_known, pointing -> (N,) bool, in the data set's order
     inside:         (N,) percent of the true class's positive map that lies on the object, at the picture's own size
                     (metrics.share_inside); None without masks
+    pixels:         the histograms behind pxap, None where the data set has no masks; see `coverage`
     """
 
     source: str
@@ -121,6 +122,15 @@ class Evaluation:
     curve: np.ndarray = field(repr=False)
     correct: dict[str, np.ndarray] = field(repr=False)
     inside: np.ndarray | None = field(default=None, repr=False)
+    pixels: metrics.PixelAveragePrecision | None = field(default=None, repr=False)
+
+    def coverage(self, threshold: float | None = None) -> tuple[float, float] | None:
+        """Share of the objects' pixels that the maps find, and share of what they find that is object, in percent.
+
+        threshold: on the maps from 0 to 1, one for the whole set; None: best_threshold, at which MaxBoxAcc is reached
+        returns:   (recall, precision) over all pixels of the set together; None where the data set has no masks
+        """
+        return self.pixels and self.pixels.coverage(self.best_threshold if threshold is None else threshold)
 
 
 @torch.no_grad()
@@ -181,6 +191,35 @@ def evaluate(
     return found
 
 
+@torch.no_grad()
+def acol_branches(
+    network: Network, data, *, peeking: bool = False, device: str | torch.device = "cpu", batch_size: int = 64
+) -> dict[str, float]:
+    """What ACoL's second branch is left with, and what it makes of it, over a data set, in percent.
+
+    peeking: whether the map of the label is erased, as the released test code does, and not that of A's guess
+    returns: a_error, b_error     top-1 classification errors of the two branches
+             erased               share of places erased
+             peak_erased          share of pictures whose map of B, for the erased class, is highest at an erased place
+    """
+    network.to(device).eval()
+    counts = dict.fromkeys(("a_error", "b_error", "erased", "peak_erased"), 0.0)
+    for indices in torch.arange(len(data)).split(batch_size):
+        batch = data.batch(indices, device=device)
+        features = network.features(batch.images)
+        maps_a = network.branch_a(features)
+        guess_a = maps_a.mean((2, 3)).argmax(1)
+        which = batch.labels if peeking else guess_a
+        _, maps_b = network.both(features, which)
+        gone = (_of(normalize(maps_a), which[:, None]) >= network.delta).flatten(1)
+        peak = _of(maps_b, which[:, None]).flatten(1).argmax(1, keepdim=True)
+        counts["a_error"] += (guess_a != batch.labels).sum().item()
+        counts["b_error"] += (maps_b.mean((2, 3)).argmax(1) != batch.labels).sum().item()
+        counts["erased"] += gone.float().mean(1).sum().item()
+        counts["peak_erased"] += gone.gather(1, peak).sum().item()
+    return {name: 100 * count / len(data) for name, count in counts.items()}
+
+
 def masks_on_grid(masks: Tensor) -> np.ndarray:
     """(B, S, S) bool -> (B, 224, 224) bool, each pixel that of the nearest one."""
     return F.interpolate(masks[:, None].float(), GRID, mode="nearest-exact")[:, 0].cpu().numpy() > 0
@@ -212,6 +251,18 @@ def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
     return pd.DataFrame({who: {name: cell(e, name) for name in e.row} for who, e in evaluations.items()}).T.fillna("-")
 
 
+def coverage_table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
+    """Evaluations under each other: the threshold at which MaxBoxAcc is best, and there, over all pixels of the set,
+    recall (the coverage of the objects) and precision in percent; "not applicable" where a data set has no masks."""
+
+    def line(e: Evaluation) -> list[str]:
+        found = e.coverage()
+        return [f"{e.best_threshold:.2f}", *(["not applicable"] * 2 if found is None else [f"{v:.1f}" for v in found])]
+
+    columns = ["best threshold", "coverage (recall)", "precision"]
+    return pd.DataFrame.from_dict({who: line(e) for who, e in evaluations.items()}, orient="index", columns=columns)
+
+
 def _summary(source, correct, boxes_seen, pixels_seen, seed) -> Evaluation:
     row, per_picture = {}, {}
     for name, right in correct.items():
@@ -227,4 +278,4 @@ def _summary(source, correct, boxes_seen, pixels_seen, seed) -> Evaluation:
         row["pxap"] = pixels_seen.value()
     row = {metric: row[metric] for metric in METRICS if metric in row}
     intervals = {m: metrics.bootstrap_interval(values, seed) for m, values in per_picture.items()}
-    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct)
+    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct, pixels_seen)

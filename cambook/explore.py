@@ -18,7 +18,7 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from cambook import boxes, maps, show
+from cambook import acol, boxes, maps, show
 
 LONG_SIDE = 448
 _WIDE = {"description_width": "90px"}
@@ -88,6 +88,37 @@ def play(render: Callable[..., Any], **sliders: Any) -> widgets.VBox:
         screen.value = _png(_enlarge(show.pixels(picture)))
 
     return _assemble(list(controls.values()), screen, line, draw)
+
+
+def erasing_explorer(network: Any, images: Any, names: Sequence[str], delta: float = 0.6) -> widgets.VBox:
+    """Move ACoL's delta and see, left to right, A's map, what is left for B, B's map and the fused map.
+
+    network: an ACoL network; its own delta stays as it is, so away from it B sees what it was not trained on
+    images:  (B, 3, H, W) in [0, 1], at least one; names: the classes
+    The class is the one that branch A predicts, which is also the one that is erased.
+    """
+    device = network.mean.device
+    with torch.no_grad():
+        features = network.features(images.to(device))
+        maps_a = network.branch_a(features)
+    guesses = maps_a.mean((2, 3)).argmax(1).tolist()
+
+    def render(picture: int, delta: float) -> tuple[np.ndarray, str]:
+        one, guess = slice(picture, picture + 1), guesses[picture]
+        seen = maps_a[one, guess, None]
+        with torch.no_grad():
+            seen_b = network.branch_b(acol.erase(features[one], seen, delta))[:, guess, None]
+        kept = (maps.normalize(seen) < delta)[0, 0]
+        three = maps.normalize(seen), maps.normalize(seen_b), acol.fuse(seen, seen_b)
+        a, b, fused = (show.overlay(images[picture], m[0, 0].cpu()) for m in three)
+        shown = np.concatenate([a, show.left_over(images[picture], kept), b, fused], 1)
+        factor = max(1, 192 // shown.shape[0])
+        erased = 1 - kept.float().mean().item()
+        text = f"{names[guess]}: delta {delta:.2f} erases {erased:.0%} of the places before B sees them."
+        return shown.repeat(factor, 0).repeat(factor, 1), text
+
+    last = len(images) - 1
+    return play(render, picture=(0, last, 1, 0), delta=(0.2, 1.0, 0.05, delta))
 
 
 def as_rule_reads(map2d: np.ndarray, rule: str) -> np.ndarray:

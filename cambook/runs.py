@@ -12,11 +12,12 @@ import math
 import os
 import platform
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -362,6 +363,28 @@ def recorded(name: str) -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_csv(paths.data_file("results", f"{name}.csv"), comment="#")
+
+
+def side_by_side(works: Mapping[str, Callable[[], Any]], repeats: int = 15) -> dict[str, float]:
+    """How long each piece of work takes, as a multiple of the first: {name: ratio}, the first one's is 1.
+
+    Every repeat does all of them in turn, so that a slow moment of the machine is shared; medians are compared. The
+    ratio carries over to another machine better than seconds do, and even so only roughly.
+    raises: ValueError where there is nothing to compare
+    """
+    if not works or repeats < 1:
+        raise ValueError(f"{len(works)} works, {repeats} repeats: give at least one of each.")
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for work in works.values():
+        work()
+    for _ in range(repeats):
+        for name, work in works.items():
+            began = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - began)
+    medians = {name: statistics.median(each) for name, each in seconds.items()}
+    first = next(iter(medians.values()))
+    return {name: median / first for name, median in medians.items()}
 
 
 def _now() -> str:

@@ -92,6 +92,20 @@ def overlay(image: Any, map2d: Any, opacity: float = 0.8) -> np.ndarray:
     return ((1 - alpha) * picture + alpha * colour).round().astype(np.uint8)
 
 
+def left_over(image: Any, kept: Any) -> np.ndarray:
+    """The picture in flat grey wherever a coarse mask does not keep it, each place of the mask a rectangle.
+
+    image: (3, H, W) or (H, W, 3) in [0, 1]; kept: (h, w) bool, for instance what ACoL's second branch is left with
+    returns: (H, W, 3) uint8; raises ValueError where the mask is not one of (h, w)
+    """
+    picture, kept = pixels(image), array(kept).astype(bool)
+    if kept.ndim != 2:
+        raise ValueError(f"left_over draws one mask (h, w), not {kept.shape}: choose one, for instance kept[0].")
+    (height, width), (rows, columns) = picture.shape[:2], kept.shape
+    large = kept[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
+    return np.where(large[..., None], picture, 128).astype(np.uint8)
+
+
 def picture(
     ax: Axes, image: Any, map: Any = None, truth: Any = None, predicted: Any = None, title: str | None = None
 ) -> None:
@@ -237,6 +251,34 @@ def top_classes(
     columns = len(titles) if len(titles) <= 4 else -(-len(titles) // 2)
     shown = [None, *array(maps)]
     return pictures([image] * len(titles), shown, None, boxes_found, titles, takeaway, columns)
+
+
+def branches(
+    images: Any,
+    maps_a: Any,
+    maps_b: Any,
+    fused: Any,
+    delta: float,
+    truth: Sequence[Any],
+    predicted: Sequence[Any],
+    names: Sequence[str],
+    takeaway: str = "",
+) -> Figure:
+    """ACoL's two branches, a row a picture: A's map, what its erasing leaves for B, B's map, the fused map with boxes.
+
+    images: (B, 3, H, W); maps_a, maps_b, fused: (B, h, w) in [0, 1]; delta: what is at least as high in A's is grey
+    truth, predicted: B boxes or None, on the fused map; names: of the class whose maps they are
+    """
+    panels, shown, drawn, found, titles = [], [], [], [], []
+    for image, a, b, both, true, ours, name in zip(
+        images, array(maps_a), array(maps_b), array(fused), truth, predicted, names, strict=True
+    ):
+        panels += [image, left_over(image, a < delta), image, image]
+        shown += [a, None, b, both]
+        drawn += [None, None, None, true]
+        found += [None, None, None, ours]
+        titles += [f"A: {name}", "left for B", "B", "fused"]
+    return pictures(panels, shown, drawn, found, titles, takeaway, columns=4)
 
 
 def proposals(
@@ -470,6 +512,42 @@ def draws(
     ax.set_xticks(x, [f"{number:g}" for number in x])
     ax.minorticks_off()
     fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
+
+
+def swept(
+    x: Any,
+    recorded: Mapping[str, Any],
+    live: Mapping[str, Mapping[float, float]],
+    levels: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    takeaway: str = "",
+) -> Figure:
+    """Recorded curves over x, and points measured just now over them; the legend says which is which.
+
+    recorded: {name: (n, seeds)} values at the n places of x: the mean as a line, least to most as a band
+    live:     {name: {x: y}} points of this run, as discs in the colour of the recorded line of that name; a name that
+              is in `levels` is drawn in its colour
+    levels:   {name: (seeds,)} what does not depend on x: the mean as a dashed line across, least to most as a band
+    """
+    fig, ax = _subplots(figsize=(10, 5.6))
+    colours, handles = {}, []
+    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2))]
+    for i, (name, values) in enumerate(recorded.items()):
+        values = array(values)
+        (line,) = ax.plot(x, values.mean(1), linestyle=styles[i % 4], label=f"{name}, recorded")
+        ax.fill_between(x, values.min(1), values.max(1), color=line.get_color(), alpha=0.12, linewidth=0)
+        colours[name] = line.get_color()
+        handles.append(line)
+    for name, values in levels.items():
+        values, colours[name] = array(values), "#666666"
+        handles.append(ax.axhline(values.mean(), color="#666666", linestyle=(0, (9, 3)), label=f"{name}, recorded"))
+        ax.axhspan(values.min(), values.max(), color="#666666", alpha=0.12, linewidth=0)
+    for name, points in live.items():
+        style = {"color": colours[name], "markeredgecolor": "black", "markersize": 11, "linestyle": "none"}
+        handles += ax.plot(list(points), list(points.values()), "o", label=f"{name}, live", clip_on=False, **style)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    fig.legend(handles=handles, loc="outside right center", handlelength=2.6)
     return _finish(fig, takeaway)
 
 

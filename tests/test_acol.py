@@ -1,10 +1,12 @@
 """ACoL: what is erased, what is fused, which class decides, and that the 1x1 convolution's output is the map."""
 
+import numpy as np
 import pytest
 import torch
 
-from cambook import evaluation, networks
+from cambook import evaluation, networks, runs
 from cambook.acol import branch, erase, fuse
+from cambook.batch import Batch
 from cambook.maps import class_activation_map, normalize
 
 
@@ -92,6 +94,42 @@ def test_evaluation_asks_for_the_fused_maps_of_the_classes_it_wants(network, ima
     assert torch.equal(normalize(a) <= maps + 1e-12, torch.ones_like(maps, dtype=torch.bool))
 
 
+class FourPictures:
+    labels = torch.tensor([0, 3, 1, 2])
+
+    def __init__(self):
+        self.images = torch.rand(4, 3, 64, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+    def __len__(self):
+        return 4
+
+    def batch(self, indices, device="cpu"):
+        boxes = [np.array([[0, 0, 9, 9]])] * len(indices)
+        return Batch(self.images[indices], self.labels[indices], boxes, None, indices)
+
+
+def test_what_the_branches_do_over_a_data_set_equals_counting_picture_by_picture(network):
+    data = FourPictures()
+    for peeking in (False, True):
+        found = evaluation.acol_branches(network, data, peeking=peeking, batch_size=3)
+        wrong_a = wrong_b = erased = inside = 0
+        for image, label in zip(data.images[:, None], data.labels.tolist(), strict=True):
+            features = network.features(image)
+            maps_a = network.branch_a(features)
+            guess = maps_a.mean((2, 3)).argmax(1).item()
+            which = label if peeking else guess
+            gone = normalize(maps_a)[0, which] >= network.delta
+            maps_b = network.branch_b(features * ~gone)
+            wrong_a += guess != label
+            wrong_b += maps_b.mean((2, 3)).argmax(1).item() != label
+            erased += gone.double().mean().item()
+            inside += gone.flatten()[maps_b[0, which].argmax()].item()
+        expected = [25 * v for v in (wrong_a, wrong_b, erased, inside)]
+        assert list(found.values()) == pytest.approx(expected, abs=1e-4), peeking
+    network.delta = 1.1
+    assert evaluation.acol_branches(network, data)["erased"] == 0
+
+
 def test_acol_has_no_single_class_weight(network):
     with pytest.raises(TypeError, match="mini-acol"):
         _ = network.class_weight
@@ -104,3 +142,14 @@ def test_the_pretrained_backbone_is_kept_and_the_branches_are_new():
         assert torch.equal(ours, theirs)
     assert network.new_layers == ("branch_a", "branch_b")
     assert network(torch.rand(1, 3, 224, 224))[1].shape == (1, 1280, 7, 7)
+
+
+def test_every_recorded_measurement_has_three_seeds_and_its_cam_beside_it():
+    recorded = runs.recorded("acol")
+    seeds = recorded.groupby(["setting", "network", "delta", "maps"], dropna=False).seed.apply(sorted)
+    assert all(each == [0, 1, 2] for each in seeds)
+    on_scenes = recorded[recorded.setting == "scenes"]
+    assert set(on_scenes.delta.dropna()) == {0.5, 0.6, 0.7, 0.8, 0.9}
+    for setting, part in recorded.groupby("setting"):
+        assert {"CAM", "fused", "branch A"} <= set(part.maps), setting
+        assert part[["coverage", "precision", "pxap"]].isna().all(axis=None) == setting.startswith("photographs")

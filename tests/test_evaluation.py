@@ -54,6 +54,20 @@ def test_a_network_that_sees_the_objects_gets_everything_right(seer):
     assert list(found.row) == [m for m in evaluation.METRICS if not m.startswith("top5")]
 
 
+def test_coverage_is_taken_at_the_best_threshold_or_the_given_one_and_needs_masks(seer):
+    found = evaluate(seer, Corners())
+    # every threshold gives the right box, so the lowest, 0, counts as the best: it finds the whole picture
+    assert found.best_threshold == 0 and found.coverage() == pytest.approx((100, 100 * 24**2 / 56**2))
+    # the square is red itself; only the enlarging from 56 to 224 pixels blurs its edge
+    low, high = found.coverage(0.1), found.coverage(0.9)
+    assert low[0] == 100 and high[1] == 100 and 80 < low[1] < 100 and 80 < high[0] < 100
+    without = evaluate(seer, Corners(masks=False))
+    assert without.coverage() is None
+    table = evaluation.coverage_table({"with": found, "without": without})
+    assert list(table.loc["with"]) == ["0.00", "100.0", "18.4"]
+    assert list(table.loc["without"])[1:] == ["not applicable"] * 2
+
+
 def test_three_of_twelve_pictures_wrong_is_a_quarter(seer):
     data = Corners()
     data.labels[:3] = [1, 2, 0]  # so that batch() paints them so

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cambook import boxes, explore, maps
+from cambook import boxes, explore, maps, networks
 
 
 @pytest.fixture
@@ -115,3 +115,23 @@ def test_a_strip_shows_pictures_side_by_side_with_their_boxes():
     boxed = explore.strip(images, flat, [None, [(8, 8, 24, 24)]], [None, None], side=64)
     assert plain.shape == (64, 128, 3) and (plain == 128).all()
     assert (boxed[:, :64] == 128).all() and (boxed[:, 64:] != 128).any()
+
+
+def test_the_erasing_explorer_erases_more_at_a_lower_delta_and_leaves_the_network_as_it_was():
+    network = networks.build("mini-acol", 3, seed=0)
+    images = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    before = {name: values.clone() for name, values in network.state_dict().items()}
+    widget = explore.erasing_explorer(network, images, ["cat", "dog", "bird"], 0.9)
+    which, delta = widget.children[:2]
+    high, text = picture(widget), widget.children[-1].value
+    delta.value = 0.3
+    low = picture(widget)
+    side = high.shape[0]
+    assert high.shape[1] == 4 * side
+    changed = [(high[:, i * side : (i + 1) * side] != low[:, i * side : (i + 1) * side]).any() for i in range(4)]
+    assert changed[:3] == [False, True, True]
+    grey = [(shown[:, side : 2 * side] == 128).all(-1).mean() for shown in (high, low)]
+    assert 0 < grey[0] < grey[1] and text != widget.children[-1].value
+    which.value = 1
+    assert (picture(widget) != low).any()
+    assert network.delta == 0.6 and all(torch.equal(v, before[k]) for k, v in network.state_dict().items())

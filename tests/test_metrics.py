@@ -15,6 +15,7 @@ from cambook.metrics import (
     localization_correct,
     pointing_hit,
     rank_correlation,
+    seed_interval,
     share_inside,
     topk_correct,
     topk_error,
@@ -291,6 +292,29 @@ def test_scores_between_two_thresholds_count_as_one():
     assert precision.value() == 50
 
 
+def test_coverage_by_hand():
+    # two pictures, five pixels of masks; at 0.5 three of them and one outside are found, at 0.8 two and none
+    pixels = PixelAveragePrecision()
+    pixels.update(np.array([[0.9, 0.5], [0.6, 0.1]]), np.array([[True, True], [False, True]]))
+    pixels.update(np.array([[0.8, 0.2]]), np.array([[True, True]]))
+    assert pixels.coverage(0.5) == pytest.approx((60, 75))
+    assert pixels.coverage(0.8) == pytest.approx((40, 100))
+    assert pixels.coverage(0) == pytest.approx((100, 500 / 6))
+
+
+def test_coverage_where_nothing_is_found_is_zero():
+    pixels = PixelAveragePrecision()
+    pixels.update(np.array([[0.9, 0.5]]), np.array([[True, False]]))
+    assert pixels.coverage(1.0) == (0, 0)
+
+
+def test_coverage_counts_a_score_equal_to_any_of_the_thresholds():
+    for tau in BoxAccuracy().thresholds:
+        pixels = PixelAveragePrecision()
+        pixels.update(np.array([[tau, 0.0]]), np.array([[True, False]]))
+        assert pixels.coverage(tau)[0] == 100, tau
+
+
 def test_pxap_equals_sklearn_where_scores_are_distinct_levels():
     rng = np.random.default_rng(0)
     score = (rng.integers(0, 100, (60, 70)) + 0.5) / 100
@@ -393,6 +417,19 @@ def test_the_interval_equals_resampling_one_by_one():
     assert np.allclose(bootstrap_interval(hits[0], seed=7, repeats=200, level=0.9), expected)
 
 
+def test_the_interval_over_seeds_by_hand():
+    # mean 2, standard deviation 1, t of 2 degrees of freedom at 0.975 is 4.3027: 2 -+ 4.3027 / sqrt(3)
+    assert seed_interval([1, 2, 3]) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-4)
+    low, high = seed_interval([1, 2, 3], level=0.5)
+    assert -0.5 < low < 2 < high < 3
+
+
+def test_the_interval_over_seeds_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(0).normal(7, 3, (2000, 3))
+    covered = [low <= 7 <= high for low, high in map(seed_interval, draws)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+
+
 def test_the_same_seed_gives_the_same_interval():
     hits = np.random.default_rng(0).random((50, 10)) < 0.5
     assert bootstrap_interval(hits, seed=1) == bootstrap_interval(hits, seed=1)
@@ -424,6 +461,9 @@ GOOD_MAP, GOOD_BOX = nested(square(0, 10), square(0, 30)), [square(0, 30)]
         (lambda: PixelAveragePrecision().update(GOOD_MAP - 1, GOOD_MAP > 0), "maps.normalize"),
         (lambda: PixelAveragePrecision().update(GOOD_MAP, GOOD_MAP[:5] > 0), r"\(5, 40\)"),
         (lambda: PixelAveragePrecision().value(), "No pixel"),
+        (lambda: PixelAveragePrecision().coverage(0.5), "No pixel"),
+        (lambda: PixelAveragePrecision().coverage(1.5), "threshold=1.5"),
+        (lambda: seed_interval([1.0]), "two or more"),
         (lambda: pointing_hit(GOOD_MAP, np.zeros((40, 40), bool)), "no pixel"),
         (lambda: bootstrap_interval([], seed=0), r"\(N, levels\)"),
         (lambda: bootstrap_interval([True], seed=0, level=95), "level=95"),

@@ -98,6 +98,13 @@ def test_the_localization_lesson_runs_on_real_photographs(wildlife, tmp_path):
     assert metrics["top1_error"] <= 6 and metrics["max_box_acc"] > metrics["centre_max_box_acc"], metrics
 
 
+def test_the_acol_lesson_runs_on_real_photographs_which_have_no_masks(wildlife, tmp_path):
+    parameters = {"dataset": f"voc:{wildlife}", "network": "lite0-acol", "epochs": 1}
+    metrics = runs.execute(lesson_named("08"), parameters, tmp_path).metrics
+    assert metrics["fused_max_box_acc"] > metrics["random_weights_max_box_acc"], metrics
+    assert not [name for name in metrics if "pxap" in name or "coverage" in name]
+
+
 def test_real_photographs_are_localized_from_their_labels_alone(wildlife):
     """Three seeds; the first comes from the cache where the lesson has run just before."""
     from cambook import datasets, training

@@ -372,3 +372,16 @@ def test_figures_are_exported_in_order_on_slides_of_16_to_9(make_notebook, tmp_p
     assert Image.open(made[1]).getpixel((200, 540)) == (0, 0, 0)
     (out / "07-old.png").write_bytes(b"")
     assert runs.export_figures(out / "figures.ipynb", out) == made and not (out / "07-old.png").exists()
+
+
+def test_side_by_side_gives_ratios_to_the_first():
+    turns = []
+
+    def work(name, seconds):
+        return lambda: (turns.append(name), time.sleep(seconds))
+
+    found = runs.side_by_side({"quick": work("quick", 0.01), "slow": work("slow", 0.03)}, repeats=3)
+    assert found["quick"] == 1 and 1.5 < found["slow"] < 6
+    assert turns == ["quick", "slow"] * 4
+    with pytest.raises(ValueError, match="0 works"):
+        runs.side_by_side({})

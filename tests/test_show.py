@@ -42,6 +42,11 @@ def figures():
             "x",
             "T",
             {"y": {"c": 1}},
+        "branches": show.branches(
+            image[None], maps[:1], maps[1:2], maps[2:3], 0.6, [(1, 2, 9, 9)], [(1, 2, 9, 8)], ["a"], "T"
+        ),
+        "swept": show.swept(
+            [0, 1], {"a": [[1, 2], [2, 3]]}, {"a": {0.0: 1.5}, "b": {0.5: 2.0}}, {"b": [2, 2.5]}, "x", "y", "T"
         ),
     }
 
@@ -208,3 +213,17 @@ def test_recorded_curves_are_means_with_a_band_from_least_to_most_and_live_point
     assert band[:, 1].min() == 1 and band[:, 1].max() == 4
     words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == ["a, recorded", "a, live"]
+
+
+def test_a_swept_figure_says_which_points_are_live_and_which_recorded(figures):
+    legend = [text.get_text() for text in figures["swept"].legends[0].get_texts()]
+    assert legend == ["a, recorded", "b, recorded", "a, live", "b, live"]
+
+
+def test_what_is_not_kept_is_grey_and_the_rest_as_it_was():
+    image = torch.rand(3, 8, 6, generator=torch.Generator().manual_seed(2))
+    shown = show.left_over(image, [[True, False], [False, True]])
+    assert (shown[:4, 3:] == 128).all() and (shown[4:, :3] == 128).all()
+    assert (shown[:4, :3] == show.pixels(image)[:4, :3]).all() and (shown[4:, 3:] == show.pixels(image)[4:, 3:]).all()
+    with pytest.raises(ValueError, match="one mask"):
+        show.left_over(image, np.ones((1, 2, 2)))

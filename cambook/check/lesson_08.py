@@ -1,0 +1,192 @@
+"""Lesson 08: erase, fuse, the loss of two classifiers, coverage."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from cambook.check.exercise import exercise, normal
+
+
+def _maps_to_erase(g):
+    """Maps on whole numbers from -4 to 6, so that a place exactly at delta occurs."""
+    result = []
+    for delta, channels in ((0.6, 3), (0.5, 2), (0.8, 5)):
+        class_map = torch.from_numpy(g.permutation(np.repeat(np.arange(-4, 7), 2)[:20]).reshape(4, 5).astype(float))
+        class_map[0, 0], class_map[0, 1] = -4, 6
+        result.append((normal(g, channels, 4, 5), class_map, delta))
+    return result
+
+
+@exercise(
+    "ACoL's erasing: features (K, h, w) with zeros where the map (h, w), brought to [0, 1], is at least delta",
+    inputs=_maps_to_erase,
+    hints=[
+        "First the map from 0 to 1: subtract its minimum, divide by (maximum - minimum).",
+        "keep = (normalized < delta) is (h, w); True counts as 1 in a product.",
+        "features * ((m - m.min()) / (m.max() - m.min()) < delta)",
+    ],
+)
+def acol_erase(features, class_map, delta):
+    normalized = (class_map - class_map.min()) / (class_map.max() - class_map.min())
+    return features * (normalized < delta)
+
+
+@acol_erase.mistake("you kept what is high; ACoL erases there, so that B must find something else")
+def kept_high(features, class_map, delta):
+    normalized = (class_map - class_map.min()) / (class_map.max() - class_map.min())
+    return features * (normalized >= delta)
+
+
+@acol_erase.mistake("you compared the raw map with delta; bring it to [0, 1] first")
+def raw(features, class_map, delta):
+    return features * (class_map < delta)
+
+
+@acol_erase.mistake("you divided by the maximum only; subtract the minimum first, as min-max normalization does")
+def without_minimum(features, class_map, delta):
+    return features * (class_map / class_map.max() < delta)
+
+
+@acol_erase.mistake("a place exactly at delta is erased too: keep what is below delta, not what is at most delta")
+def kept_at_delta(features, class_map, delta):
+    normalized = (class_map - class_map.min()) / (class_map.max() - class_map.min())
+    return features * (normalized <= delta)
+
+
+@acol_erase.mistake("you weighed the features with one minus the map; erasing is all or nothing")
+def softly(features, class_map, delta):
+    return features * (1 - (class_map - class_map.min()) / (class_map.max() - class_map.min()))
+
+
+@exercise(
+    "ACoL's fused map (h, w) from two raw maps (h, w): at each place the larger of the two normalized values",
+    inputs=lambda g: [(5 * normal(g, 4, 4), normal(g, 4, 4) - 2), (normal(g, 3, 5) + 9, 2 * normal(g, 3, 5))],
+    hints=[
+        "Normalize each map on its own first.",
+        "torch.maximum(a, b) takes the larger value at each place.",
+    ],
+)
+def acol_fuse(map_a, map_b):
+    a, b = ((m - m.min()) / (m.max() - m.min()) for m in (map_a, map_b))
+    return torch.maximum(a, b)
+
+
+@acol_fuse.mistake("you took the maximum of the raw maps; A and B have different scales, normalize each first")
+def fused_raw(map_a, map_b):
+    return torch.maximum(map_a, map_b)
+
+
+@acol_fuse.mistake("you normalized after the maximum; the louder branch wins everywhere then, normalize each first")
+def normalized_after(map_a, map_b):
+    m = torch.maximum(map_a, map_b)
+    return (m - m.min()) / (m.max() - m.min())
+
+
+@acol_fuse.mistake("you averaged the two; ACoL takes the larger one, so that one branch alone is enough")
+def averaged(map_a, map_b):
+    a, b = ((m - m.min()) / (m.max() - m.min()) for m in (map_a, map_b))
+    return (a + b) / 2
+
+
+@acol_fuse.mistake("you took the smaller value: that is where both agree; ACoL asks where either sees the object")
+def smaller(map_a, map_b):
+    a, b = ((m - m.min()) / (m.max() - m.min()) for m in (map_a, map_b))
+    return torch.minimum(a, b)
+
+
+@exercise(
+    "ACoL's loss from the maps of both branches (B, C, h, w) and the labels (B,): each branch's cross-entropy, summed",
+    inputs=lambda g: [
+        (normal(g, b, c, 3, 3), 2 * normal(g, b, c, 3, 3), torch.from_numpy(g.integers(0, c, b)))
+        for b, c in ((4, 3), (2, 7))
+    ],
+    hints=[
+        "The logits of a branch are the spatial means of its maps: maps.mean((2, 3)).",
+        "torch.nn.functional.cross_entropy(logits, labels) takes logits, not probabilities.",
+    ],
+)
+def acol_loss(maps_a, maps_b, labels):
+    cross_entropy = torch.nn.functional.cross_entropy
+    return cross_entropy(maps_a.mean((2, 3)), labels) + cross_entropy(maps_b.mean((2, 3)), labels)
+
+
+@acol_loss.mistake("you added the logits and took one cross-entropy; each classifier must be right on its own")
+def one_for_both(maps_a, maps_b, labels):
+    return torch.nn.functional.cross_entropy((maps_a + maps_b).mean((2, 3)), labels)
+
+
+@acol_loss.mistake("you summed over the places; the logits are their means")
+def summed_places(maps_a, maps_b, labels):
+    cross_entropy = torch.nn.functional.cross_entropy
+    return cross_entropy(maps_a.sum((2, 3)), labels) + cross_entropy(maps_b.sum((2, 3)), labels)
+
+
+@acol_loss.mistake("cross_entropy takes the softmax itself; give it logits, not probabilities")
+def softmax_twice(maps_a, maps_b, labels):
+    cross_entropy = torch.nn.functional.cross_entropy
+    return sum(cross_entropy(m.mean((2, 3)).softmax(1), labels) for m in (maps_a, maps_b))
+
+
+@acol_loss.mistake("this is A's part only; B has to learn from the same labels")
+def a_only(maps_a, maps_b, labels):
+    return torch.nn.functional.cross_entropy(maps_a.mean((2, 3)), labels)
+
+
+@acol_loss.mistake("you averaged the two losses; the paper adds them")
+def averaged_losses(maps_a, maps_b, labels):
+    return acol_loss.reference(maps_a, maps_b, labels) / 2
+
+
+def _maps_and_masks(g):
+    result = []
+    for shape, threshold in (((2, 4, 4), 0.5), ((3, 5, 4), 0.3)):
+        maps = g.integers(0, 11, shape) / 10
+        maps[0, 0, :2] = threshold
+        masks = g.random(shape) < 0.4
+        masks[0, 0, :2] = True, False
+        masks[1] = g.random(shape[1:]) < 0.15
+        masks[1, 0, 0] = True
+        result.append((maps, masks, threshold))
+    return result
+
+
+@exercise(
+    "coverage (recall) and precision in percent, all pixels together: maps (N, h, w) in [0, 1], masks (N, h, w) bool",
+    inputs=_maps_and_masks,
+    hints=[
+        "found = maps >= threshold; found & masks is what was found rightly.",
+        "Recall divides by the pixels of masks, precision by the pixels found.",
+        "100 * (found & masks).sum() / masks.sum(), 100 * (found & masks).sum() / found.sum()",
+    ],
+)
+def mask_coverage(maps, masks, threshold):
+    found = maps >= threshold
+    right = (found & masks).sum()
+    return np.array([100 * right / masks.sum(), 100 * right / found.sum()])
+
+
+@mask_coverage.mistake("the two are swapped: coverage divides by the pixels of the masks, precision by those found")
+def swapped(maps, masks, threshold):
+    return mask_coverage.reference(maps, masks, threshold)[::-1]
+
+
+@mask_coverage.mistake("a pixel exactly at the threshold is found too; use >=")
+def above_only(maps, masks, threshold):
+    found = maps > threshold
+    right = (found & masks).sum()
+    return np.array([100 * right / masks.sum(), 100 * right / found.sum()])
+
+
+@mask_coverage.mistake(
+    "you averaged over pictures; here all pixels of the set are counted together, large objects more"
+)
+def per_picture(maps, masks, threshold):
+    found = maps >= threshold
+    right = (found & masks).sum((1, 2))
+    return 100 * np.array([(right / masks.sum((1, 2))).mean(), (right / np.maximum(found.sum((1, 2)), 1)).mean()])
+
+
+@mask_coverage.mistake("these are shares between 0 and 1; give percent")
+def as_shares(maps, masks, threshold):
+    return mask_coverage.reference(maps, masks, threshold) / 100
