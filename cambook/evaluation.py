@@ -278,4 +278,4 @@ def _summary(source, correct, boxes_seen, pixels_seen, seed) -> Evaluation:
         row["pxap"] = pixels_seen.value()
     row = {metric: row[metric] for metric in METRICS if metric in row}
     intervals = {m: metrics.bootstrap_interval(values, seed) for m, values in per_picture.items()}
-    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct, pixels_seen)
+    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct, pixels=pixels_seen)

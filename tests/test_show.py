@@ -42,6 +42,7 @@ def figures():
             "x",
             "T",
             {"y": {"c": 1}},
+        ),
         "branches": show.branches(
             image[None], maps[:1], maps[1:2], maps[2:3], 0.6, [(1, 2, 9, 9)], [(1, 2, 9, 8)], ["a"], "T"
         ),
