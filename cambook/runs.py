@@ -453,6 +453,8 @@ def execute(
             _progress(notebook, progress) as after_cell,
             _environ(RUN_DIR, str(out_dir)),
             _environ(SHARPNESS, str(sharpness)),
+            # threads that spin while they wait make a busy machine ten times slower
+            _environ("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "PASSIVE")),
         ):
             try:
                 execute_notebook(
