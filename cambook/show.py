@@ -512,6 +512,7 @@ def draws(
     ax.set_xticks(x, [f"{number:g}" for number in x])
     ax.minorticks_off()
     fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
+    return _finish(fig, takeaway)
 
 
 def swept(
