@@ -12,7 +12,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 from scipy import stats
-from scipy.stats import rankdata
 
 from cambook import sweep
 from cambook.boxes import box_iou
@@ -352,7 +351,7 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
         raise ValueError(f"maps have shapes {a.shape} and {b.shape}: give (N, h, w) twice.")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a map holds a value that is not finite: it has no rank.")
-    ranks = [rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (a, b)]
+    ranks = [stats.rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (a, b)]
     x, y = (r - r.mean(1, keepdims=True) for r in ranks)
     spread = np.sqrt((x**2).sum(1) * (y**2).sum(1))
     return np.where(spread > 0, (x * y).sum(1) / np.where(spread > 0, spread, 1), 0.0)
@@ -392,31 +391,18 @@ def mean_iou_interval(counts: ArrayLike, seed: int, repeats: int = 1000, level: 
     return float(low), float(high)
 
 
-def mass_inside(maps: ArrayLike, masks: ArrayLike) -> np.ndarray:
-    """Which part of a map's positive values lies inside a mask, in percent: (N, H, W) and (N, H, W) bool -> (N,).
-
-    A map that is nowhere positive has nothing inside, 0. A map that does not look has as much inside as the mask has
-    pixels.
-    raises: ValueError where the shapes differ
-    """
-    positive, masks = np.clip(np.asarray(maps, np.float64), 0, None), np.asarray(masks, bool)
-    if positive.shape != masks.shape or positive.ndim != 3:
-        raise ValueError(f"maps {positive.shape} and masks {masks.shape} do not fit: give both as (N, H, W).")
-    inside, whole = (positive * masks).sum((1, 2)), positive.sum((1, 2))
-    return 100 * np.divide(inside, whole, out=np.zeros_like(whole), where=whole > 0)
-
-
 def lands_on(maps: ArrayLike, masks: ArrayLike, seed: int) -> dict[str, float]:
     """Whether maps point at an object, beside what a map gets that does not look: (N, H, W) and (N, H, W) bool.
 
     returns, in percent: pointing, the share of maps whose maximum lies on the mask itself (no tolerance), with low and
-             high, its 95% bootstrap interval; mass, the mean of `mass_inside`; area, the masks' share of the picture
+             high, its 95% bootstrap interval; mass, the mean of `share_inside`; area, the masks' share of the picture
     """
     maps, masks = np.asarray(maps), np.asarray(masks, bool)
     hits = np.array([pointing_hit(one, mask, tolerance=0) for one, mask in zip(maps, masks, strict=True)])
     low, high = bootstrap_interval(hits, seed)
     row = {"pointing": _percent(hits), "low": low, "high": high}
-    return row | {"mass": float(mass_inside(maps, masks).mean()), "area": _percent(masks)}
+    mass = float(np.mean([share_inside(one, mask) for one, mask in zip(maps, masks, strict=True)]))
+    return row | {"mass": mass, "area": _percent(masks)}
 
 
 def bootstrap_interval(

@@ -163,17 +163,6 @@ def test_masks_of_other_shapes_are_refused():
         metrics.iou_counts(np.zeros((2, 4, 4)), np.zeros((2, 4, 5)))
 
 
-def test_mass_inside_is_the_positive_part_of_the_map_under_the_mask():
-    maps = np.array([[[3.0, 1.0], [-5.0, 0.0]], [[-1.0, -2.0], [-3.0, 0.0]]])
-    masks = np.array([[[True, False], [True, False]]] * 2)
-    assert metrics.mass_inside(maps, masks).tolist() == [75.0, 0.0]
-
-
-def test_a_flat_map_has_as_much_inside_as_the_mask_has_pixels():
-    masks = np.random.default_rng(0).random((4, 9, 9)) < 0.3
-    assert metrics.mass_inside(np.ones(masks.shape), masks) == pytest.approx(100 * masks.mean((1, 2)))
-
-
 def test_maps_that_are_the_masks_land_on_them_and_flat_maps_land_by_area():
     masks = np.zeros((4, 10, 10), bool)
     masks[:, 3:5, 6:9] = True
