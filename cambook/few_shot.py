@@ -2,7 +2,7 @@
 
 The network stays as the labels made it. From its feature maps one more row of weights is learned by ridge regression,
 that of a class "object": its map says how much of each place the object's box covers. Choe et al. 2020 hold such a use
-of the same boxes against weak supervision; theirs trains a network for it, ours solves one linear system.
+of the same boxes against weak supervision; theirs trains a network for it, ours is one ridge regression.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
+from sklearn.linear_model import Ridge
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -73,12 +74,9 @@ def fit(feature_maps: Tensor, boxes: list[ArrayLike], size: int, ridge: float = 
         raise ValueError(f"ridge={ridge} leaves the weights undetermined: give a number above 0.")
     share = box_share(boxes, size, tuple(feature_maps.shape[2:])).flatten().double()
     places = feature_maps.detach().cpu().movedim(1, 3).flatten(0, 2).double()  # (n h w, K)
-    middle = places.mean(0)
-    centred = places - middle
-    penalty = ridge * centred.square().mean()
-    square = centred.T @ centred + penalty * torch.eye(centred.shape[1], dtype=torch.float64)
-    weight = torch.linalg.solve(square, centred.T @ (share - share.mean()))
-    return Localizer(weight.float()[None], float(share.mean() - middle @ weight))
+    variance = (places - places.mean(0)).square().mean()
+    found = Ridge(alpha=ridge * float(variance)).fit(places.numpy(), share.numpy())
+    return Localizer(torch.from_numpy(found.coef_).float()[None], float(found.intercept_))
 
 
 def accuracies(

@@ -34,18 +34,16 @@ def test_five_boxed_pictures_teach_which_channel_is_the_object():
     assert all(np.abs(box - truth[0]).max() <= 1 for box, truth in zip(found, boxes, strict=True))
 
 
-def test_it_is_ridge_regression():
-    linear_model = pytest.importorskip("sklearn.linear_model")
+def test_it_solves_the_normal_equations_of_ridge_regression():
     feature_maps, boxes = squares(4)
     ours = few_shot.fit(feature_maps, boxes, 64, ridge=7.0)
     places = feature_maps.movedim(1, 3).reshape(-1, 2).double().numpy()
-    variance = places.var(0).mean()
-    theirs = linear_model.Ridge(alpha=7.0 * variance).fit(
-        places, few_shot.box_share(boxes, 64, (8, 8)).flatten().numpy()
-    )
-    assert np.allclose(ours.weight[0], theirs.coef_, atol=1e-6) and ours.bias == pytest.approx(
-        theirs.intercept_, abs=1e-6
-    )
+    share = few_shot.box_share(boxes, 64, (8, 8)).flatten().numpy()
+    centred = places - places.mean(0)
+    square = centred.T @ centred + 7.0 * places.var(0).mean() * np.eye(2)
+    weight = np.linalg.solve(square, centred.T @ (share - share.mean()))
+    assert np.allclose(ours.weight[0], weight, atol=1e-6)
+    assert ours.bias == pytest.approx(share.mean() - places.mean(0) @ weight, abs=1e-6)
 
 
 def test_a_strong_ridge_says_the_mean_share_everywhere_and_finds_no_box():
