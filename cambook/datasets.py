@@ -158,6 +158,10 @@ class VOCFolder:
         annotations = _listing(root, "Annotations", (".xml",))
         chosen_list = _list_of(split, lists, root)
         ids = self._read_list(chosen_list, pictures)
+        listed = set(ids)
+        for file in _files(root, "JPEGImages", _SUFFIXES):
+            if file.stem in listed and file != pictures[file.stem]:
+                self.report.append(f"{_short(file)}: not used, {pictures[file.stem].name} is the picture of that name")
 
         known: dict[str, _Annotation | _Unusable] = {}
         class_names: set[str] = set()
@@ -196,7 +200,7 @@ class VOCFolder:
 
     def _decode(self, ids, pictures, annotations, known, root) -> None:
         digest = hashlib.sha256(repr((_VERSION, self.split, self.size, self.classes)).encode())
-        names, labels, boxes, several = [], [], [], 0
+        names, labels, boxes, several, difficult = [], [], [], 0, 0
         pixels = np.empty((len(ids), 3, self.size, self.size), np.uint8)
         for identity in tqdm(ids, desc=f"{root.name} {self.split}", unit="picture", leave=False):
             for file in (pictures.get(identity), annotations.get(identity)):
@@ -221,6 +225,7 @@ class VOCFolder:
             labels.append(self.classes.index(annotation.label))
             boxes.append((placed * scale).astype(np.float32))
             several += annotation.several
+            difficult += annotation.difficult
             box_notes = annotation.notes + box_notes
             self.report += [f"{_short(pictures[identity])}: {note}" for note in notes]
             self.report += [f"{_short(annotations[identity])}: {note}" for note in box_notes]
@@ -234,6 +239,8 @@ class VOCFolder:
                 f"{several} of {len(names)} pictures show several classes: "
                 "labelled by the one with the largest total box area"
             )
+        if difficult:
+            self.report.append(f"{difficult} objects marked difficult are ignored, as in the VOC challenge")
         for label, name in enumerate(self.classes):
             if label not in labels:
                 self.report.append(f'no usable picture of class "{name}" in the {self.split} list')
@@ -349,9 +356,13 @@ def _split_lists(root: Path) -> dict[str, Path]:
 
 def _listing(root: Path, part: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Id -> file. Ids are only ever looked up here, so that no id can name a place outside."""
+    return {p.stem: p for p in _files(root, part, suffixes)}
+
+
+def _files(root: Path, part: str, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files of a part, of those with one id the one to be used last: that with the earliest suffix."""
     files = [p for p in sorted((root / part).iterdir()) if p.suffix.lower() in suffixes and p.is_file()]
-    files.sort(key=lambda p: suffixes.index(p.suffix.lower()), reverse=True)
-    return {p.stem: p for p in files}
+    return sorted(files, key=lambda p: suffixes.index(p.suffix.lower()), reverse=True)
 
 
 def _standard_lists(lists: dict[str, Path]) -> dict[str, str]:
@@ -423,6 +434,7 @@ class _Annotation:
     boxes: np.ndarray
     tag: tuple[float, float] | None
     several: bool
+    difficult: int
     notes: list[str] = field(default_factory=list)
 
 
@@ -461,11 +473,14 @@ def _read_annotation(identity: str, annotations: dict[str, Path], root: Path) ->
     tree = _parse_xml(data)
     notes: list[str] = []
     boxes: dict[str, list[tuple]] = {}
+    difficult = 0
     for number, item in enumerate(tree.findall("object"), 1):
         name = (item.findtext("name") or "").strip()
         if not name:
             notes.append(f"object {number} has no name and is left out")
-        elif (item.findtext("difficult") or "").strip() != "1":
+        elif (item.findtext("difficult") or "").strip() == "1":
+            difficult += 1
+        else:
             box = _read_box(item, f"box {number} ({name})", notes)
             if box is not None:
                 boxes.setdefault(name, []).append(box)
@@ -474,7 +489,8 @@ def _read_annotation(identity: str, annotations: dict[str, Path], root: Path) ->
     label = max(sorted(boxes), key=lambda name: sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes[name]))
     tag = (_number(tree, "size/width"), _number(tree, "size/height"))
     usable = all(math.isfinite(side) and side >= 1 for side in tag)
-    return _Annotation(label, np.array(boxes[label], float), tag if usable else None, len(boxes) > 1, notes)
+    own = np.array(boxes[label], float)
+    return _Annotation(label, own, tag if usable else None, len(boxes) > 1, difficult, notes)
 
 
 def _read_box(item: Element, what: str, notes: list[str]) -> tuple[float, float, float, float] | None:

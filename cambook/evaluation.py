@@ -106,7 +106,7 @@ class Evaluation:
         pxap                             the same maps, where the data set has masks
         pointing                         share of pictures whose map is highest on the object, or within 15 px at 224 px
         The top-5 rows are there for more than five classes.
-    intervals:      metric -> (low, high), for all but pxap
+    intervals:      metric -> (low, high)
     best_threshold: the one threshold at which max_box_acc is reached
     curve:          (1000,) BoxAcc at the thresholds i / 1000, largest contour, IoU >= 0.5
     correct:        top1, top5, top1_loc, top5_loc, gt_known, pointing -> (N,) bool, in the data set's order
@@ -278,4 +278,6 @@ def _summary(source, correct, boxes_seen, pixels_seen, seed) -> Evaluation:
         row["pxap"] = pixels_seen.value()
     row = {metric: row[metric] for metric in METRICS if metric in row}
     intervals = {m: metrics.bootstrap_interval(values, seed) for m, values in per_picture.items()}
+    if pixels_seen is not None:
+        intervals["pxap"] = pixels_seen.interval(seed)
     return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct, pixels=pixels_seen)

@@ -228,6 +228,15 @@ def test_difficult_objects_count_neither_for_the_label_nor_for_the_boxes(folder)
     data = folder.train()
     assert data.classes[data.labels[data.names.index("dirty")]] == "cat"
     np.testing.assert_allclose(one(data)[1], [GRID_BOX], atol=1e-5)
+    assert data.report == ["1 objects marked difficult are ignored, as in the VOC challenge"]
+
+
+def test_of_two_pictures_of_one_name_the_jpeg_is_used_and_the_other_is_named(folder):
+    folder.add()
+    Image.new("RGB", (8, 8)).save(folder.root / "JPEGImages" / "dirty.png")
+    data = folder.train()
+    assert data.report == ["JPEGImages/dirty.png: not used, dirty.jpg is the picture of that name"]
+    np.testing.assert_allclose(one(data)[1], [GRID_BOX], atol=1e-5)
 
 
 def test_the_box_of_a_part_is_not_the_box_of_the_object(folder):

@@ -525,3 +525,48 @@ def test_rank_correlation_equals_scipy_with_equal_values():
     assert rank_correlation(a, b) == pytest.approx(expected)
     with pytest.raises(ValueError, match="not finite"):
         rank_correlation(a, np.full(b.shape, np.nan))
+
+
+# --- the interval of PxAP
+
+
+def _pixels(maps, masks):
+    seen = PixelAveragePrecision()
+    for map2d, mask in zip(maps, masks, strict=True):
+        seen.update(map2d, mask)
+    return seen
+
+
+def test_up_to_100_pictures_the_interval_of_pxap_is_that_of_drawn_pictures():
+    rng = np.random.default_rng(0)
+    masks = rng.random((30, 6, 6)) < 0.3
+    masks[:, 0, 0] = True
+    maps = np.clip(rng.random(masks.shape) + 0.3 * masks, 0, 1)
+    low, high = _pixels(maps, masks).interval(0)
+    drawn = [rng.integers(30, size=30) for _ in range(400)]
+    by_hand = np.quantile([_pixels(maps[d], masks[d]).value() for d in drawn], [0.025, 0.975])
+    assert (low, high) == pytest.approx(by_hand, abs=1.5) and low < _pixels(maps, masks).value() < high
+
+
+def test_groups_of_many_pictures_give_an_interval_as_wide_as_single_pictures_would():
+    rng = np.random.default_rng(1)
+    masks = rng.random((800, 4, 4)) < 0.3
+    masks[:, 0, 0] = True
+    maps = np.clip(rng.random(masks.shape) + 0.3 * masks, 0, 1)
+    low, high = _pixels(maps, masks).interval(0)
+    drawn = [rng.integers(800, size=800) for _ in range(200)]
+    by_hand = np.quantile([_pixels(maps[d], masks[d]).value() for d in drawn], [0.025, 0.975])
+    assert high - low == pytest.approx(by_hand[1] - by_hand[0], rel=0.25)
+
+
+def test_pictures_that_are_all_alike_have_an_interval_of_no_width():
+    masks = np.zeros((150, 4, 4), bool)
+    masks[:, 1:3, 1:3] = True
+    maps = np.broadcast_to(np.random.default_rng(2).random((4, 4)), masks.shape)
+    seen = _pixels(maps, masks)
+    assert seen.interval(0) == pytest.approx((seen.value(), seen.value()))
+
+
+def test_no_interval_of_pxap_without_any_object():
+    with pytest.raises(ValueError, match="No pixel of any mask"):
+        _pixels(np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool)).interval(0)
