@@ -1,20 +1,22 @@
 """What all tests share: where runs go, the order of the stages, tiny notebooks, the real photographs."""
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-os.environ["CAMBOOK_RUNS"] = str(
-    REPOSITORY / "runs" / "test"
-)  # before cambook.paths is read, and for every kernel
+# before cambook.paths is read, and for every kernel
+os.environ["CAMBOOK_RUNS"] = str(REPOSITORY / "runs" / "test")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as runs.execute: kernels that wait without spinning
+BEGAN = datetime.now(UTC).replace(microsecond=0)
 
-STAGES = ("unit tests", "test_notebooks.py", ".ipynb", "test_browser.py")
+STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "test_browser.py")
 
 
 def pytest_collection_modifyitems(items):
-    """Unit tests, lessons against expected numbers, committed outputs against new ones, the browser."""
+    """Unit tests, committed outputs against new ones, the numbers those runs recorded, the browser."""
 
     def stage(item):
         return next((n for n, ending in enumerate(STAGES) if item.path.name.endswith(ending)), 0)
@@ -31,6 +33,12 @@ def wildlife():
     path = Path(folder) / "wildlife"
     assert path.is_dir(), f"CAMBOOK_TEST_DATA is set, but {path} does not exist"
     return path
+
+
+@pytest.fixture(scope="session")
+def began():
+    """When this session of tests began."""
+    return BEGAN
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
-"""Every lesson runs and records the numbers of tests/expected; some run again with other parameters."""
+"""Every lesson records the numbers of tests/expected; some run again with other parameters."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from statistics import fmean
 
@@ -57,9 +58,19 @@ def test_every_expectation_belongs_to_a_lesson():
     assert {path.stem for path in EXPECTED.glob("*.json")} == {path.stem for path in LESSONS}
 
 
+def record_of(lesson, began):
+    """What the lesson recorded when nbval ran it, minutes ago in this session; without nbval it runs now."""
+    folder = paths.RUNS / "interactive" / lesson.stem
+    if (folder / "record.json").is_file():
+        record = runs.Record.load(folder)
+        if datetime.fromisoformat(record.started) >= began:
+            return record
+    return runs.execute(lesson, {}, paths.RUNS / lesson.stem)
+
+
 @each_lesson
-def test_a_lesson_runs_and_records_what_is_expected(lesson):
-    record = runs.execute(lesson, {}, paths.RUNS / lesson.stem)
+def test_a_lesson_runs_and_records_what_is_expected(lesson, began):
+    record = record_of(lesson, began)
     file = EXPECTED / f"{lesson.stem}.json"
     recorded = {
         name: {"value": value, "tolerance": 0, "direction": "both"} for name, value in record.metrics.items()
