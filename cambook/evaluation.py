@@ -113,6 +113,7 @@ class Evaluation:
     inside:         (N,) percent of the true class's positive map that lies on the object, at the picture's own size
                     (metrics.share_inside); None without masks
     pixels:         the histograms behind pxap, None where the data set has no masks; see `coverage`
+    boxes:          the counts behind max_box_acc; their `hits` are what metrics.paired_interval compares
     """
 
     source: str
@@ -123,6 +124,7 @@ class Evaluation:
     correct: dict[str, np.ndarray] = field(repr=False)
     inside: np.ndarray | None = field(default=None, repr=False)
     pixels: metrics.PixelAveragePrecision | None = field(default=None, repr=False)
+    boxes: metrics.BoxAccuracy | None = field(default=None, repr=False)
 
     def coverage(self, threshold: float | None = None) -> tuple[float, float] | None:
         """Share of the objects' pixels that the maps find, and share of what they find that is object, in percent.
@@ -280,4 +282,5 @@ def _summary(source, correct, boxes_seen, pixels_seen, seed) -> Evaluation:
     intervals = {m: metrics.bootstrap_interval(values, seed) for m, values in per_picture.items()}
     if pixels_seen is not None:
         intervals["pxap"] = pixels_seen.interval(seed)
-    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct, pixels=pixels_seen)
+    seen = {"pixels": pixels_seen, "boxes": boxes_seen}
+    return Evaluation(source, row, intervals, best_threshold, boxes_seen.curve(), correct, **seen)

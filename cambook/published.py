@@ -101,8 +101,9 @@ def beside(ours: Mapping[str, float], published: Mapping[str, pd.Series], **cond
 
 
 def _line(value: float, row: pd.Series, conditions: Mapping[str, str]) -> dict[str, Any]:
+    theirs = {column: "theirs not stated" if row[column] == "n/s" else f"not {row[column]}" for column in conditions}
     differs = [
-        f"{column}: {ours}, not {row[column]}" for column, ours in conditions.items() if ours != row[column]
+        f"{column}: {ours}, {theirs[column]}" for column, ours in conditions.items() if ours != row[column]
     ]
     return {
         "ours": round(float(value), 2),

@@ -34,7 +34,13 @@ CONTROL = "#AAAAAA"
 FOUND = "#E69F00"
 LINES = {"true box": (TRUTH, "solid"), "predicted box": (PREDICTED, (0, (4, 2)))}
 WIDTH = 12.0
-FATES = {"kept": ("#D6E6F2", "#0072B2"), "new": ("#FBE3D0", "#D55E00"), "removed": ("#FFFFFF", "#888888")}
+FATES = {
+    "kept": ("#D6E6F2", "#0072B2"),
+    "new": ("#FBE3D0", "#D55E00"),
+    "removed": ("#FFFFFF", "#888888"),
+    "erased": ("#FFFFFF", "#888888"),
+    "learns on": ("#D9EFE6", "#009E73"),
+}
 
 
 def array(values: Any) -> np.ndarray:
@@ -107,13 +113,19 @@ def left_over(image: Any, kept: Any) -> np.ndarray:
 
 
 def picture(
-    ax: Axes, image: Any, map: Any = None, truth: Any = None, predicted: Any = None, title: str | None = None
+    ax: Axes,
+    image: Any,
+    map: Any = None,
+    truth: Any = None,
+    predicted: Any = None,
+    title: str | None = None,
+    iou: bool = True,
 ) -> None:
     """One picture on `ax`, with its map over it, its boxes, and below it the IoU of the two kinds of boxes.
 
     map: as in `overlay`; truth, predicted: one box (x0, y0, x1, y1) or several (n, 4), half-open, in pixels
     of the picture.
-    The IoU is the best over all pairs of a true and a predicted box.
+    iou: whether it is written; it is the best over all pairs of a true and a predicted box.
     """
     shown = pixels(image) if map is None else overlay(image, map)
     height, width = shown.shape[:2]
@@ -132,7 +144,7 @@ def picture(
     ax.spines[:].set_visible(False)
     if title:
         ax.set_title(title)
-    if len(_boxes(truth)) and len(_boxes(predicted)):
+    if iou and len(_boxes(truth)) and len(_boxes(predicted)):
         ax.set_xlabel(f"IoU {boxes.box_iou(_boxes(truth), _boxes(predicted)).max():.2f}")
 
 
@@ -145,13 +157,14 @@ def pictures(
     takeaway: str = "",
     columns: int | None = None,
     dashed: str = "predicted box",
+    iou: bool = True,
 ) -> Figure:
     """A grid of pictures, each as in `picture`, with one legend and the takeaway as title.
 
     images: B pictures, or one (3, H, W) tensor for every map; maps, truth, predicted, titles: one entry a
     picture, None for nothing.
     An entry of `predicted` that is None beside a true box reads "no box". columns: default all in one row,
-    up to five. dashed: what the legend calls the boxes of `predicted`.
+    up to five. dashed: what the legend calls the boxes of `predicted`; iou: whether it stands below pictures with both.
     raises: ValueError where the lists differ in length
     """
     given = {"maps": maps, "truth": truth, "predicted": predicted, "titles": titles}
@@ -176,7 +189,7 @@ def pictures(
     )
     entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
     for ax, image, entry in zip(axes.flat, images, entries, strict=False):
-        picture(ax, image, entry.get("maps"), entry.get("truth"), entry.get("predicted"), entry.get("titles"))
+        picture(ax, image, entry.get("maps"), entry.get("truth"), entry.get("predicted"), entry.get("titles"), iou)
         if "predicted" in given and len(_boxes(entry.get("truth"))) and not len(_boxes(entry["predicted"])):
             ax.set_xlabel("no box")
     for ax in list(axes.flat)[len(images) :]:
@@ -387,10 +400,16 @@ def ledger(
     return _finish(fig, takeaway)
 
 
-def layers(rows: Mapping[str, Sequence[tuple[str, str]]], takeaway: str = "") -> Figure:
-    """Networks as rows of blocks {network: [(block, fate), ...]}, fate "kept", "new" or "removed".
+def layers(
+    rows: Mapping[str, Sequence[tuple[str, str]]],
+    takeaway: str = "",
+    arrows: Sequence[tuple[tuple[int, int], tuple[int, int]]] = (),
+) -> Figure:
+    """Networks as rows of blocks {network: [(block, fate), ...]}, fate "kept", "new", "removed", "erased" (what goes in
+    comes out with gaps) or "learns on" (trained before, and again).
 
     A block's text may hold line breaks, for instance "conv\\n3x3, 1024".
+    arrows: more of them, from below a block to above another one in a lower row, each block as (row, place)
     raises: ValueError for another fate
     """
     widest = max(len(blocks) for blocks in rows.values())
@@ -407,7 +426,7 @@ def layers(rows: Mapping[str, Sequence[tuple[str, str]]], takeaway: str = "") ->
                 block,
                 ha="center",
                 va="center",
-                color="#666666" if fate == "removed" else "black",
+                color="#666666" if fate in ("removed", "erased") else "black",
             )
             if column:
                 ax.annotate(
@@ -416,6 +435,9 @@ def layers(rows: Mapping[str, Sequence[tuple[str, str]]], takeaway: str = "") ->
                     (column - 0.16, row),
                     arrowprops={"arrowstyle": "->", "color": "#444444"},
                 )
+    for (row, place), (lower, target) in arrows:
+        ends = (target + 0.42, lower - 0.37), (place + 0.42, row + 0.37)
+        ax.annotate("", *ends, arrowprops={"arrowstyle": "->", "color": "#444444"})
     used = [fate for fate in FATES if any(fate == each for blocks in rows.values() for _, each in blocks)]
     fig.legend(
         handles=[_block((0, 0), 1, 1, fate) for fate in used],
@@ -430,7 +452,7 @@ def layers(rows: Mapping[str, Sequence[tuple[str, str]]], takeaway: str = "") ->
 
 def _block(corner: tuple[float, float], width: float, height: float, fate: str) -> Rectangle:
     face, edge = FATES[fate]
-    style = "dotted" if fate == "removed" else "solid"
+    style = "dotted" if fate in ("removed", "erased") else "solid"
     return Rectangle(corner, width, height, facecolor=face, edgecolor=edge, linewidth=2, linestyle=style)
 
 

@@ -13,6 +13,7 @@ from cambook.metrics import (
     gt_known_accuracy,
     gt_known_correct,
     localization_correct,
+    paired_interval,
     pointing_hit,
     rank_correlation,
     seed_interval,
@@ -417,6 +418,25 @@ def test_the_interval_equals_resampling_one_by_one():
     assert np.allclose(bootstrap_interval(hits[0], seed=7, repeats=200, level=0.9), expected)
 
 
+def test_a_paired_interval_equals_resampling_both_one_by_one():
+    g = np.random.default_rng(5)
+    a, b = g.random((40, 25)) < np.linspace(0.2, 0.8, 25), g.random((40, 9)) < 0.5
+    draw, difference = np.random.default_rng(7), []
+    for _ in range(200):
+        pictures = draw.integers(40, size=40)
+        difference.append(100 * (a[pictures].mean(axis=0).max() - b[pictures].mean(axis=0).max()))
+    expected = np.quantile(difference, [0.05, 0.95])
+    assert np.allclose(paired_interval(a, b, seed=7, repeats=200, level=0.9), expected)
+
+
+def test_what_makes_a_picture_easy_for_both_drops_out_of_a_paired_interval():
+    right = np.arange(100) < 50
+    better = right | (np.arange(100) == 99)
+    assert paired_interval(better, better, seed=0) == (0, 0)
+    low, high = paired_interval(better, right, seed=0)
+    assert (low >= 0, high < 5) == (True, True)
+
+
 def test_the_interval_over_seeds_by_hand():
     # mean 2, standard deviation 1, t of 2 degrees of freedom at 0.975 is 4.3027: 2 -+ 4.3027 / sqrt(3)
     assert seed_interval([1, 2, 3]) == pytest.approx((2 - 2.48414, 2 + 2.48414), abs=1e-4)
@@ -467,6 +487,7 @@ GOOD_MAP, GOOD_BOX = nested(square(0, 10), square(0, 30)), [square(0, 30)]
         (lambda: pointing_hit(GOOD_MAP, np.zeros((40, 40), bool)), "no pixel"),
         (lambda: bootstrap_interval([], seed=0), r"\(N, levels\)"),
         (lambda: bootstrap_interval([True], seed=0, level=95), "level=95"),
+        (lambda: paired_interval([True] * 3, [True] * 4, seed=0), "3 and 4 pictures"),
     ],
 )
 def test_bad_input_is_told_in_one_sentence_with_the_mend(call, message):

@@ -70,6 +70,9 @@ def test_beside_gives_the_difference_and_the_conditions_that_differ():
     line = published.beside({"top-1": 50.0}, {"top-1": row}, dataset="scenes", split="val").loc["top-1"]
     assert line["difference"] == -6.4 and line["published"] == 56.4 and line["evidence"] == "paper"
     assert line["differs in"] == "dataset: scenes, not ILSVRC"
+    row = published.figure("grad_cam", table="Sec 8.1.1", method="Grad-CAM")
+    line = published.beside({"words": 50.0}, {"words": row}, split="test").loc["words"]
+    assert line["differs in"] == "split: test, theirs not stated"
 
 
 def test_beside_refuses_names_that_stand_alone_and_unknown_conditions():

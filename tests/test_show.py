@@ -32,6 +32,9 @@ def figures():
         "layers": show.layers(
             {"a": [("conv", "kept"), ("fc", "removed")], "b": [("conv", "kept"), ("gap", "new")]}, "T"
         ),
+        "layers with an arrow": show.layers(
+            {"a": [("conv", "kept"), ("maps", "learns on")], "b": [("conv", "erased")]}, "T", [((0, 1), (1, 0))]
+        ),
         "bars": show.bars({"a": 1.0, "b": 2.0}, {"a": (0.5, 3.0)}, "x", "T", ["b"]),
         "threshold_curves": show.threshold_curves([0, 0.5], {"a": [1, 2], "b": [2, 1]}, "x", "y", "T", (0.15, 0.2)),
         "draws": show.draws([1, 10], {"a": np.eye(2)}, "x", "y", "T", {"level": 0.5}),
@@ -123,6 +126,8 @@ def test_true_boxes_are_solid_predicted_ones_dashed_in_other_colours_and_named(f
 def test_the_iou_is_the_best_over_several_true_boxes():
     fig = show.pictures([GREY], truth=[[(0, 0, 4, 4), (10, 10, 20, 20)]], predicted=[(10, 10, 20, 15)])
     assert fig.axes[0].get_xlabel() == "IoU 0.50"
+    fig = show.pictures([GREY], truth=[(0, 0, 4, 4)], predicted=[(0, 0, 4, 5)], dashed="window", iou=False)
+    assert fig.axes[0].get_xlabel() == ""
 
 
 def test_one_picture_serves_several_maps():
