@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -327,7 +328,7 @@ def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True) if pretrained else None
     except Exception as error:  # no network, a wrong checksum, a damaged file: each raises another kind
         if file.is_file():
-            raise OSError(f"{file} holds no weights of {name} ({error}): delete it, it is fetched anew.") from error
+            raise OSError(f"{file} is damaged or holds more than weights: delete it, it is fetched anew.") from error
         raise OSError(
             f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, "
             f"put the file into {file.parent}, or build it with weights=None."
@@ -537,7 +538,8 @@ def load_weights(network: Network, path: Path) -> None:
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        unreadable = isinstance(error, pickle.UnpicklingError)
+        reason = "damaged, or it holds more than weights" if unreadable else str(error).splitlines()[0]
         raise ValueError(
             f"{path} holds no weights of {network.name} with {network.classes} classes ({reason})."
         ) from error

@@ -135,6 +135,11 @@ def test_map_sizes_and_parameter_counts_are_the_papers(name):
             assert (layer.kernel_size, layer.stride, layer.padding, layer.groups) == ((3, 3), (1, 1), (1, 1), 1)
 
 
+def test_acols_poolings_on_vgg_are_3x3_and_the_last_two_move_by_one():
+    pools = [m for m in networks.build("vgg16-acol", 2).backbone if isinstance(m, nn.MaxPool2d)]
+    assert [(m.kernel_size, m.stride, m.padding) for m in pools] == [(3, 2, 1)] * 3 + [(3, 1, 1)] * 2
+
+
 def test_every_network_of_the_papers_is_counted():
     small = ("mini", "lite0")
     assert (
@@ -346,11 +351,13 @@ def test_a_damaged_or_hostile_file_in_place_of_a_download_is_named_and_not_run(m
     file = tmp_path / "hub" / "checkpoints" / url.rsplit("/", 1)[1]
     file.parent.mkdir(parents=True)
     file.write_bytes(b"<html>404</html>")
-    with pytest.raises(OSError, match=f"{file.name} holds no weights of resnet50 .* delete it"):
+    with pytest.raises(OSError, match=f"{file.name} is damaged or holds more than weights: delete it"):
         networks.build("resnet50-gap", 5, weights="pretrained")
     torch.save({"fc.weight": Shouts(tmp_path / "shouted")}, file)
     with pytest.raises(OSError, match="delete it"):
         networks.build("resnet50-gap", 5, weights="pretrained")
+    with pytest.raises(ValueError, match="holds more than weights"):
+        networks.build("mini-gap", 5, weights=file)
     assert not (tmp_path / "shouted").exists()
 
 
