@@ -327,14 +327,13 @@ def _photographs() -> Iterator[Finding]:
 
 def _torchvision_weights() -> Iterator[Finding]:
     import torch
-    from torchvision.models import AlexNet_Weights, GoogLeNet_Weights, VGG16_Weights
+    import torchvision
+
+    from cambook.networks import TORCHVISION
 
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    for network, weights in (
-        ("alexnet", AlexNet_Weights.DEFAULT),
-        ("vgg16", VGG16_Weights.DEFAULT),
-        ("googlenet", GoogLeNet_Weights.DEFAULT),
-    ):
+    for network in TORCHVISION:
+        weights = torchvision.models.get_model_weights(network).IMAGENET1K_V1
         file = folder / weights.url.rsplit("/", 1)[1]
         if file.is_file():
             yield Finding(True, f"{network} weights", f"{file}")
