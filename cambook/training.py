@@ -174,6 +174,7 @@ def pictures(data, device: torch.device) -> Callable[[Tensor], Tensor]:
     A data set of at most 1 GiB is made once and held there as 8-bit pictures, until another one is asked for; a larger
     one is made batch by batch.
     """
+    device = distributed.own(device)
     if is_large(data):
         return lambda indices: data.batch(indices, device=device).images
     key = (data.fingerprint, device)
@@ -325,7 +326,8 @@ def throughput(
     network, labels = copy.deepcopy(network), torch.as_tensor(data.labels)
     optimizer, shown = _begin(network, recipe, device), pictures(data, device)
     size = min(recipe.batch_size, len(data))
-    orders = [torch.randperm(len(data), generator=generator(0, epoch, 0)) for epoch in range(batches)]
+    epochs = range(math.ceil(batches * size / len(data)))
+    orders = [torch.randperm(len(data), generator=generator(0, epoch, 0)) for epoch in epochs]
     wanted = torch.cat(orders).split(size)[:batches]
 
     def timed(work: Callable[[], None]) -> float:
