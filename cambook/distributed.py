@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -132,25 +132,31 @@ class _Loss(nn.Module):
 
 
 @contextmanager
+def synchronized_batch_norm(network: nn.Module) -> Iterator[None]:
+    """In the block, every batch norm of the network takes mean and variance over the pictures of all processes, which
+    torch has for GPUs only. Weights and running statistics are the very tensors of the plain ones, which come back."""
+    plain = [(p, n, m) for p in network.modules() for n, m in p.named_children() if isinstance(m, _BatchNorm)]
+    nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    try:
+        yield
+    finally:
+        for parent, name, module in plain:
+            setattr(parent, name, module)
+
+
+@contextmanager
 def loss_of(network: nn.Module) -> Iterator[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]:
     """The network's loss, as a function whose gradient is the MEAN over all processes of each one's gradient.
 
-    On GPUs batch norm takes its mean and variance over the pictures of all processes (SyncBatchNorm); on CPUs, where
-    torch has none, over those of its own process, and the running statistics are the first one's. The block's end
-    leaves the network as it was built, the same in every process.
+    Batch norm is synchronized on GPUs; on CPUs it sees its own process's pictures, and the running statistics are those
+    of the first. At the block's end the network is the same in every process.
     """
     if world_size() == 1:
         yield network.loss
         return
-    plain = [(p, n, m) for p in network.modules() for n, m in p.named_children() if isinstance(m, _BatchNorm)]
-    if next(network.parameters()).is_cuda:
-        nn.SyncBatchNorm.convert_sync_batchnorm(network)  # shares weights and statistics with the plain ones
-    try:
-        # unused parameters are looked for, since only then are gradients summed in one order from the first step on,
-        # which a resumed training needs to end with the same bits
+    with synchronized_batch_norm(network) if next(network.parameters()).is_cuda else nullcontext():
+        # Looking for unused parameters keeps DistributedDataParallel from regrouping the gradients after its first
+        # step. Sums of more than two then have one order, and a resumed training ends with the same bits.
         yield DistributedDataParallel(_Loss(network), find_unused_parameters=True)
-        for buffer in network.buffers():
-            dist.broadcast(buffer, 0)
-    finally:
-        for parent, name, module in plain:
-            setattr(parent, name, module)
+    for buffer in network.buffers():
+        dist.broadcast(buffer, 0)

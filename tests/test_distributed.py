@@ -1,4 +1,4 @@
-"""Two processes on the CPU (gloo): what they make together is what one makes alone. This file is also their program."""
+"""Processes on the CPU (gloo): what they make together is what one makes alone. This file is also their program."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 import warnings
 from pathlib import Path
 
@@ -118,47 +119,89 @@ def evaluations():
     }
 
 
-def program(task, folder):
-    """What each of the two processes does."""
-    torch.set_num_threads(1)
-    training.IN_MEMORY = 0
-    with distributed.processes() as device:
-        if task == "be killed":
-            training.CHECKPOINT_SECONDS = 0
-            fit(networks.build("mini-gap", 6), Squares(pause=0.4), NORMED, checkpoint=folder / "killed.part")
-        rank, found = distributed.rank(), {}
-        found["device"], found["shares"] = str(device), distributed.share(torch.arange(7))
-        found["evaluations"], found["fits"] = evaluations(), fits()
-        whole, resumed = networks.build("mini-gap", 6), networks.build("mini-gap", 6)
-        fit(whole, Squares(), NORMED)
-        found["history"] = fit(resumed, Squares(), NORMED, checkpoint=folder / "killed.part")
-        found["whole"], found["resumed"] = weights(whole), weights(resumed)
-        found["modules"] = [type(module).__name__ for module in whole.modules()]
-        both = [trained("mini-gap", Squares(), NORMED) for _ in range(2)]
-        found["trained"] = [(each.reused, each.key, each.processes, weights(each.network)) for each in both]
-        found["throughput"] = training.throughput(whole, Squares(), NORMED, batches=2)
+def train_slowly(folder, rank):
+    training.CHECKPOINT_SECONDS = 0
+    fit(networks.build("mini-acol", 6), Squares(pause=0.4), NORMED, checkpoint=folder / "killed.part")
+
+
+def go_on(folder, rank):
+    whole, resumed = networks.build("mini-acol", 6), networks.build("mini-acol", 6)
+    found = {"history": fit(whole, Squares(), NORMED)}
+    found["resumed history"] = fit(resumed, Squares(), NORMED, checkpoint=folder / "killed.part")
+    found["modules"] = [type(module).__name__ for module in whole.modules()]
+    return found | {"whole": weights(whole), "resumed": weights(resumed)}
+
+
+def work_together(folder, rank):
+    found = {"shares": distributed.share(torch.arange(7)), "evaluations": evaluations(), "fits": fits()}
+    both = [trained("mini-gap", Squares(), NORMED) for _ in range(2)]
+    found["trained"] = [(each.reused, each.key, each.processes, weights(each.network)) for each in both]
+    found["throughput"] = training.throughput(both[0].network, Squares(), NORMED, batches=2)
+    for name, mistake in (
+        ("first", lambda: distributed.from_first(lambda: 1 / rank)),
+        ("not the same", lambda: trained("mini-gap", Squares(), NORMED, seed=rank)),
+    ):
+        with pytest.raises((ZeroDivisionError, ValueError)) as caught:
+            mistake()
+        found[name] = str(caught.value)
+    return found
+
+
+def start(task, number, folder):
+    """Forks processes that have what torchrun gives its own: importing everything once saves half a minute."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    children = []
+    for rank in map(str, range(number)):
+        child = os.fork()
+        if child:
+            children.append(child)
+            continue
         try:
-            distributed.from_first(lambda: 1 / rank)
-        except ZeroDivisionError as error:
-            found["error"] = str(error)
-        try:
-            trained("mini-gap", Squares(), NORMED, seed=rank)
-        except ValueError as error:
-            found["not the same"] = str(error)
-        (folder / f"found{rank}.pickle").write_bytes(pickle.dumps(found))
+            places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(number)}
+            os.environ.update(places, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+            torch.set_num_threads(1)
+            training.IN_MEMORY = 0
+            with distributed.processes():
+                found = task(folder, int(rank))
+            (folder / f"{task.__name__}{rank}.pickle").write_bytes(pickle.dumps(found))
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    return children
+
+
+def program(folder):
+    """A process that starts the others: four, which are killed; four, which go on; two."""
+    checkpoint = folder / "killed.part"
+    children, deadline = start(train_slowly, 4, folder), time.monotonic() + 90
+    while not (checkpoint.is_file() and training.load_whole(checkpoint)["step"] >= 5):
+        assert time.monotonic() < deadline and not os.waitpid(children[0], os.WNOHANG)[0], "no checkpoint"
+        time.sleep(0.02)
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    endings = [os.waitpid(child, 0)[1] for child in children]
+    assert endings == [signal.SIGKILL] * 4, endings
+    (folder / "step").write_text(str(training.load_whole(checkpoint)["step"]))
+    for task, number in ((go_on, 4), (work_together, 2)):
+        endings = [os.waitpid(child, 0)[1] for child in start(task, number, folder)]
+        assert not any(endings), endings
 
 
 # ---- what two processes made, beside what one makes ----
 
 
-def environment(folder, **more):
+def environment(folder):
     places = os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])
-    return os.environ | {"PYTHONPATH": places, "CAMBOOK_CACHE": str(folder), "OMP_NUM_THREADS": "1"} | more
+    settings = {"CAMBOOK_CACHE": str(folder), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return os.environ | settings | {"PYTHONPATH": places}
 
 
 @pytest.fixture(scope="module")
 def alone():
-    """By one process and one thread, as torchrun's have; from held pictures, where theirs are made ahead."""
+    """By one process with one thread, as theirs have; from held pictures, where theirs are made ahead."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield {"evaluations": evaluations(), "fits": fits()}
@@ -171,39 +214,19 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def killed(cache):
-    """The checkpoint of a training by two processes, killed in the middle."""
-    checkpoint = cache / "killed.part"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-    command = [sys.executable, __file__, "be killed", str(cache)]
-    children = [
-        subprocess.Popen(command, env=environment(cache, RANK=rank, LOCAL_RANK=rank, **address), stderr=subprocess.PIPE)
-        for rank in "01"
-    ]
-    try:
-        deadline = time.monotonic() + 120
-        while not (checkpoint.is_file() and training.load_whole(checkpoint)["step"] >= 5):
-            dead = [child.stderr.read().decode() for child in children if child.poll() is not None]
-            assert not dead and time.monotonic() < deadline, f"no checkpoint: {dead}"
-            time.sleep(0.02)
-    finally:
-        for child in children:
-            child.send_signal(signal.SIGKILL)
-            child.communicate()
-    return training.load_whole(checkpoint)
+def found(cache):
+    """found(task): what each process has found, in the order of their ranks."""
+    done = subprocess.run([sys.executable, __file__, cache], env=environment(cache), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return lambda task: [pickle.loads(file.read_bytes()) for file in sorted(cache.glob(f"{task}*.pickle"))]
 
 
 @pytest.fixture(scope="module")
-def together(cache, killed):
-    """What each of the two processes that torchrun started has found, in the order of their ranks."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    done = subprocess.run(
-        [*command, __file__, "everything", str(cache)], env=environment(cache), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [pickle.loads((cache / f"found{rank}.pickle").read_bytes()) for rank in (0, 1)]
+def together(found):
+    """What each of two processes has found."""
+    two = found("work_together")
+    assert len(two) == 2
+    return two
 
 
 def same(a, b):
@@ -242,14 +265,16 @@ def test_a_training_by_two_processes_is_that_of_one_within_rounding(alone, toget
     assert same(together[0]["fits"][name][0], together[1]["fits"][name][0])
 
 
-def test_a_training_by_two_processes_that_was_killed_ends_with_the_same_bits(killed, together):
-    """With batch norm, whose statistics differ between processes on the CPU: the first one's are everybody's."""
-    assert 5 <= killed["step"] < 16
-    for found in together:
-        assert len(found["history"]) == 4 and same(found["whole"], found["resumed"])
-        assert "BatchNorm2d" in found["modules"] and "SyncBatchNorm" not in found["modules"]
-    assert same(together[0]["whole"], together[1]["whole"])
-    assert together[0]["history"] == together[1]["history"]
+def test_a_training_by_four_processes_that_were_killed_ends_with_the_same_bits(found, cache):
+    """Four, since a sum of two numbers has but one order. With batch norm, whose statistics differ between processes
+    on the CPU: the first one's are everybody's."""
+    assert 5 <= int((cache / "step").read_text()) < 16
+    four = found("go_on")
+    assert len(four) == 4
+    for each in four:
+        assert len(each["resumed history"]) == 4 and same(each["whole"], each["resumed"])
+        assert same(each["whole"], four[0]["whole"]) and each["history"] == four[0]["history"]
+        assert "BatchNorm2d" in each["modules"] and "SyncBatchNorm" not in each["modules"]
 
 
 def test_two_processes_train_once_and_one_finds_it_and_says_so(together, cache, monkeypatch):
@@ -273,13 +298,41 @@ def test_two_processes_train_once_and_one_finds_it_and_says_so(together, cache, 
 
 
 def test_every_process_learns_what_went_wrong_in_the_first(together):
-    assert [found["error"] for found in together] == ["division by zero"] * 2
+    assert [found["first"] for found in together] == ["division by zero"] * 2
     assert all("the same package, settings and data set" in found["not the same"] for found in together)
 
 
 def test_shares_follow_each_other_without_doubles(together):
     assert torch.equal(torch.cat([found["shares"] for found in together]), torch.arange(7))
-    assert all(found["device"] == "cpu" and min(found["throughput"].values()) > 0 for found in together)
+    assert all(min(found["throughput"].values()) > 0 for found in together)
+
+
+TORCHRUN = """
+from cambook import distributed
+with distributed.processes() as device:
+    print(distributed.gather((distributed.rank(), distributed.share("abcde"))), distributed.total([1.5]), device.type)
+"""
+
+
+def test_torchrun_starts_them(tmp_path):
+    (tmp_path / "program.py").write_text(TORCHRUN)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, tmp_path / "program.py"], env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["[(0, 'abc'), (1, 'de')] [3.0] cpu"] * 2, done.stderr[-3000:]
+
+
+def test_synchronized_batch_norm_shares_its_statistics_and_goes_as_it_came():
+    """What a GPU's training does to the network, as far as a machine without one can see it."""
+    network = networks.build("mini-gap", 6)
+    with distributed.synchronized_batch_norm(network):
+        inside = [m for m in network.modules() if isinstance(m, nn.SyncBatchNorm)]
+        inside[0].running_mean.fill_(7)
+        inside[0].weight.data.fill_(8)
+    plain = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(plain) == len(inside) == 6 and not any(isinstance(m, nn.SyncBatchNorm) for m in network.modules())
+    assert (plain[0].running_mean == 7).all() and (plain[0].weight == 8).all()
 
 
 # ---- one process: nothing changes ----
@@ -385,4 +438,4 @@ def test_the_train_command_trains_measures_and_records(monkeypatch, tmp_path):
 
 
 if __name__ == "__main__":
-    program(sys.argv[1], Path(sys.argv[2]))
+    program(Path(sys.argv[1]))
