@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -240,6 +241,9 @@ def train(
             weights = "pretrained" if network.startswith(networks.PRETRAINED) else None
             both = [training.trained(network, data, recipe, weights=weights, **how)]
         record("processes", distributed.world_size())
+        record("pixels a side", size)
+        record("training pictures", len(data))
+        record("test pictures", len(test))
         for each in both:
             error = evaluation.top1_error(each.network, test, device=device)
             record(f"{each.network.name} - top1_error", error)
@@ -250,6 +254,10 @@ def train(
         recipe = training.recipe_for(network, epochs, learning_rate)
         for metric, value in training.throughput(both[-1].network, data, recipe, device=device).items():
             record(f"{network} - {metric}", value)
+        if distributed.rank() == 0:
+            ended = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
+            runs.Record.load(folder).model_copy(update=ended).save(folder)
+            typer.echo(f"recorded in {_near(folder)}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
