@@ -343,7 +343,8 @@ def test_one_process_trains_as_a_plain_loop_to_the_last_bit(monkeypatch, in_memo
     monkeypatch.setattr(training, "IN_MEMORY", in_memory)
     monkeypatch.setattr(training, "_held", {})
     data, recipe = Squares(), Recipe(epochs=2, batch_size=10, crop=0.8)
-    network = networks.build("mini-gap", 6).train()
+    network, fitted = networks.build("mini-gap", 6).train(), networks.build("mini-gap", 6)
+    network.dropout.p = fitted.dropout.p = 0.5
     network.to(memory_format=torch.channels_last)
     optimizer = training.make_optimizer(network, recipe)
     for step in range(8):
@@ -353,11 +354,11 @@ def test_one_process_trains_as_a_plain_loop_to_the_last_bit(monkeypatch, in_memo
         some = order[place * 10 : place * 10 + 10]
         optimizer.param_groups[0]["lr"] = recipe.lr * training.learning_rate(step, 8, recipe)
         images = training.augment(data.batch(some).images, draws[some], recipe)
+        torch.manual_seed(training.generator(5, step, 2).initial_seed())
         loss, _ = network.loss(images.contiguous(memory_format=torch.channels_last), torch.tensor(data.labels)[some])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    fitted = networks.build("mini-gap", 6)
     fit(fitted, data, recipe, seed=5)
     assert same(weights(fitted), weights(network))
 
@@ -389,6 +390,9 @@ def test_batches_made_ahead_come_in_order_and_ahead_of_time(monkeypatch):
 
     made = training.ahead(Squares(), make, range(20))
     assert next(made) == 0
+    deadline = time.monotonic() + 10
+    while len(begun) <= training.AHEAD and time.monotonic() < deadline:
+        time.sleep(0.02)
     time.sleep(0.1)
     assert set(begun) == set(range(training.AHEAD + 1))  # the next ones, and no more than asked for
     assert list(made) == [-place for place in range(1, 20)] and not threads()
