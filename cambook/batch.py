@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -27,3 +28,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def onto(pixels: Tensor, device: str | torch.device) -> Tensor:
+    """A CPU tensor on the device. A GPU fetches it itself, out of pinned memory, so that the thread which made the
+    pictures makes the next ones meanwhile and does not wait until the GPU has come to this copy."""
+    if torch.device(device).type != "cuda":
+        return pixels.to(device)
+    return pixels.pin_memory().to(device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""The command line: `cambook course | run | figures | doctor | notebooks | lab`."""
+"""The command line: `cambook course | run | train | figures | doctor | notebooks | lab`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -198,6 +199,65 @@ def notebooks() -> None:
     from cambook import runs
 
     raise typer.Exit(1 if _run_all(lessons(), runs.refresh, {}) else 0)
+
+
+@app.command()
+def train(
+    network: Annotated[str, typer.Argument(help="a network's name, such as vgg16-gap")],
+    dataset: Annotated[str, typer.Argument(help="a data set's name, such as ilsvrc:FOLDER")] = "scenes",
+    size: Annotated[
+        int | None, typer.Option(help="pixels a side", show_default="224, for mini-* 64", min=1)
+    ] = None,
+    length: Annotated[int | None, typer.Option(help="at most so many training pictures", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="in place of the recipe's")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
+    seed: Annotated[int, typer.Option(help="of pictures, weights and order")] = 0,
+    source: Annotated[str, typer.Option(help="what makes the maps that are measured")] = "cam",
+) -> None:
+    """Train a network, and first the original it was cut from; then measure it. Notebooks find it in the cache.
+
+    On the four GPUs of a machine: torchrun --nproc-per-node 4 -m cambook.cli train vgg16-gap ilsvrc:FOLDER
+    """
+    from cambook import datasets, distributed, evaluation, networks, runs, training
+
+    given = {"network": network, "dataset": dataset, "seed": seed}
+    given |= {"epochs": epochs, "learning_rate": learning_rate}
+    given = {name: value for name, value in given.items() if value is not None}
+    if source not in evaluation.MAPS:
+        raise typer.BadParameter(f"--source {source} is unknown: choose one of {', '.join(evaluation.MAPS)}")
+    with distributed.processes() as device:
+        folder = run_folder(Path("train"), given)
+        dataset = distributed.from_first(lambda: runs.start("train", folder, **given).parameters.dataset)
+        record = runs.record if distributed.rank() == 0 else lambda name, value: None
+        size = size or (64 if network.startswith("mini") else 224)
+        with distributed.first_before_others():
+            data = datasets.load(dataset, "train", size, length=length, seed=seed)
+            test = datasets.load(dataset, "test", size, seed=seed)
+        how = {"seed": seed, "device": device}
+        if network in networks.CUTS:
+            both = training.before_and_after(network, data, epochs=epochs, lr=learning_rate, **how)
+        else:
+            recipe = training.recipe_for(network, epochs, learning_rate)
+            weights = "pretrained" if network.startswith(networks.PRETRAINED) else None
+            both = [training.trained(network, data, recipe, weights=weights, **how)]
+        record("processes", distributed.world_size())
+        record("pixels a side", size)
+        record("training pictures", len(data))
+        record("test pictures", len(test))
+        for each in both:
+            error = evaluation.top1_error(each.network, test, device=device)
+            record(f"{each.network.name} - top1_error", error)
+        found = evaluation.evaluate(both[-1].network, test, source, **how)
+        for metric, value in found.row.items():
+            if metric != "top1_error":
+                record(f"{network} {'-' if metric == 'top5_error' else source} {metric}", value)
+        recipe = training.recipe_for(network, epochs, learning_rate)
+        for metric, value in training.throughput(both[-1].network, data, recipe, device=device).items():
+            record(f"{network} - {metric}", value)
+        if distributed.rank() == 0:
+            ended = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
+            runs.Record.load(folder).model_copy(update=ended).save(folder)
+            typer.echo(f"recorded in {_near(folder)}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

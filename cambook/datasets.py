@@ -25,7 +25,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cambook.batch import Batch
+from cambook.batch import Batch, onto
 
 KNOWN = ("scenes", "scenes-new-objects", "voc:FOLDER")
 SPLITS = ("train", "test")
@@ -256,7 +256,7 @@ class VOCFolder:
     def batch(self, indices, device: str | torch.device = "cpu") -> Batch:
         """The pictures at those places; images and labels lie on `device`, boxes are numpy arrays."""
         indices = torch.as_tensor(indices, dtype=torch.int64).cpu().reshape(-1)
-        images = self._pixels[indices].to(device).float().div_(255)
+        images = onto(self._pixels[indices], device).float().div_(255)
         labels = torch.from_numpy(self.labels)[indices].to(device)
         return Batch(images, labels, [self._boxes[i].copy() for i in indices.tolist()], None, indices)
 

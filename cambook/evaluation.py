@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cambook import metrics
+from cambook import distributed, metrics
 from cambook.acol import fuse
 from cambook.boxes import box_from_map
 from cambook.maps import blur, class_activation_map, grad_cam, normalize, saliency, upsample
 from cambook.networks import Network
-from cambook.training import pictures
+from cambook.training import ahead, pictures
 
 GRID = 224
 PAPER_THRESHOLD = 0.2
@@ -150,17 +151,22 @@ def evaluate(
              the control "centre"; the control of random weights is another network
     seed:    of the bootstrap
     raises:  ValueError for another source, TypeError where the network has no class activation map
+
+    Under torchrun each process looks at its share of the batches, which are those of one process, and all of them
+    return the Evaluation of the whole set: every bit as one process with as many threads makes it.
     """
     if source not in MAPS:
         raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}.")
+    device = distributed.own(device)
     network.to(device).eval()
     ks = (1, 5) if network.classes > 5 else (1,)
     boxes_seen, pixels_seen = metrics.BoxAccuracy(GRID), metrics.PixelAveragePrecision()
     correct: dict[str, list[np.ndarray]] = {}
     inside: list[float] = []
-    batches = torch.arange(len(data)).split(batch_size)
-    for indices in tqdm(batches, desc=f"evaluating {source}", unit="batch", leave=False):
-        batch = data.batch(indices, device=device)
+    mine = distributed.share(torch.arange(len(data)).split(batch_size))
+    made = ahead(data, lambda indices: data.batch(indices, device=device), mine)
+    bar = {"desc": f"evaluating {source}", "total": len(mine), "unit": "batch", "leave": False}
+    for batch in tqdm(made, **bar, disable=distributed.rank() > 0):
         logits, feature_maps = network(batch.images)
         guesses = logits.topk(max(ks)).indices
         raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1)).cpu()
@@ -185,8 +191,15 @@ def evaluate(
             inside += [metrics.share_inside(m, mask) for m, mask in own_maps]
         for name, values in right.items():
             correct.setdefault(name, []).append(values)
+    (correct, boxes_seen, pixels_seen, inside), *later = distributed.gather((correct, boxes_seen, pixels_seen, inside))
+    for its_correct, its_boxes, its_pixels, its_inside in later:
+        for name, values in its_correct.items():
+            correct[name] += values
+        boxes_seen.extend(its_boxes)
+        pixels_seen.extend(its_pixels)
+        inside += its_inside
     together = {name: np.concatenate(values) for name, values in correct.items()}
-    found = _summary(source, together, boxes_seen, pixels_seen if batch.masks is not None else None, seed)
+    found = _summary(source, together, boxes_seen, pixels_seen if len(pixels_seen) else None, seed)
     found.inside = np.array(inside) if inside else None
     return found
 
@@ -228,12 +241,15 @@ def masks_on_grid(masks: Tensor) -> np.ndarray:
 def classify(network: Network, data, *, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
     """The logits (N, C) of every picture of a data set, on the CPU; the network is left in evaluation mode.
 
-    The pictures are held as in training, so that several networks in turn see pictures that were made once.
+    The pictures are held as in training, so that several networks in turn see pictures that were made once. Under
+    torchrun each process takes its share of the batches, and all get all logits.
     """
+    device = distributed.own(device)
     network.to(device).eval()
-    shown = pictures(data, torch.device(device))
-    with torch.no_grad():
-        return torch.cat([network(shown(some))[0].cpu() for some in torch.arange(len(data)).split(batch_size)])
+    mine = distributed.share(torch.arange(len(data)).split(batch_size))
+    with torch.no_grad(), closing(ahead(data, pictures(data, device), mine)) as shown:
+        logits = [network(images)[0].cpu() for images in shown]
+    return torch.cat([one for part in distributed.gather(logits) for one in part])
 
 
 def top1_error(network: Network, data, *, device: str | torch.device = "cpu") -> float:

@@ -180,6 +180,16 @@ class BoxAccuracy:
         self._count += hits
         self._packed.append(np.packbits(hits, axis=-1))
 
+    def extend(self, later: BoxAccuracy) -> None:
+        """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
+
+        raises: ValueError where the other has another size or other thresholds
+        """
+        if self.size != later.size or not np.array_equal(self.thresholds, later.thresholds):
+            raise ValueError("The two were not counted on one grid and at the same thresholds: they cannot be joined.")
+        self._count += later._count
+        self._packed += later._packed
+
     def curve(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
         """BoxAcc(tau): percent of pictures whose box (contours="largest") or one of whose boxes ("all") is
         right.
@@ -240,6 +250,9 @@ class PixelAveragePrecision:
         self._groups = np.zeros((self.GROUPS, 2, thresholds + 1), np.int64)
         self._seen = 0
 
+    def __len__(self) -> int:
+        return self._seen
+
     @property
     def _count(self) -> np.ndarray:
         return self._groups.sum(axis=0)
@@ -265,6 +278,16 @@ class PixelAveragePrecision:
         group = self._groups[self._seen % self.GROUPS]
         _add_to_histograms(group, self.edges, map2d[counted].astype(np.float64), mask[counted])
         self._seen += 1
+
+    def extend(self, later: PixelAveragePrecision) -> None:
+        """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
+
+        raises: ValueError where the other has other thresholds
+        """
+        if not np.array_equal(self.edges, later.edges):
+            raise ValueError("The two were not counted at the same thresholds: they cannot be joined.")
+        self._groups += np.roll(later._groups, self._seen, axis=0)
+        self._seen += later._seen
 
     def value(self) -> float:
         """PxAP of the pictures so far, in percent. raises: ValueError where no pixel belonged to a mask."""

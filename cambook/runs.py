@@ -319,10 +319,11 @@ def _environment(device: torch.device) -> dict[str, Any]:
 _current: Run | None = None
 
 
-def start(notebook: str, **parameters: Any) -> Run:
+def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Run:
     """Begins a run in a notebook: checks parameters, seeds the generators, finds the device, opens a record.
 
-    notebook: its name without .ipynb; parameters: those of its cell tagged `parameters`
+    notebook: its name without .ipynb; folder: of the record, by default the one that `execute` names, or one for
+    interactive runs; parameters: those of its cell tagged `parameters`
     raises: ParameterError
     """
     import numpy as np
@@ -334,7 +335,7 @@ def start(notebook: str, **parameters: Any) -> Run:
     np.random.seed(checked.seed)
     torch.manual_seed(checked.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = Path(os.environ.get(RUN_DIR) or paths.RUNS / "interactive" / notebook)
+    folder = folder or Path(os.environ.get(RUN_DIR) or paths.RUNS / "interactive" / notebook)
     record = Record(
         notebook=notebook,
         parameters=checked.portable(),

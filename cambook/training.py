@@ -3,24 +3,29 @@ twice.
 
 Every random draw is a function of (seed, epoch, picture) or (seed, step) and is made on the CPU, so a run that was
 killed and started again continues with the very numbers it would have drawn, and ends with the same weights.
+Under torchrun every function here is called by all processes, which train one network together (cambook.distributed).
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import inspect
 import io
 import json
 import math
+import os
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -28,10 +33,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cambook import networks, paths
-from cambook.networks import Network
+from cambook import distributed, networks, paths
+from cambook.networks import IGNORED, Network
 
+T = TypeVar("T")
 IN_MEMORY = 2**30
+AHEAD = 4  # batches in the making while a step runs
 CHECKPOINT_SECONDS = 20
 
 
@@ -228,13 +235,20 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 _held: dict[tuple[str, torch.device], Tensor] = {}
 
 
+def is_large(data) -> bool:
+    """Whether a data set's pictures, 8 bits a colour, take more than 1 GiB: it is made batch by batch, again each
+    epoch, and never held."""
+    return len(data) * 3 * data.size**2 > IN_MEMORY
+
+
 def pictures(data, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A function from places in the data set (B,) to pictures (B, 3, S, S) on the device.
 
     A data set of at most 1 GiB is made once and held there as 8-bit pictures, until another one is asked for; a larger
     one is made batch by batch.
     """
-    if len(data) * 3 * data.size**2 > IN_MEMORY:
+    device = distributed.own(device)
+    if is_large(data):
         return lambda indices: data.batch(indices, device=device).images
     key = (data.fingerprint, device)
     if key not in _held:
@@ -246,6 +260,30 @@ def pictures(data, device: torch.device) -> Callable[[Tensor], Tensor]:
         _held[key] = made
     held = _held[key]
     return lambda indices: held[indices.to(device)].float() / 255
+
+
+def ahead(data, make: Callable[[T], object], places: Iterable[T]) -> Iterator:
+    """make(place) of each place in turn; of a large data set the next ones are made meanwhile, in background threads.
+
+    Order and values are as without threads, so `make` must not draw from torch's global generator. On an error, or when
+    the iterator is closed or dropped, what has begun is waited for and what has not begun never does.
+    """
+    if not is_large(data):
+        yield from map(make, places)
+        return
+    pool = ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1), "pictures")
+    waiting = deque()
+    try:
+        for number, place in enumerate(places):
+            waiting.append(pool.submit(make, place))
+            if number == 0:
+                wait(waiting)  # what a data set reads for its first batch is read once, not by each thread
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def fit(
@@ -268,6 +306,9 @@ def fit(
     returns:    one row an epoch: loss, share of wrong answers on the training pictures as they were shown (percent, for
                 classes the top-1 error), seconds
     raises:     ValueError where labels do not fit the network, or the loss is no number any more
+
+    Under torchrun each step's batch is shared out over the processes, whose gradients together are the mean over the
+    whole batch; batch_size counts all of it. The first process writes the checkpoint, all continue from it.
     """
     labels = torch.as_tensor(data.labels if labels is None else labels)
     one_class_each = labels.dim() == 1
@@ -276,45 +317,49 @@ def fit(
             f"{data.name} needs {len(data)} labels from 0 to {network.classes - 1}; got {len(labels)} from "
             f"{labels.min()} to {labels.max()}: build {network.name} with classes={len(data.classes)}."
         )
-    device = torch.device(device)
-    network.to(device=device, memory_format=torch.channels_last).train()
-    if recipe.frozen:
-        network.backbone.eval()
-    optimizer = make_optimizer(network, recipe)
+    device, first_process = distributed.own(device), distributed.rank() == 0
+    optimizer = _begin(network, recipe, device)
     per_epoch = math.ceil(len(data) / recipe.batch_size)
     steps = recipe.epochs * per_epoch
-    state = load_whole(checkpoint) if checkpoint else None
-    step, history, sums, spent = 0, [], [0.0, 0.0], 0.0
+    state = distributed.from_first(lambda: load_whole(checkpoint)) if checkpoint else None
+    first, history, sums, spent = 0, [], [0.0, 0.0], 0.0
     if state:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        step, history, sums, spent = state["step"], state["history"], state["sums"], state["spent"]
-    amp = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+        first, history, sums, spent = state["step"], state["history"], state["sums"], state["spent"]
     shown = pictures(data, device)
-    first, began = step, time.perf_counter()
-    saved = began
-    bar = tqdm(total=steps, initial=first, desc=describe or f"training {network.name}", unit="step")
-    with torch.random.fork_rng(), bar:
-        while step < steps:
+
+    def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Of each step: the batch, this process's part of it, and the part's random draws."""
+        for step in range(first, steps):
             epoch, place = divmod(step, per_epoch)
             if place == 0 or step == first:
                 order = torch.randperm(len(data), generator=generator(seed, epoch, 0))
                 draws = torch.rand(len(data), 4, generator=generator(seed, epoch, 1))
             batch = order[place * recipe.batch_size : (place + 1) * recipe.batch_size]
-            torch.manual_seed(generator(seed, step, 2).initial_seed())
+            mine = _part(batch)
+            yield batch, mine, draws[mine]
+
+    began = saved = time.perf_counter()
+    bar = tqdm(
+        total=steps, initial=first, desc=describe or f"training {network.name}", unit="step", disable=not first_process
+    )
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        bar,
+        distributed.loss_of(network) as loss_of,
+        closing(ahead(data, lambda three: (*three, shown(three[1])), batches())) as turns,
+    ):
+        for step, (batch, mine, draws, images) in enumerate(turns, first):
+            # dropout draws other units in each further process
+            stream = (seed, step, 2) if first_process else (seed, step, 2, distributed.rank())
+            torch.manual_seed(generator(*stream).initial_seed())
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * group["factor"] * learning_rate(step, steps, recipe)
-            images = augment(shown(batch), draws[batch].to(device), recipe).contiguous(
-                memory_format=torch.channels_last
-            )
-            target = labels[batch].to(device)
-            with amp:
-                loss, wrong = network.loss(images, target)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
+            images = augment(images, draws.to(device), recipe).contiguous(memory_format=torch.channels_last)
+            loss, wrong = _learn(loss_of, optimizer, images, labels[mine].to(device), _weight(labels, batch, mine))
             step += 1
-            sums = [sums[0] + loss.item() * len(batch), sums[1] + wrong.item() * len(batch)]
+            sums = [sums[0] + loss * len(batch), sums[1] + wrong * len(batch)]
             if not math.isfinite(sums[0]):
                 raise ValueError(
                     f"{network.name}: the loss is no number any more at step {step} of {steps}; lower lr={recipe.lr}."
@@ -327,13 +372,103 @@ def fit(
                 history.append(row)
                 sums, spent, began = [0.0, 0.0], 0.0, now
                 bar.set_postfix(loss=f"{row['loss']:.3f}", error=f"{row['top1_error']:.1f}%")
-            if checkpoint and step < steps and (epoch_ends or now - saved > CHECKPOINT_SECONDS):
+            due = epoch_ends or now - saved > CHECKPOINT_SECONDS
+            if checkpoint and first_process and step < steps and due:
                 progress = {"step": step, "history": history, "sums": sums, "spent": spent + now - began}
                 weights = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
                 save_whole({**progress, **weights}, checkpoint)
                 saved = time.perf_counter()
     network.eval()
-    return history
+    return distributed.from_first(lambda: history)
+
+
+def throughput(
+    network: Network, data, recipe: Recipe, *, device: str | torch.device = "cpu", batches: int = 16
+) -> dict[str, float]:
+    """How fast pictures come and how fast a network learns from them, each without the other, in pictures per second.
+
+    batches: how many are timed; everything is done twice and the second time counts
+    returns: loader_pictures_per_second  pictures in random order onto the device, as `fit` takes them: made by
+                                         background threads, or from memory where `pictures` holds the data set
+             step_pictures_per_second    `fit`'s step with one batch that lies on the device: windows and mirrors,
+                                         forward pass, loss, backward pass, update; it learns in a copy of the network
+    The loader does not hold up training where its number is the larger one. Under torchrun both are of all processes
+    together, and the step exchanges gradients.
+    """
+    device = distributed.own(device)
+    network, labels = copy.deepcopy(network), torch.as_tensor(data.labels)
+    optimizer, shown = _begin(network, recipe, device), pictures(data, device)
+    size = min(recipe.batch_size, len(data))
+    epochs = range(math.ceil(batches * size / len(data)))
+    orders = [torch.randperm(len(data), generator=generator(0, epoch, 0)) for epoch in epochs]
+    wanted = torch.cat(orders).split(size)[:batches]
+
+    def timed(work: Callable[[], None]) -> float:
+        for _ in range(2):
+            distributed.gather(None)
+            began = time.perf_counter()
+            work()
+            seconds = time.perf_counter() - began
+        return batches * size / max(distributed.gather(seconds))
+
+    def synchronize() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def load() -> None:
+        with closing(ahead(data, shown, map(_part, wanted))) as turns:
+            for _ in turns:
+                synchronize()
+
+    loader = timed(load)
+    mine = _part(wanted[0])
+    images, target, weight = shown(mine), labels[mine].to(device), _weight(labels, wanted[0], mine)
+    draws = torch.rand(len(mine), 4, generator=generator(0, 0, 1)).to(device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []), distributed.loss_of(network) as loss_of:
+
+        def learn() -> None:
+            for _ in range(batches):
+                moved = augment(images, draws, recipe).contiguous(memory_format=torch.channels_last)
+                _learn(loss_of, optimizer, moved, target, weight)
+            synchronize()
+
+        return {"loader_pictures_per_second": loader, "step_pictures_per_second": timed(learn)}
+
+
+def _begin(network: Network, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
+    """The network on its device in training mode, and its optimizer."""
+    network.to(device=device, memory_format=torch.channels_last).train()
+    if recipe.frozen:
+        network.backbone.eval()
+    return make_optimizer(network, recipe)
+
+
+def _part(batch: Tensor) -> Tensor:
+    """This process's pictures of a batch (B,); the whole batch where it is too small to give every process one: the
+    mean over equal gradients is that gradient."""
+    return batch if len(batch) < distributed.world_size() else distributed.share(batch)
+
+
+def _weight(labels: Tensor, batch: Tensor, mine: Tensor) -> float:
+    """The factor on this process's loss, a mean over `mine`, that makes the mean over processes that over the batch.
+
+    1 with one process. Labels are counted, not pictures, since a mask's ignored pixels have no loss.
+    """
+    if len(mine) == len(batch):
+        return 1.0
+    counted = [int((labels[some] != IGNORED).sum()) for some in (mine, batch)]
+    return distributed.world_size() * counted[0] / max(1, counted[1])
+
+
+def _learn(loss_of, optimizer, images: Tensor, target: Tensor, weight: float) -> tuple[float, float]:
+    """One step of training; returns the loss and the share of wrong answers before it, over all processes."""
+    with torch.autocast("cuda", torch.bfloat16) if images.is_cuda else nullcontext():
+        loss, wrong = loss_of(images, target)
+    optimizer.zero_grad(set_to_none=True)
+    (loss * weight).backward()
+    optimizer.step()
+    each = distributed.total([loss.item() * weight, wrong.item() * weight])
+    return each[0] / distributed.world_size(), each[1] / distributed.world_size()
 
 
 # ---- files that are whole or not there ----
@@ -366,13 +501,14 @@ def load_whole(path: Path) -> dict | None:
 @dataclass
 class Trained:
     """A trained network, how its training went (one row an epoch), its seconds when it was trained, and whether it
-    came from the cache this time; key is the hash of everything that determined it."""
+    came from the cache this time; key is the hash of everything that determined it; processes: how many trained it."""
 
     network: Network
     history: list[dict[str, float]]
     seconds: float
     reused: bool
     key: str
+    processes: int = 1
 
 
 def trained(
@@ -398,7 +534,10 @@ def trained(
     The cache entry's name is a hash of name, recipe, seed, data, labels, weights, the start's own hash, a given
     network's own weights, the source of this package's networks and training, torch's version, the kind of device and
     the number of threads.
-    raises:   ValueError where the named network is no cut of the start's network, or anything that `fit` refuses
+    Under torchrun all processes train it together, and how many, with how many threads each, stands at the end of the
+    entry's name. One process alone takes such an entry, and says so, where it has none of its own.
+    raises:   ValueError where the named network is no cut of the start's network, where the processes were not given
+              the same, or anything that `fit` refuses
     """
     given = network if isinstance(network, Network) else None
     name = given.name if given else networks.check_name(network)
@@ -411,7 +550,8 @@ def trained(
         _, pooling, units = networks.CUTS[name]
         network = networks.cut(start.network, pooling, len(data.classes), seed, units)
     else:
-        network = networks.build(name, len(data.classes), weights, seed)
+        with distributed.first_before_others():
+            network = networks.build(name, len(data.classes), weights, seed)
     determined_by = {
         "name": name,
         "recipe": dataclasses.asdict(recipe),
@@ -426,23 +566,36 @@ def trained(
         ],
         "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
     }
-    key = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
+    processes, (*version, threads) = distributed.world_size(), determined_by["torch"]
+    source = [*determined_by["source"], hashlib.sha256(Path(distributed.__file__).read_bytes()).hexdigest()]
+    together = _key({**determined_by, "torch": version, "source": source})
+    key = _key(determined_by) if processes == 1 else f"{together}-{processes}x{threads}"
+    if len(set(distributed.gather(key))) > 1:
+        raise ValueError(f"{name}: give all {processes} processes the same package, settings and data set.")
     entry = paths.CACHE / "networks" / f"{name}-{key}.pt"
-    found = load_whole(entry)
-    if found:
-        network.load_state_dict(found["network"])
-    else:
-        bar = f"training {name}" + (f", {describe}" if describe else "")
-        part = entry.with_suffix(".part")
-        how = {"seed": seed, "device": device, "labels": labels, "checkpoint": part, "describe": bar}
-        history = fit(network, data, recipe, **how)
-        found = {"history": history, "seconds": sum(row["seconds"] for row in history)}
-        found |= {"determined_by": determined_by, "describe": describe}
+    by_several = sorted(entry.parent.glob(f"{name}-{together}-*.pt")) if processes == 1 else []
+    for file in (entry, *by_several):
+        found = distributed.from_first(lambda file=file: load_whole(file))
+        if found:
+            if file != entry:
+                warnings.warn(f"{name} was trained by {found['processes']} processes: taken from {file}.", stacklevel=2)
+            network.load_state_dict(found["network"])
+            network.to(device=distributed.own(device), memory_format=torch.channels_last).eval()
+            key = file.stem.removeprefix(f"{name}-")
+            return Trained(network, found["history"], found["seconds"], True, key, found["processes"])
+    bar = f"training {name}" + (f", {describe}" if describe else "")
+    part = entry.with_suffix(".part")
+    how = {"seed": seed, "device": device, "labels": labels, "checkpoint": part, "describe": bar}
+    history = fit(network, data, recipe, **how)
+    found = {"history": history, "seconds": sum(row["seconds"] for row in history)}
+    found |= {"determined_by": determined_by, "describe": describe, "processes": processes}
+
+    def keep() -> None:
         save_whole({**found, "network": network.state_dict()}, entry)
         part.unlink(missing_ok=True)
-        return Trained(network, history, found["seconds"], False, key)
-    network.to(device=device, memory_format=torch.channels_last).eval()
-    return Trained(network, found["history"], found["seconds"], True, key)
+
+    distributed.from_first(keep)
+    return Trained(network, history, found["seconds"], False, key, processes)
 
 
 def before_and_after(
@@ -474,6 +627,10 @@ def before_and_after(
         before = trained(name, data, linear, weights="pretrained", describe="frozen backbone", **how)
         return before, trained(name, data, recipe, weights="pretrained", **how)
     raise ValueError(f"network={name!r} was cut from no other: choose lite0-gap, {', '.join(networks.CUTS)}.")
+
+
+def _key(determined_by: dict) -> str:
+    return hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _state(network: Network) -> str:
