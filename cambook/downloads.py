@@ -113,7 +113,7 @@ SOURCES = {
 
 ROUNDS = 2  # how often each mirror is tried
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
-_CHUNK = 2**20
+_CHUNK = 2**14  # what is lost at most where a connection breaks
 _GROWTH, _ROOM = 10, 64 * 2**20  # an archive may unpack to so many times its size and so many bytes more
 
 
@@ -260,7 +260,7 @@ def unpack(file: Path, folder: Path) -> None:
     except (tarfile.TarError, EOFError, OSError) as error:
         if isinstance(error, DownloadError):
             raise
-        raise DownloadError(f"{file.name} cannot be unpacked to {folder} ({error}).") from error
+        raise DownloadError(f"{file.name} cannot be unpacked to {folder} ({str(error).splitlines()[0]}).") from error
 
 
 def catalogue() -> list[tuple[str, str, str, str, str]]:
