@@ -141,6 +141,8 @@ class VOCFolder(Photographs):
     Everingham et al. 2010, The Pascal Visual Object Classes Challenge.
     """
 
+    smaller = False  # data/results/photographs.csv was measured on pictures that were decoded in full
+
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         root = Path(folder).expanduser()
         super().__init__(f"voc:{folder}", split, size, root)

@@ -115,8 +115,11 @@ class Photographs:
     report:      one sentence for each file that was repaired or left out, one for many with the same repair
     fingerprint: sha256 over the lists, the contents of the listed files, split, size, classes and the loader's version
 
-    JPEGs are decoded at a half, a quarter or an eighth where both sides keep at least twice `size`.
+    JPEGs are decoded at a half, a quarter or an eighth where both sides keep at least twice `size`, unless a data set
+    sets `smaller` to False.
     """
+
+    smaller = True
 
     def __init__(self, name: str, split: str, size: int, root: Path | None, has_masks: bool = False) -> None:
         """root: the folder that no link may leave; None where the pictures may lie elsewhere, linked to"""
@@ -186,9 +189,10 @@ class Photographs:
                 part, found = listed[start : start + _PART], []
                 file = self._remembered_in(part) if len(part) >= _WORTH_REMEMBERING else None
                 if file and file.is_file():
-                    found = [Seen(**fields) for fields in json.loads(file.read_text())]
-                    bar.update(len(part))
-                else:
+                    found = _remembered(file)
+                    bar.update(len(found))
+                if len(found) != len(part):
+                    found = []
                     with quiet_decoders(), ThreadPoolExecutor(THREADS) as pool:
                         for seen in pool.map(self._look, part):
                             found.append(seen)
@@ -255,7 +259,8 @@ class Photographs:
     def _decode(self, i: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Pixels (size, size, 3) uint8; object and ignored pixels (size, size) bool, or None."""
         try:
-            image, orientation, _ = open_picture(self._read(self._pictures[i]), at_least=2 * self.size)
+            at_least = 2 * self.size if self.smaller else None
+            image, orientation, _ = open_picture(self._read(self._pictures[i]), at_least)
             image = upright(image, orientation).resize((self.size, self.size), Image.Resampling.BILINEAR)
             if not self.has_masks:
                 return np.asarray(image), None, None
@@ -565,6 +570,14 @@ def _turn(mask: tuple[int, int], stored: tuple[int, int], orientation: int) -> i
 
 def _stacked(masks: Sequence[np.ndarray | None]) -> Tensor | None:
     return None if masks[0] is None else torch.from_numpy(np.stack(masks))
+
+
+def _remembered(file: Path) -> list[Seen]:
+    """What was seen of a part; nothing where the file was damaged."""
+    try:
+        return [Seen(**fields) for fields in json.loads(file.read_text())]
+    except (ValueError, TypeError):
+        return []
 
 
 def _state(file: str | None) -> tuple[int, int] | None:

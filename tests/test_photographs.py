@@ -641,7 +641,12 @@ def test_share_inside_drops_ignored_pixels_unless_the_mask_holds_them():
     assert metrics.share_inside(map2d, mask, [[True, True, True]]) == 100
 
 
-def test_what_is_remembered_is_plain_text(tmp_path, looked_at):
-    datasets.load(f"ilsvrc:{ilsvrc(tmp_path)}", "test", SIZE)
+def test_a_damaged_memory_of_the_first_look_is_not_used(tmp_path, looked_at):
+    root = ilsvrc(tmp_path)
+    first = datasets.load(f"ilsvrc:{root}", "test", SIZE)
     files = sorted((paths.CACHE / "datasets/looked-through").iterdir())
     assert len(files) == 2 and all(len(json.loads(file.read_text())) == 2 for file in files)
+    files[0].write_text(files[0].read_text()[:-9])
+    files[1].write_text("[]")
+    assert datasets.load(f"ilsvrc:{root}", "test", SIZE).fingerprint == first.fingerprint and len(looked_at) == 8
+    assert datasets.load(f"ilsvrc:{root}", "test", SIZE).names == first.names and len(looked_at) == 8
