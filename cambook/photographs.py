@@ -409,11 +409,13 @@ class CUB(Photographs):
     split:  "train" or "test" of train_test_split.txt
 
     Boxes are x, y, width, height in pixels counted from 0 (the box of a whole picture of 500 x 375 is 0 0 500 375), so
-    x1 = x + width. The segmentations' grey values count annotators: object is where most say so, above half of 255.
+    x1 = x + width. Object is where a segmentation's grey value, taken as the share of annotators, is above half of 255.
     Caltech warns that pictures of this set are also in ImageNet, so a pretrained network may have seen test pictures.
     raises: FileNotFoundError for what is missing; ValueError where a list is damaged, or as `look_through`
     Wah et al. 2011, The Caltech-UCSD Birds-200-2011 dataset.
     """
+
+    LISTS = ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         top = _existing(folder)
@@ -426,31 +428,29 @@ class CUB(Photographs):
         outermost = root if segmentations is None else Path(os.path.commonpath([root, segmentations]))
         super().__init__(f"cub:{folder}", split, size, outermost, has_masks=segmentations is not None)
         files, label_of, part_of, box_of, species = (_by_id(root / f"{name}.txt") for name in self.LISTS)
-        order = sorted(species, key=int)
-        wanted = "1" if split == "train" else "0"
+        order = {identity: label for label, identity in enumerate(sorted(species, key=int))}
         listed = []
         for identity, file in files.items():
-            if part_of.get(identity, wanted) != wanted:
+            if (part_of.get(identity, "1") == "1") != (split == "train"):
                 continue
-            missing = next(
-                (n for n, t in zip(self.LISTS, (files, label_of, part_of, box_of), strict=False) if identity not in t),
-                None,
-            )
-            problem = f"{missing}.txt has no line for picture {identity}" if missing else None
-            if not missing and label_of[identity] not in species:
-                problem = f"its class {label_of[identity]} is not in classes.txt"
+            stem = str(Path(file).with_suffix(""))
+            box = _numbers(box_of.get(identity, ""))
             if Path(file).is_absolute() or ".." in Path(file).parts:
                 problem = "images.txt names a place outside images/"
-            box = () if problem else _numbers(box_of[identity])
-            if not problem and (len(box) != 4 or min(box[2:]) <= 0):
+            elif identity not in label_of or identity not in part_of or identity not in box_of:
+                tables = zip(self.LISTS[1:4], (label_of, part_of, box_of), strict=True)
+                lacking = next(name for name, table in tables if identity not in table)
+                problem = f"{lacking}.txt has no line for picture {identity}"
+            elif label_of[identity] not in order:
+                problem = f"its class {label_of[identity]} is not in classes.txt"
+            elif len(box) != 4 or min(box[2:]) <= 0:
                 problem = f"bounding_boxes.txt gives no box: {box_of[identity]}"
-            stem = str(Path(file).with_suffix(""))
-            label = None if problem else order.index(label_of[identity])
-            mask = str(segmentations / f"{stem}.png") if segmentations and not problem else None
-            listed.append(Listed(stem, label, None if problem else str(root / "images" / file), mask, box, problem))
+            else:
+                picture, mask = root / "images" / file, segmentations and str(segmentations / f"{stem}.png")
+                listed.append(Listed(stem, order[label_of[identity]], str(picture), mask, box))
+                continue
+            listed.append(Listed(stem, None, None, problem=problem))
         self.look_through(listed, [species[i].split(".", 1)[-1].replace("_", " ") for i in order], length, seed)
-
-    LISTS = ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
         x, y, width, height = one.box
