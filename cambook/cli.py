@@ -1,4 +1,4 @@
-"""The command line: `cambook course | run | train | figures | doctor | notebooks | lab`."""
+"""The command line: `cambook course | run | train | figures | data | doctor | notebooks | lab`."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ app = typer.Typer(
 
 def main() -> None:
     """The `cambook` command; an expected mistake ends in one sentence, not in a traceback."""
+    from cambook.downloads import DownloadError
     from cambook.runs import ParameterError, RunError
 
     try:
         app()
-    except (ParameterError, RunError, FileNotFoundError) as error:
+    except (ParameterError, RunError, DownloadError, FileNotFoundError) as error:
         typer.echo(f"cambook: {error}", err=True)
         sys.exit(1)
 
@@ -268,6 +269,24 @@ def lab(context: typer.Context) -> None:
     """
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *context.args]
     raise typer.Exit(subprocess.run(command, cwd=lessons()[0].parent).returncode)
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="data set to fetch, for example cub; none: list them all")] = None,
+) -> None:
+    """List the data sets: pictures for training and test, size, licence, where each is; or fetch one of them."""
+    from cambook import downloads
+
+    if name is None:
+        for known, pictures, size, licence, where in downloads.catalogue():
+            typer.echo(f"{known:<18}  {pictures:>20}  {size:>8}  {licence}\n{'':<18}  {where}")
+        return
+    source = downloads.SOURCES[downloads.known(name)]
+    if source.archives:
+        typer.echo(f"{name} is in {_near(downloads.fetch(name))}; licence: {source.licence}")
+    else:
+        typer.echo(f"{name}: {source.how}")
 
 
 # ---- doctor ----

@@ -104,7 +104,7 @@ class Evaluation:
         top1_loc_error, top5_loc_error   ILSVRC rule; boxes by rule "paper" at 20% of the raw map's maximum, IoU >= 0.5
         gt_known                         accuracy of that box from the map of the true class
         max_box_acc, max_box_acc_v2      rule "wsol" on a 224 x 224 grid, map of the true class (Choe et al. 2020)
-        pxap                             the same maps, where the data set has masks
+        pxap                             the same maps, where the data set has masks; ignored pixels drop out
         pointing                         share of pictures whose map is highest on the object, or within 15 px at 224 px
         The top-5 rows are there for more than five classes.
     intervals:      metric -> (low, high)
@@ -182,13 +182,16 @@ def evaluate(
         truth = [b * (GRID / data.size) for b in batch.boxes]
         targets = truth if batch.masks is None else masks_on_grid(batch.masks)
         right["pointing"] = np.array([metrics.pointing_hit(m, t) for m, t in zip(maps, targets, strict=True)])
-        for one, its_boxes, target in zip(maps, truth, targets, strict=True):
+        nothing = [None] * len(batch)
+        ignored = nothing if batch.ignore is None else masks_on_grid(batch.ignore)
+        for one, its_boxes, target, dropped in zip(maps, truth, targets, ignored, strict=True):
             boxes_seen.update(one, its_boxes)
             if batch.masks is not None:
-                pixels_seen.update(one, target)
+                pixels_seen.update(one, target, dropped)
         if batch.masks is not None:
-            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), strict=True)
-            inside += [metrics.share_inside(m, mask) for m, mask in own_maps]
+            dropped = nothing if batch.ignore is None else batch.ignore.cpu().numpy()
+            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), dropped, strict=True)
+            inside += [metrics.share_inside(m, mask, ignore) for m, mask, ignore in own_maps]
         for name, values in right.items():
             correct.setdefault(name, []).append(values)
     (correct, boxes_seen, pixels_seen, inside), *later = distributed.gather((correct, boxes_seen, pixels_seen, inside))

@@ -358,11 +358,12 @@ def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 
     return bool(np.hypot(xs - x, ys - y).min() <= tolerance * max(map2d.shape) / 224)
 
 
-def share_inside(map2d: ArrayLike, mask: ArrayLike) -> float:
+def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None) -> float:
     """Which share of a map's positive values lies on the object, in percent; a map without any gives 0.
 
-    map2d: (H, W), raw, before any normalization, which would lift what is 0; values below 0 count as 0
-    mask:  (H, W) bool, the pixels of the object
+    map2d:  (H, W), raw, before any normalization, which would lift what is 0; values below 0 count as 0
+    mask:   (H, W) bool, the pixels of the object
+    ignore: (H, W) bool, pixels whose values count neither way, unless the mask holds them
     raises: ValueError where the shapes differ or the mask is empty
     A map that is the same everywhere gives the share of the picture that the object covers. The energy-based pointing
     game of Wang et al. 2020 (Score-CAM), with a mask in place of a box.
@@ -371,6 +372,8 @@ def share_inside(map2d: ArrayLike, mask: ArrayLike) -> float:
     if map2d.ndim != 2 or map2d.shape != mask.shape or not mask.any():
         raise ValueError(f"Map {map2d.shape} and mask {mask.shape} must be one (H, W), the mask with some object.")
     positive = np.maximum(map2d, 0)
+    if ignore is not None:
+        positive[np.asarray(ignore).astype(bool) & ~mask] = 0
     total = positive.sum()
     return 100 * float(positive[mask].sum() / total) if total > 0 else 0.0
 

@@ -94,17 +94,15 @@ class Parameters(BaseModel):
     def _known_dataset(cls, name: str | None) -> str | None:
         if name is None:
             return None
-        from cambook.datasets import KNOWN
+        from cambook.datasets import kind_and_folder
 
-        kind, colon, folder = name.partition(":")
-        if kind + colon + ("FOLDER" if colon else "") not in KNOWN:
-            raise ValueError(f"choose one of {', '.join(KNOWN)}{_nearest(name, KNOWN)}")
-        if not colon:
+        kind, folder = kind_and_folder(name)
+        if folder is None:
             return name
-        folder = Path(folder).expanduser().absolute()
-        if not folder.is_dir():
-            raise ValueError(f"the folder {folder} does not exist, give the one that holds the data set")
-        return f"{kind}:{folder}"
+        place = Path(folder).expanduser().absolute()
+        if not place.is_dir():
+            raise ValueError(f"the folder {place} does not exist, give the one that holds the data set")
+        return f"{kind}:{place}"
 
     @field_validator("network")
     @classmethod
