@@ -26,10 +26,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from cambook import networks, paths
 from cambook.networks import Network
+from cambook.progress import tqdm
 
 IN_MEMORY = 2**30
 CHECKPOINT_SECONDS = 20
