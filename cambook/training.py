@@ -15,8 +15,8 @@ import json
 import math
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -152,6 +152,27 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
 
 
+class Paused(Exception):
+    """A training stopped at a checkpoint because its time was up; the same call continues it."""
+
+
+_pause_at = math.inf
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Trainings inside stop when these seconds from now are over: they write their checkpoint and raise Paused.
+
+    For machines that are lent for minutes. A `fit` without a checkpoint is not stopped, since its work would be lost.
+    """
+    global _pause_at
+    _pause_at, before = min(_pause_at, time.perf_counter() + seconds), _pause_at
+    try:
+        yield
+    finally:
+        _pause_at = before
+
+
 _held: dict[tuple[str, torch.device], Tensor] = {}
 
 
@@ -194,7 +215,7 @@ def fit(
                 exists; it is removed at the end
     returns:    one row an epoch: loss, share of wrong answers on the training pictures as they were shown (percent, for
                 classes the top-1 error), seconds
-    raises:     ValueError where labels do not fit the network, or the loss is no number any more
+    raises:     ValueError where labels do not fit the network, or the loss is no number any more; Paused (`at_most`)
     """
     labels = torch.as_tensor(data.labels if labels is None else labels)
     one_class_each = labels.dim() == 1
@@ -247,6 +268,8 @@ def fit(
                     f"{network.name}: the loss is no number any more at step {step} of {steps}; lower lr={recipe.lr}."
                 )
             bar.update()
+            if time.perf_counter() > _pause_at:
+                saved = -math.inf  # so that a checkpoint is due
             epoch_ends, now = step % per_epoch == 0, time.perf_counter()
             if epoch_ends:
                 seconds = spent + now - began
@@ -259,6 +282,8 @@ def fit(
                 weights = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
                 save_whole({**progress, **weights}, checkpoint)
                 saved = time.perf_counter()
+                if saved > _pause_at:
+                    raise Paused(f"{network.name} was paused after {step} of {steps} steps: start again to go on.")
     network.eval()
     return history
 
