@@ -7,11 +7,13 @@
     python benchmarks/gpu.py write                README, from the files
 
 `make gpu` does run until all is done, then finish and write. run needs torch, torchvision (with NumPy and Pillow) and
-the atlas, nothing else, and no installation: PYTHONPATH=. is enough. Stages: 1 throughput; 2 AlexNet and GoogLeNet,
-originals, GAP and GMP; 3 VGG-16 and its GAP; 4 ACoL and NIN; each trained with the first seed before any with the
-second. A stage is a row of pieces, the most telling first. A piece whose row stands in data/results/gpu-*.csv is
-skipped; a training that was stopped or killed continues from its checkpoint in the cache. Maps of the test pictures
-lie in CACHE/gpu, 4 to 15 MB for each network, seed and kind of map, until finish has examined them.
+the atlas, nothing else, and no installation: PYTHONPATH=. is enough.
+
+Stages: 1 throughput; 2 AlexNet and GoogLeNet, originals, GAP and GMP; 3 VGG-16 and its GAP; 4 ACoL and NIN; each a row
+of pieces, the most telling first. All of them come with the first seed, then the compiled steps of stage 1, then the
+second seed. A piece whose row stands in data/results/gpu-*.csv is skipped; a training that was stopped or killed
+continues from its checkpoint in the cache. Maps of the test pictures lie in CACHE/gpu, 4 to 15 MB for each network,
+seed and kind of map, until finish has examined them.
 
 A small run without a GPU, to see that the stages work:
 
@@ -31,6 +33,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import date
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -123,6 +126,11 @@ def training_steps(run: Run, name: str) -> list[dict]:
     own pipeline; and the forward pass alone and with maps."""
     resident = [step_row(run, name, kind, layout) for kind in ("bf16", "fp32") for layout in LAYOUTS]
     return [*resident, pipeline_row(run, name), *map_rows(run, name)]
+
+
+def compiled_step(run: Run, name: str) -> list[dict]:
+    """The training step as `fit` does it, through torch.compile."""
+    return [step_row(run, name, "bf16", "channels last", compiled=True)]
 
 
 LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -373,28 +381,24 @@ class Run:
         }
 
     def pieces(self) -> list[Piece]:
-        """All pieces in the order of their stages, those with the second seed behind all with the first."""
+        """All pieces: the stages with the first seed, compiled steps, which take a minute each, and the second seed."""
         speed, trainings = "gpu-throughput", "gpu-trainings"
         device = {"device": self.context()["device"]}
-        found = [Piece(1, speed, {"work": "matrix peak", **device}, lambda: matrix_peak(self))]
+        found = [Piece(1, speed, {"work": "matrix peak", **device}, partial(matrix_peak, self))]
         for name in self.networks:
             key = {"network": name, "work": "training step", "compiled": "no"}
-            found.append(Piece(1, speed, key, lambda name=name: training_steps(self, name)))
-        for name in self.networks if self.compile else ():
-            key = {"network": name, "work": "training step", "compiled": "yes"}
-
-            def compiled(name: str = name) -> list[dict]:
-                return [step_row(self, name, "bf16", "channels last", compiled=True)]
-
-            found.append(Piece(1, speed, key, compiled))
+            found.append(Piece(1, speed, key, partial(training_steps, self, name)))
         for seed in self.seeds:
             for stage, names in self.stages.items():
                 for name in names:
-                    make = lambda name=name, seed=seed: trained_row(self, name, seed)  # noqa: E731
-                    found.append(Piece(stage, trainings, self.row(name, seed), make, True))
+                    make = partial(trained_row, self, name, seed)
+                    found.append(Piece(stage, trainings, self.row(name, seed), make, can_be_cut=True))
                     if name in UNTRAINED and seed == SEEDS[0]:
                         key = self.row(UNTRAINED[name], seed)
-                        found.append(Piece(stage, trainings, key, lambda name=name: untrained_row(self, name)))
+                        found.append(Piece(stage, trainings, key, partial(untrained_row, self, name)))
+            for name in self.networks if self.compile and seed == SEEDS[0] else ():
+                key = {"network": name, "work": "training step", "compiled": "yes"}
+                found.append(Piece(1, speed, key, partial(compiled_step, self, name)))
         return found
 
 
