@@ -164,6 +164,7 @@ def at_most(seconds: float) -> Iterator[None]:
     """Trainings inside stop when these seconds from now are over: they write their checkpoint and raise Paused.
 
     For machines that are lent for minutes. A `fit` without a checkpoint is not stopped, since its work would be lost.
+    For one process: of several, only the one that writes checkpoints would stop.
     """
     global _pause_at
     _pause_at, before = min(_pause_at, time.perf_counter() + seconds), _pause_at
@@ -215,7 +216,7 @@ def fit(
                 exists; it is removed at the end
     returns:    one row an epoch: loss, share of wrong answers on the training pictures as they were shown (percent, for
                 classes the top-1 error), seconds
-    raises:     ValueError where labels do not fit the network, or the loss is no number any more; Paused (`at_most`)
+    raises:     ValueError where labels do not fit the network, or the loss is no number any more
     """
     labels = torch.as_tensor(data.labels if labels is None else labels)
     one_class_each = labels.dim() == 1
