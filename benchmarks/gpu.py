@@ -152,7 +152,7 @@ def step_row(run: Run, name: str, kind: str, layout: str, compiled: bool = False
 
     row = {"precision": kind, "layout": layout, "compiled": "yes" if compiled else "no", "data": "resident"}
     row = {"network": name, "work": "training step", **row, "batch": run.batch}
-    without_tf32 = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+    without_tf32 = torch.backends.cudnn.flags(enabled=None, benchmark=None, deterministic=None, allow_tf32=False)
     with without_tf32 if kind == "fp32" else nullcontext():
         found = rates(step, run.batch, device, run.block)
     if not compiled:  # the counter sees the calls of eager PyTorch, and a compiled step does the same work
