@@ -512,6 +512,12 @@ def finish(options: argparse.Namespace) -> int:
         row |= {metric: f"{value:.2f}" for metric, value in found.row.items()}
         row |= {"max_box_acc_low": f"{low:.2f}", "max_box_acc_high": f"{high:.2f}", "map_side": own.shape[-1]}
         gpu_results.add("gpu-localization", [{**row, "boxes_redrawn_otherwise": moved, **about}], options.results)
+    trained, located = (gpu_results.rows(name, options.results) for name in ("gpu-trainings", "gpu-localization"))
+    examined = {(row["network"], row["seed"]) for row in located}
+    for row in trained:
+        if (row["network"], row["seed"]) not in examined:
+            said = f"No maps of {row['network']}, seed {row['seed']}: copy them to {paths.CACHE / 'gpu'}"
+            print(f"{said}, or remove its row from gpu-trainings.csv and run again.")
     return 0
 
 

@@ -235,6 +235,13 @@ def test_maps_of_other_pictures_are_refused(alone, tmp_path, monkeypatch):
     assert not list(tmp_path.glob("*.csv"))
 
 
+def test_networks_without_maps_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    gpu_results.add("gpu-trainings", [{"network": "vgg16", "seed": 1}], tmp_path)
+    assert gpu.main(["finish", "--results", str(tmp_path)]) == 0
+    assert "No maps of vgg16, seed 1: copy them to" in capsys.readouterr().out
+
+
 def test_a_cpu_never_writes_among_the_gpus_results(monkeypatch):
     with pytest.raises(SystemExit, match="--device cpu needs --results FOLDER"):
         gpu.main(["run", "--device", "cpu", "--mini"])
