@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import ndimage
 
 RULES = ("paper", "wsol")
 MEASURES = ("pixels", "contour area")
@@ -51,6 +50,8 @@ def largest_component(mask: ArrayLike, connectivity: int = 8, measure: str = "pi
         raise ValueError(f"connectivity={connectivity} is unknown: choose 4 or 8.")
     if measure not in MEASURES:
         raise ValueError(f"measure={measure!r} is unknown: choose one of {', '.join(map(repr, MEASURES))}.")
+    from scipy import ndimage  # here, so that maps can be made and kept where SciPy is not installed
+
     neighbours = np.ones((3, 3)) if connectivity == 8 else None
     labels, count = ndimage.label(mask, neighbours)  # background 0, pieces 1 ... count in reading order
     if count == 0:
@@ -69,6 +70,8 @@ def contour_area(component: ArrayLike) -> float:
     component: (H, W) bool, one connected piece; returns square pixels. A full 2x2 square holds area 1, with
     three of its pixels 1/2, fewer none: a line has no area. OpenCV's contourArea measures this on a contour.
     """
+    from scipy import ndimage
+
     filled = ndimage.binary_fill_holes(_two_dimensional(component, "component").astype(bool)).astype(int)
     pixels_in_square = filled[:-1, :-1] + filled[:-1, 1:] + filled[1:, :-1] + filled[1:, 1:]
     return float((pixels_in_square == 4).sum() + (pixels_in_square == 3).sum() / 2)

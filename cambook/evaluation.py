@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from cambook import distributed, metrics
 from cambook.acol import fuse
 from cambook.boxes import box_from_map
 from cambook.maps import blur, class_activation_map, grad_cam, normalize, saliency, upsample
 from cambook.networks import Network
+from cambook.progress import tqdm
 from cambook.training import ahead, pictures
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GRID = 224
 PAPER_THRESHOLD = 0.2
@@ -263,6 +266,8 @@ def top1_error(network: Network, data, *, device: str | torch.device = "cpu") ->
 def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
     """Evaluations under each other, metrics beside each other: value and, where there is one, its interval."""
 
+    import pandas as pd  # here, so that networks can be examined where pandas is not installed
+
     def cell(e: Evaluation, name: str) -> str:
         low, high = e.intervals.get(name, (None, None))
         return f"{e.row[name]:.1f}" + ("" if low is None else f" [{low:.1f}, {high:.1f}]")
@@ -273,6 +278,8 @@ def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
 def coverage_table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
     """Evaluations under each other: the threshold at which MaxBoxAcc is best, and there, over all pixels of the set,
     recall (the coverage of the objects) and precision in percent; "not applicable" where a data set has no masks."""
+
+    import pandas as pd
 
     def line(e: Evaluation) -> list[str]:
         found = e.coverage()

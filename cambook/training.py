@@ -21,7 +21,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -31,10 +31,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from cambook import distributed, networks, paths
 from cambook.networks import IGNORED, Network
+from cambook.progress import tqdm
 
 T = TypeVar("T")
 IN_MEMORY = 2**30
@@ -232,6 +232,28 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
 
 
+class Paused(Exception):
+    """A training stopped at a checkpoint because its time was up; the same call continues it."""
+
+
+_pause_at = math.inf
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Trainings inside stop when these seconds from now are over: they write their checkpoint and raise Paused.
+
+    For machines that are lent for minutes. A `fit` without a checkpoint is not stopped, since its work would be lost.
+    For one process: of several, only the one that writes checkpoints would stop.
+    """
+    global _pause_at
+    _pause_at, before = min(_pause_at, time.perf_counter() + seconds), _pause_at
+    try:
+        yield
+    finally:
+        _pause_at = before
+
+
 _held: dict[tuple[str, torch.device], Tensor] = {}
 
 
@@ -365,6 +387,8 @@ def fit(
                     f"{network.name}: the loss is no number any more at step {step} of {steps}; lower lr={recipe.lr}."
                 )
             bar.update()
+            if time.perf_counter() > _pause_at:
+                saved = -math.inf  # so that a checkpoint is due
             epoch_ends, now = step % per_epoch == 0, time.perf_counter()
             if epoch_ends:
                 seconds = spent + now - began
@@ -378,6 +402,8 @@ def fit(
                 weights = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
                 save_whole({**progress, **weights}, checkpoint)
                 saved = time.perf_counter()
+                if saved > _pause_at:
+                    raise Paused(f"{network.name} was paused after {step} of {steps} steps: start again to go on.")
     network.eval()
     return distributed.from_first(lambda: history)
 
