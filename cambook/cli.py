@@ -1,4 +1,4 @@
-"""The command line: `cambook course | run | train | figures | data | doctor | notebooks | lab`."""
+"""The command line: `cambook course | run | train | sweep | results | figures | data | doctor | notebooks | lab`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -175,6 +176,77 @@ def run(
     chosen = [find_notebook(notebook)] if notebook else lessons()
     failed = _run_all(chosen, lambda path, folder: runs.execute(path, parameters, folder), parameters)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(metavar="NAME_OR_YAML", help="a sweep of the course, or a YAML file")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="in place of the grid's; several times"),
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="quick, full or paper", show_default="the sweep's")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="0,1,2", show_default="the sweep's")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="runs at a time on this machine", show_default="one a GPU, or one")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:8786", help="a dask scheduler whose workers make the runs")
+    ] = None,
+) -> None:
+    """Make every run of a sweep that was not made before: `cambook sweep table2 --seeds 0,1,2 --jobs 4`."""
+    from cambook import experiments
+
+    if jobs and cluster:
+        raise typer.BadParameter("--jobs is for this machine, --cluster for others: give one of them")
+    file = experiments.find(name)
+    chosen = experiments.read(file, profile=profile, seeds=seeds and seeds.split(","))
+    beside = file.parent / chosen.notebook
+    notebook = beside if beside.is_file() else find_notebook(chosen.notebook)
+    planned = experiments.plan(chosen, notebook, file.stem, _given(parameter or [], None))
+    jobs = jobs or (1 if cluster else max(1, len(experiments.gpus())))
+    try:
+        outcomes = experiments.carry_out(planned, jobs, cluster, title=file.stem)
+    except KeyboardInterrupt:
+        done = sum(one.finished() for one in planned)
+        command = shlex.join(["cambook", *sys.argv[1:]])
+        typer.echo(f"\nStopped: {done} of {len(planned)} runs are done. To continue: {command}", err=True)
+        raise typer.Exit(130) from None
+    labels = {one.run: one.label for one in planned}
+    folder = planned[0].folder.parent
+    found = experiments.results(folder)
+    found = found[found.run.isin(labels)]
+    if len(found):
+        typer.echo(experiments.report(found, folder))
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    made, before = (sum(outcome.state == state for outcome in outcomes) for state in ("ran", "done"))
+    typer.echo(f"{file.stem}: {len(outcomes)} runs, {before} done before, {made} made now, {len(failed)} failed")
+    typer.echo(f"records, tables and executed notebooks: {_near(folder)}")
+    for outcome in failed:
+        typer.echo(f"cambook: {labels[outcome.run]}: {outcome.error}", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def results(
+    sweep: Annotated[str | None, typer.Argument(help="name of a sweep; none: all runs, of sweeps and of `run`")] = None,
+) -> None:
+    """Collect the runs' records into one table, ours beside the papers', on the screen and as CSV and Markdown."""
+    from cambook import experiments
+
+    known = sorted(path.name for path in (paths.RUNS / "sweeps").glob("[!.]*/"))
+    if sweep is not None and sweep not in known:
+        near = difflib.get_close_matches(sweep, known, n=1)
+        hint = f", did you mean {near[0]}?" if near else "."
+        listed = ", ".join(known) or "none: make one with `cambook sweep NAME`"
+        raise FileNotFoundError(f"No sweep {sweep!r} was made here; there are {listed}{hint}")
+    folder = paths.RUNS / "sweeps" / sweep if sweep else paths.RUNS
+    found = experiments.results(folder)
+    if found.empty:
+        raise FileNotFoundError(f"{_near(folder)} holds no finished run with a number in it: `cambook run` makes one.")
+    folder = folder if sweep else paths.RUNS / "results"
+    typer.echo(experiments.report(found, folder))
+    typer.echo(f"{found.run.nunique()} runs; CSV and Markdown: {_near(folder)}")
 
 
 @app.command()

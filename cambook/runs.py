@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import difflib
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -140,6 +141,12 @@ class Parameters(BaseModel):
             kind, _, folder = values["dataset"].partition(":")
             values["dataset"] = f"{kind}:{Path(folder).name}"
         return values
+
+    def folders(self) -> dict[str, str]:
+        """For each value that portable() shortens a digest of it in full, which tells equal names apart."""
+        portable = self.portable()
+        whole = {name: getattr(self, name) for name in portable if getattr(self, name) != portable[name]}
+        return {name: hashlib.sha256(value.encode()).hexdigest()[:6] for name, value in whole.items()}
 
 
 def _checked(values: Mapping[str, Any], accepted: list[str], where: str) -> Parameters:
@@ -340,7 +347,7 @@ def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Ru
         metrics={},
         started=_now(),
         seconds=0.0,
-        environment=_environment(device),
+        environment=_environment(device) | {"folders": checked.folders()},
     )
     record.save(folder)
     _current = Run(notebook, checked, device, folder, record, time.monotonic())
@@ -399,7 +406,8 @@ class _ThisPython(AsyncKernelManager):
 
 
 @contextmanager
-def _environ(name: str, value: str) -> Iterator[None]:
+def environ(name: str, value: str) -> Iterator[None]:
+    """An environment variable for as long as the block runs; kernels started meanwhile have it too."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -450,10 +458,10 @@ def execute(
         with (
             paths.atomic_write(executed) as copy,
             _progress(notebook, progress) as after_cell,
-            _environ(RUN_DIR, str(out_dir)),
-            _environ(SHARPNESS, str(sharpness)),
+            environ(RUN_DIR, str(out_dir)),
+            environ(SHARPNESS, str(sharpness)),
             # threads that spin while they wait make a busy machine ten times slower
-            _environ("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "PASSIVE")),
+            environ("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "PASSIVE")),
         ):
             try:
                 execute_notebook(
