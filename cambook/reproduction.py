@@ -7,6 +7,7 @@ notebooks/reproduce measure; `table`, `claims` and `write` take the numbers of o
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -699,10 +700,10 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 def figure(name: str, whole: pd.DataFrame, metric: str):
     """One metric of a table as a figure: ours as discs, published as diamonds, in the table's order."""
     rows = whole[whole["metric"] == metric]
-    label = [
-        f"{row.network} {row.map}".removesuffix(" -") + f"\n({row.row})" if row.seeds else row.row
-        for row in rows.itertuples()
-    ]
+    label = []
+    for row in rows.itertuples():
+        theirs = textwrap.fill(row.row, 44)
+        label.append(f"{row.network} {row.map}".removesuffix(" -") + f"\n({theirs})" if row.seeds else theirs)
     both = rows.dropna(subset=["difference"])
     takeaway = f"{_table(name).title}: ours beside published"
     if len(both) > 2:
@@ -884,7 +885,7 @@ def claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.ndarray]
                     line = {
                         "claim": claim.says,
                         "where": claim.where,
-                        "difference": f"{a} - {b}",
+                        "difference": f"{a.removesuffix(' -')} minus {b.removesuffix(' -')}",
                         "metric": claim.metric,
                     }
                     line |= {

@@ -212,7 +212,7 @@ def judged(results, says, pair, paper="cam", pictures=None):
     return line
 
 
-GMP = "mini-fc-gmp cam - mini-fc-gap cam"
+GMP = "mini-fc-gmp cam minus mini-fc-gap cam"
 
 
 def test_a_claim_is_paired_over_the_seeds_that_both_have():
@@ -243,7 +243,7 @@ def test_one_seed_decides_nothing_unless_its_pictures_are_at_hand():
 def test_a_range_is_judged_and_the_papers_own_difference_stands_beside():
     lines = ("alexnet-gap - top1_error", 51.0, 51.2, 50.9), ("alexnet - top1_error", 42.5, 42.6, 42.6)
     results = results_of(*lines, profile="paper", dataset="ilsvrc:x")
-    line = judged(results, "GAP networks lose 1 to 3 points of accuracy", "alexnet-gap - - alexnet -")
+    line = judged(results, "GAP networks lose 1 to 3 points of accuracy", "alexnet-gap minus alexnet")
     assert (line["published"], line["claimed"], line["verdict"]) == (8.5, "+1 to +3", "does not hold")
 
 
@@ -252,11 +252,11 @@ def test_acol_is_judged_by_its_own_paper_and_by_choe_et_al():
     lines += [("mini-acol acol max_box_acc_v2", 50, 52), ("mini-gap cam max_box_acc_v2", 60, 62)]
     results = results_of(*lines, notebook="wsol")
     assert (
-        judged(results, "ACoL covers more of the object than CAM", "mini-acol acol - mini-gap cam", "acol")["ours"]
+        judged(results, "ACoL covers more of the object than CAM", "mini-acol acol minus mini-gap cam", "acol")["ours"]
         == 10
     )
     line = judged(
-        results, "CAM is better than ACoL where both are evaluated alike", "mini-gap cam - mini-acol acol", "wsol"
+        results, "CAM is better than ACoL where both are evaluated alike", "mini-gap cam minus mini-acol acol", "wsol"
     )
     assert line["verdict"] == "holds" and line["published"] == 2.6
 
