@@ -386,6 +386,16 @@ def test_five_boxes_are_two_two_and_one_for_the_three_likeliest_classes(seer, mo
     assert [box is loose for box in boxes[0]] == [True, False, True, False, True]
 
 
+def test_both_boxes_come_from_the_map_of_the_true_class(seer):
+    batch = Corners().batch(range(4))
+    full, pairs = reproduction.both_boxes(seer, batch)
+    assert full.shape == (4, 64, 64)
+    for (loose, tight), true in zip(pairs, batch.boxes, strict=True):
+        assert np.abs(loose - true[0]).max() <= 4 and np.abs(tight - true[0]).max() <= 4
+    hidden, _ = reproduction.both_boxes(networks.build("mini-fc", 3), batch)
+    assert hidden.min() >= 0 and hidden.max() > 0  # saliency is never negative
+
+
 def test_a_linear_svm_has_a_weight_for_each_class_also_for_two():
     draw = torch.Generator().manual_seed(0)
     for classes in (2, 4):
@@ -484,8 +494,8 @@ def test_networks_of_two_sizes_are_refused():
 
 def test_a_cut_starts_from_its_trained_original(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "CACHE", tmp_path)
-    recipes = {name: training.Recipe(epochs=1, batch_size=8, lr=1e-9) for name in ("mini-fc", "mini-fc-gap")}
-    monkeypatch.setattr(reproduction, "recipe_for", recipes.get)
+    recipe = training.Recipe(epochs=1, batch_size=8, lr=1e-9)
+    monkeypatch.setattr(reproduction, "recipe_for", lambda name: recipe)
     made = reproduction.train(["mini-fc-gap", "mini-fc"], Corners(length=8), seed=0)
     assert list(made) == ["mini-fc-gap", "mini-fc"]
     a, b = (network.backbone[0].weight for network in made.values())
@@ -520,6 +530,17 @@ def test_weights_start_from_imagenet_where_the_data_are_photographs(name, data, 
     set_of = SimpleNamespace(name=data, classes=["a", "b"])
     assert reproduction.train([name], set_of, seed=0)[name].name == name
     assert made == calls
+
+
+def test_the_papers_networks_have_a_recipe_of_their_own_on_scenes_only():
+    def recipe(name, data):
+        return reproduction.recipe_of(name, SimpleNamespace(name=data))
+
+    assert recipe("mini-fc-gap", "scenes") == training.recipe_for("mini-fc-gap")
+    assert recipe("vgg16", "ilsvrc:x") == training.recipe_for("vgg16")
+    assert recipe("vgg16", "scenes").optimizer == "adamw" and recipe("vgg16", "scenes").new_layer_factor == 1
+    cut = recipe("vgg16-gap", "scenes")
+    assert cut.new_layer_factor == 10 and cut.lr == pytest.approx(recipe("vgg16", "scenes").lr / 3)
 
 
 def test_the_papers_networks_are_measured_at_a_tiny_size():
