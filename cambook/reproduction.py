@@ -189,24 +189,24 @@ PUBLISHED = {  # our name of a metric -> that of data/published
 }
 IMAGENET = ("ILSVRC", "ImageNet", "ILSVRC-15", "ILSVRC 2014")
 SAME_DATA = {"ilsvrc": IMAGENET, "cub": ("CUB-200-2011",)}  # our name of a data set -> those in data/published
-BOX_GRID = 256  # side of the maps that loose and tight boxes are drawn on: its 5 px at the border are counted there
 SPLITS = {"ilsvrc": "val"}  # what our "test" is called there; elsewhere it is a test split
+BOX_GRID = 256  # side of the maps that loose and tight boxes are drawn on: its 5 px at the border are counted there
 
 # ---- which conditions differ ----
 
 BUILT_OTHERWISE = {  # network -> how it differs from the paper's by construction
     "googlenet": "torchvision's GoogLeNet has batch norm, and 3x3 convolutions in place of 5x5",
     "alexnet": "torchvision's AlexNet is the version with one tower",
-    "resnet50": "maps of 7x7 places; Choe et al. change strides for 14x14 or 28x28",
+    "resnet50": "maps of 7x7 places, where Choe et al. change strides for 14x14 or 28x28",
 }
 OTHER_MAPS = {  # source -> what the paper does otherwise, or leaves open
     "saliency": "box at 20% of the raw map's maximum, as for CAM (the paper does not say)",
     "smooth-saliency": "Gaussian of 9 px at 224 px first, then the box at 20% (the paper does not say)",
-    "grad-cam": "maps of the last layer before the head; box at 20% of the maximum in top1_loc_error, not 15%",
-    "cam-5-boxes": "one view, not ten crops; heatmap not stored as JPEG",
+    "grad-cam": "maps of the last layer before the head, box at 20% of the maximum in top1_loc_error, not 15%",
+    "cam-5-boxes": "one view, not ten crops, and the heatmap not stored as JPEG",
     "acol": "erased for the class that branch A predicts, not for the label",
     "centre": "a Gaussian in the middle, not the best centred square",
-    "cam-box": "classes' weights from the SVM; in training the box of the label, in testing that of the guess",
+    "cam-box": "classes' weights from the SVM, in training the box of the label, in testing that of the guess",
 }
 
 
@@ -220,19 +220,19 @@ def _conditions(name: str, network: str, source: str, dataset: str, profile: str
         differs.append(f"data: {dataset}" + (f", not {theirs['dataset']}" if theirs["dataset"] else ""))
     if theirs["split"] not in (None, split):
         differs.append(f"split: {split}, not {theirs['split']}")
-    if kind.startswith("scenes"):
+    if kind.startswith("scenes") or small:
         differs.append("trained from scratch")
     elif network.startswith(networks.PRETRAINED):
         differs.append("from torchvision's ImageNet weights")
     if name in ("table4", "table5"):
         if kind == "scenes":
-            differs.append("classes: the single objects; the network was trained for their categories")
+            differs.append("classes: the single objects, while the network was trained for their categories")
         elif network in networks.CUTS:
             differs.append("cut network fine-tuned on this data, not on ILSVRC")
     differs += ["500 test pictures"] if profile == "quick" else []
     if small:
-        said = theirs["method"] if name != "wsol" else theirs.get("backbone", "")
-        differs.append(f"network: {network}" + (f" in place of {said}" if said else ""))
+        said = theirs["method"] if name != "wsol" else theirs.get("backbone", "none")
+        differs.append(f"network: {network}" + (f" in place of {said}" if said != "none" else ""))
         differs.append("pictures of 64 px, not 224")
     differs += [how for start, how in BUILT_OTHERWISE.items() if network.startswith(start)]
     if source in OTHER_MAPS:
@@ -277,7 +277,8 @@ def load(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tupl
 
     detail: times as many pixels a side, to crop from
     At quick 500 test pictures; of scenes at full 20,000 to train on, at paper 100,000, and 10,000 to test on.
-    raises: ValueError where some networks take 64 px and others 224; what datasets.load raises
+    raises: ValueError where some networks take 64 px and others 224, or where Table 3 has no five classes to guess;
+            what datasets.load raises
     """
     sizes = {64 if one.startswith("mini") else 224 for one in chosen}
     if len(sizes) > 1:
@@ -286,7 +287,10 @@ def load(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tupl
     train = run.pick(quick=None, full=20000 if scenes else None, paper=100000 if scenes else None)
     test = run.pick(quick=500, full=None, paper=10000 if scenes else None)
     size, lengths = sizes.pop() * detail, {"train": train, "test": test}
-    return tuple(datasets.load(dataset, split, size, length=length, seed=run.seed) for split, length in lengths.items())
+    sets = [datasets.load(dataset, split, size, length=length, seed=run.seed) for split, length in lengths.items()]
+    if run.notebook == "table3" and len(sets[0].classes) <= 5:
+        raise ValueError(f"{dataset} has {len(sets[0].classes)} classes: five guesses need a data set with more.")
+    return tuple(sets)
 
 
 def train(chosen: Sequence[str], data, *, seed: int, device: str | torch.device = "cpu") -> dict[str, Network]:
@@ -363,7 +367,7 @@ def classification(trained: Mapping[str, Network], data, device: str | torch.dev
     found = Found()
     for name, network in trained.items():
         logits = classify(network, data, device=device)
-        for k in (1, 5):
+        for k in (1, 5) if network.classes > 5 else (1,):
             found.add(name, "-", f"top{k}_error", ~metrics.topk_correct(logits, data.labels, k))
     return found
 
