@@ -744,8 +744,9 @@ def figure(name: str, whole: pd.DataFrame, metric: str):
     rows = whole[whole["metric"] == metric]
     label = []
     for row in rows.itertuples():
-        name, theirs = f"{row.network} {row.map}".removesuffix(" -"), textwrap.fill(row.row, 44)
-        label.append(f"{name}\n({theirs})" if row.seeds and theirs else name if row.seeds else theirs)
+        mine = f"{row.network} {row.map}".removesuffix(" -") if row.seeds else ""
+        theirs = textwrap.fill(f"({row.row})" if mine and row.row else row.row, 44)
+        label.append(f"{mine}\n{theirs}".strip())
     both = rows.dropna(subset=["difference"])
     takeaway = f"{_table(name).title}: ours beside published"
     if len(both) > 2:
