@@ -941,6 +941,30 @@ def claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.ndarray]
     return pd.DataFrame(lines, columns=[*names, "claimed", "verdict"]).round({"ours": 2, "low": 2, "high": 2})
 
 
+def own_figures(paper: str, name: str) -> pd.DataFrame:
+    """A paper's claims on one table, held against its own published figures: one row for each pair that has both.
+
+    returns: claim, difference (of the paper's networks), metric, published (points), claimed, in the paper: whether
+             the published difference lies in the range
+    """
+    lines = []
+    for claim in (claim for claim in CLAIMS if (claim.paper, claim.table) == (paper, name)):
+        for pair in claim.pairs:
+            value = _published_difference(claim, pair, "ilsvrc")
+            if not np.isnan(value):
+                a, b = (who.removesuffix(" -") for who in pair[:2])
+                line = {"claim": claim.says, "difference": f"{a} minus {b}", "metric": claim.metric, "published": value}
+                inside = claim.between[0] < value < claim.between[1]
+                lines.append(line | {"claimed": _range(claim), "in the paper": "holds" if inside else "does not hold"})
+    columns = ["claim", "difference", "metric", "published", "claimed", "in the paper"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _range(claim: Claim) -> str:
+    least, most = claim.between
+    return f"above {least:g}" if np.isinf(most) else f"{least:+g} to {most:+g}"
+
+
 def _judged(claim: Claim, a: str, b: str, difference: np.ndarray, pictures: Mapping[str, np.ndarray]) -> dict:
     of_a, of_b = (pictures.get(f"{who} {claim.metric}") for who in (a, b))
     low, high, over = np.nan, np.nan, "1 seed"
@@ -948,10 +972,8 @@ def _judged(claim: Claim, a: str, b: str, difference: np.ndarray, pictures: Mapp
         (low, high), over = metrics.seed_interval(difference), f"{len(difference)} seeds"
     elif of_a is not None and of_b is not None:
         (low, high), over = metrics.bootstrap_interval(of_a - of_b, 0), f"{len(of_a)} pictures, 1 seed"
-    least, most = claim.between
-    claimed = f"above {least:g}" if np.isinf(most) else f"{least:+g} to {most:+g}"
     ours = {"ours": difference.mean(), "low": low, "high": high, "over": over}
-    return ours | {"claimed": claimed, "verdict": verdict(low, high, claim.between)}
+    return ours | {"claimed": _range(claim), "verdict": verdict(low, high, claim.between)}
 
 
 def _published_difference(claim: Claim, pair: Pair, dataset: str) -> float:

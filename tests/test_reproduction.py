@@ -303,6 +303,15 @@ def test_the_papers_own_differences_are_those_of_their_networks():
     assert np.isnan(published["ACoL covers more of the object than CAM", "vgg16-acol acol"])
 
 
+def test_the_papers_claims_are_held_against_its_own_figures():
+    own = reproduction.own_figures("cam", "table1").set_index("difference")["in the paper"]
+    assert own["vgg16-gap minus vgg16"] == "holds" and own["alexnet-gap minus alexnet"] == "does not hold"
+    own = reproduction.own_figures("cam", "table2")
+    backprop = own[(own["claim"] == "CAM beats backprop, top-1") & own["difference"].str.contains("alexnet")]
+    assert set(backprop["in the paper"]) == {"does not hold"} and set(backprop["published"]) == {-2.02}
+    assert reproduction.own_figures("acol", "table1").empty
+
+
 def test_a_table_and_its_claims_are_written_as_csv_and_markdown(tmp_path):
     gap, gmp = ("mini-fc-gap cam top1_loc_error", 40, 50), ("mini-fc-gmp cam top1_loc_error", 43, 54)
     results = results_of(gap, gmp, notebook="table2")
