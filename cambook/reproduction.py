@@ -7,6 +7,7 @@ notebooks/reproduce measure; `table`, `claims` and `write` take the numbers of o
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -745,10 +746,11 @@ def figure(name: str, whole: pd.DataFrame, metric: str):
     label = []
     for row in rows.itertuples():
         mine = f"{row.network} {row.map}".removesuffix(" -") if row.seeds else ""
-        theirs = textwrap.fill(f"({row.row})" if mine and row.row else row.row, 44)
+        theirs = re.sub(r" \[(train|weakly)[^]]*\]", "", row.row)
+        theirs = textwrap.fill(f"({theirs})" if mine and theirs else theirs, 44)
         label.append(f"{mine}\n{theirs}".strip())
     both = rows.dropna(subset=["difference"])
-    takeaway = f"{_table(name).title}: ours beside published"
+    takeaway = f"{_table(name).title}. Ours beside published"
     if len(both) > 2:
         agree = both["ours"].corr(both["published"], method="kendall")
         takeaway += f", rank correlation {agree:+.2f}"
@@ -944,7 +946,7 @@ def claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.ndarray]
 def own_figures(paper: str, name: str) -> pd.DataFrame:
     """A paper's claims on one table, held against its own published figures: one row for each pair that has both.
 
-    returns: claim, difference (of the paper's networks), metric, published (points), claimed, in the paper: whether
+    returns: claim, difference (of published lines), metric, published (points), claimed, in the paper: whether
              the published difference lies in the range
     """
     lines = []
@@ -952,12 +954,16 @@ def own_figures(paper: str, name: str) -> pd.DataFrame:
         for pair in claim.pairs:
             value = _published_difference(claim, pair, "ilsvrc")
             if not np.isnan(value):
-                a, b = (who.removesuffix(" -") for who in pair[:2])
+                a, b = (_row_of(claim, who).lines[0].method for who in pair[:2])
                 line = {"claim": claim.says, "difference": f"{a} minus {b}", "metric": claim.metric, "published": value}
                 inside = claim.between[0] < value < claim.between[1]
                 lines.append(line | {"claimed": _range(claim), "in the paper": "holds" if inside else "does not hold"})
     columns = ["claim", "difference", "metric", "published", "claimed", "in the paper"]
-    return pd.DataFrame(lines, columns=columns)
+    return pd.DataFrame(lines, columns=columns).drop_duplicates(ignore_index=True)
+
+
+def _row_of(claim: Claim, who: str) -> Row:
+    return next(row for row in _table(claim.table).rows if f"{row.network} {row.source}" == who)
 
 
 def _range(claim: Claim) -> str:
@@ -980,8 +986,7 @@ def _published_difference(claim: Claim, pair: Pair, dataset: str) -> float:
     """The papers' own difference, NaN where they have not both figures on one data set."""
     figures = []
     for who in pair[:2]:
-        row = next(row for row in _table(claim.table).rows if f"{row.network} {row.source}" == who)
-        figures.append(published_figure(row, claim.metric, dataset))
+        figures.append(published_figure(_row_of(claim, who), claim.metric, dataset))
     data_sets = [
         None if one is None else "ImageNet" if one["dataset"] in IMAGENET else one["dataset"] for one in figures
     ]
