@@ -268,10 +268,11 @@ def figures(
 
 @app.command()
 def notebooks() -> None:
-    """Run every lesson and refresh the outputs that are committed with it."""
+    """Run every lesson and table and refresh the outputs that are committed with it."""
     from cambook import runs
 
-    raise typer.Exit(1 if _run_all(lessons(), runs.refresh, {}) else 0)
+    tables = sorted((paths.NOTEBOOKS / "reproduce").glob("*.ipynb"))
+    raise typer.Exit(1 if _run_all(lessons() + tables, runs.refresh, {}) else 0)
 
 
 @app.command()
