@@ -161,12 +161,16 @@ def _core(mask: np.ndarray) -> np.ndarray:
     """The pixels of a mask that lie deeper in it than about 1/25 of its deepest one; a full mask stays full."""
     if mask.all() or not mask.any():
         return mask
+    from scipy import ndimage
+
     depth = ndimage.distance_transform_edt(mask)
     return np.floor(depth * (255 / depth.max()) + 0.5) > 10
 
 
 def _outline_boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
     """Half-open boxes of the outlines of a mask's pieces, and of its holes: a hole's outline lies on the mask."""
+    from scipy import ndimage
+
     pieces, _ = ndimage.label(mask, np.ones((3, 3)))
     holes, _ = ndimage.label(ndimage.binary_fill_holes(mask) & ~mask)
     boxes = []
