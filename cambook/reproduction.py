@@ -29,7 +29,7 @@ from cambook.evaluation import MAPS, PAPER_THRESHOLD, Evaluation, classify, eval
 from cambook.maps import class_activation_map, upsample
 from cambook.networks import HiddenLayerNetwork, Network
 from cambook.runs import Run
-from cambook.training import Recipe, Trained, pictures, recipe_for, trained
+from cambook.training import Recipe, Trained, is_large, pictures, recipe_for, throughput, trained
 
 # ---- which network stands for which line of a paper ----
 
@@ -303,6 +303,19 @@ def train(chosen: Sequence[str], data, *, seed: int, device: str | torch.device 
     raises: OSError where ImageNet's weights cannot be downloaded; what training.fit raises
     """
     return {name: _trained(name, data, seed, device).network for name in chosen}
+
+
+def record_speed(trained: Mapping[str, Network], data, run: Run) -> None:
+    """Pictures per second of the loader alone and of each network's training step, into the record of the run.
+
+    Recorded only where the data set is too large to be held and its pictures are made batch by batch; training waits
+    for the loader where the step is the faster one.
+    """
+    if not is_large(data):
+        return
+    for name, network in trained.items():
+        for metric, value in throughput(network, data, recipe_of(name, data), device=run.device).items():
+            run.record(f"{name} - {metric}", value)
 
 
 # Ours, for the paper's networks on scenes from random weights; VGG-16 is deep without batch norm. The published recipes
