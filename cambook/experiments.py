@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 DEATHS = 3  # a run during which so many worker processes died is given up
+ANSWER_SECONDS = 10  # for which a cluster's scheduler and its first worker are waited for
 COLUMNS = ("run", "sweep", "notebook", "profile", "dataset", "seed", "network", "source", "metric", "value", "device")
 COLUMNS += ("finished", "image", "epochs", "learning_rate")
 SETTING = ("notebook", "profile", "dataset", "image", "epochs", "learning_rate", "network", "source", "metric")
@@ -285,16 +286,18 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         from dask.distributed import Client, KilledWorker
     except ImportError:
         raise runs.ParameterError("--cluster needs dask: run `pip install -e .[cluster]`.") from None
+    problem = ""
     try:
-        client = Client(cluster, timeout=10, set_as_default=False)
+        client = Client(cluster, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
+        problem = str(error).splitlines()[0]
+    if problem:  # raised here, where no traceback keeps the half-made client
         raise runs.ParameterError(
-            f"--cluster {cluster}: no dask scheduler answers there ({str(error).splitlines()[0]}); start one with "
-            "`dask scheduler`."
-        ) from None
+            f"--cluster {cluster}: no dask scheduler answers there ({problem}); start one with `dask scheduler`."
+        )
     with client:
         try:
-            client.wait_for_workers(1, timeout=10)
+            client.wait_for_workers(1, timeout=ANSWER_SECONDS)
         except TimeoutError:
             raise runs.ParameterError(
                 f"--cluster {cluster} has no worker: start some with `dask worker {cluster} --nthreads 1`."
@@ -437,17 +440,27 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 def report(table: pd.DataFrame, folder: str | os.PathLike) -> str:
     """Writes results.csv, summary.csv and summary.md to a folder, and ours beside published for the papers' tables.
 
-    table:   as results() gives it
-    returns: for the screen: the papers' tables where their notebooks ran, the summary of all others
+    table:   as results() gives it, not empty
+    returns: for the screen: the papers' tables where their notebooks ran, and the summary of all others
     """
-    folder = Path(folder)
-    found = summary(table)
-    text = found.to_markdown(index=False, floatfmt=".4g", missingval="")
-    for name, content in {
+    folder, found = Path(folder), summary(table)
+    contents = {
         "results.csv": table.to_csv(index=False),
         "summary.csv": found.to_csv(index=False),
-        "summary.md": text + "\n",
-    }.items():
+        "summary.md": found.to_markdown(index=False, floatfmt=".4g", missingval="") + "\n",
+    }
+    for name, content in contents.items():
         with paths.atomic_write(folder / name) as file:
             file.write_text(content, encoding="utf-8")
-    return found.to_markdown(index=False, tablefmt="simple", floatfmt=".4g", missingval="")
+    tables = [name for name in found.notebook.unique() if (paths.NOTEBOOKS / "reproduce" / f"{name}.ipynb").is_file()]
+    if tables:
+        from cambook import reproduction
+
+        tables = [name for name in tables if name in reproduction.TABLES]
+        for name in tables:
+            reproduction.write(name, table, folder)
+    texts = [(folder / f"{name}.md").read_text(encoding="utf-8") for name in tables]
+    others = found[~found.notebook.isin(tables)]
+    if len(others):
+        texts.append(others.to_markdown(index=False, tablefmt="simple", floatfmt=".4g", missingval=""))
+    return "\n".join(texts)

@@ -6,11 +6,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+import cambook
 from cambook import cli, experiments, paths, runs
 
 REPOSITORY = Path(__file__).parents[1]
@@ -58,9 +60,9 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def slow(make_notebook, home):
-    """slow(seconds, cell) makes the sweep `tiny` of a notebook that takes so long, four seeds; gives the journal."""
+    """slow(seconds, cell) makes the sweep `tiny` of a notebook that takes so long; gives the journal."""
 
-    def make(seconds, cell="1 + 1", seeds=(0, 1, 2, 3)):
+    def make(seconds, cell="1 + 1", seeds=(0, 1)):
         journal = home / "journal"
         journal.write_text("")
         begin = BEGIN.format(journal=str(journal), seconds=seconds)
@@ -217,7 +219,7 @@ def test_a_failed_run_does_not_stop_the_others_and_is_tried_again(slow, home):
     first = call("sweep", "tiny", "--jobs", "1")
     assert first.exit_code == 1
     failed = next((home / "runs" / "sweeps" / "tiny").glob("*/tiny.failed.ipynb"))
-    assert "profile=quick, seed=1: tiny.ipynb stopped in cell [3] with AssertionError: seed one" in first.stderr
+    assert "profile=quick, seed=1: tiny.ipynb stopped in cell [4] with AssertionError: seed one" in first.stderr
     assert f"(look at {failed})" in first.stderr
     assert "2 runs, 0 done before, 1 made now, 1 failed" in first.stdout
     before = made(home)
@@ -233,7 +235,7 @@ def test_each_worker_has_its_share_of_the_cores_and_a_gpu_of_its_own(slow, home,
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    slow(2, seeds=(0, 1))
+    slow(1)
     outcomes = experiments.carry_out(planned(home), jobs=2)
     assert [outcome.state for outcome in outcomes] == ["ran", "ran"]
     table = experiments.results().pivot(index="seed", columns="metric", values="value")
@@ -242,34 +244,32 @@ def test_each_worker_has_its_share_of_the_cores_and_a_gpu_of_its_own(slow, home,
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_killed_sweep_continues_and_no_run_is_counted_twice(slow, home, jobs):
-    journal = slow(0.3)
-    killed = command(home, "--jobs", jobs)
-    wait_for(lambda: made(home))
-    time.sleep(random.uniform(0, 1.5))
+    journal = slow(0.2, seeds=(0, 1, 2))
+    killed = command(home, "--jobs", str(jobs))
+    wait_for(lambda: journal("began"))
+    time.sleep(random.uniform(0, 2))
     killed.kill()
-    killed.wait()
+    killed.wait()  # not for its workers, who hold its output open until they notice
     before = made(home)
-    again = command(home, "--jobs", jobs)
-    out, err = again.communicate(timeout=120)
-    assert again.returncode == 0, err
-    assert "4 runs" in out and "0 failed" in out
+    outcomes = experiments.carry_out(planned(home), jobs=1)
+    assert len(outcomes) == 3 and {outcome.state for outcome in outcomes} <= {"done", "ran"}
     assert before.items() <= made(home).items(), "a finished run was made again"
-    found = experiments.results(home / "runs")
-    assert sorted(found[found.metric == "top1_error"].seed) == [0, 1, 2, 3]
+    found = experiments.results()
+    assert sorted(found[found.metric == "top1_error"].seed) == [0, 1, 2]
     assert [path for path in (home / "runs" / "sweeps" / "tiny").glob(".*") if path.is_dir()] == []
-    assert sorted(set(journal("ended"))) == ["0", "1", "2", "3"]
 
 
 def test_two_sweeps_started_together_share_the_runs(slow, home):
     journal = slow(0.5, seeds=(0, 1, 2))
-    both = [command(home, "--jobs", "1") for _ in range(2)]
-    for one in both:
-        out, err = one.communicate(timeout=120)
-        assert one.returncode == 0 and "3 runs" in out, err
-    assert sorted(journal("began")) == ["0", "1", "2"]
-    assert len(made(home)) == 3
+    other = command(home, "--jobs", "1")
+    wait_for(lambda: journal("began"))
+    mine = experiments.carry_out(planned(home), jobs=1)
+    out, err = other.communicate(timeout=120)
+    assert other.returncode == 0 and "3 runs" in out and "0 failed" in out, err
+    assert {outcome.state for outcome in mine} == {"done", "ran"}, "each made some"
+    assert sorted(journal("began")) == ["0", "1", "2"] and len(made(home)) == 3
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
@@ -287,18 +287,17 @@ def test_an_interrupted_sweep_says_how_to_continue_and_leaves_no_half_run(slow, 
 
 
 def test_a_run_whose_worker_dies_is_given_up_and_the_others_go_on(slow, home, monkeypatch):
-    kill = "import psutil\nif seed == 1:\n    psutil.Process().parent().kill()\n    time.sleep(60)"
-    journal = slow(0, kill, seeds=(0, 1))
-    monkeypatch.setattr(experiments, "DEATHS", 1)
-    bad, good = reversed(experiments.carry_out(planned(home), jobs=2))
-    assert bad.state == "failed" and "its worker process died 1 times" in bad.error
-    assert good.state == "ran" or journal("began").count("0") == 1
+    slow(0, "import psutil\nif seed == 1:\n    psutil.Process().parent().kill()\n    time.sleep(60)", seeds=(1, 0, 2))
+    monkeypatch.setattr(experiments, "DEATHS", 2)
+    bad, *others = experiments.carry_out(planned(home), jobs=2)
+    assert bad.state == "failed" and bad.error == "its worker process died 2 times (was memory short?)"
+    assert [other.state for other in others] == ["ran", "ran"]
 
 
 def test_a_cluster_completes_the_sweep_although_a_worker_is_killed(slow, home):
     from dask.distributed import LocalCluster
 
-    journal = slow(1.5)
+    journal = slow(1, seeds=(0, 1, 2))
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
         client = cluster.get_client()
         victim = list(client.run(os.getpid).values())[0]
@@ -312,17 +311,18 @@ def test_a_cluster_completes_the_sweep_although_a_worker_is_killed(slow, home):
         outcomes = experiments.carry_out(planned(home), cluster=cluster.scheduler_address)
         killer.join()
         assert victim not in client.run(os.getpid).values()
-    assert [outcome.state for outcome in outcomes] == ["ran"] * 4
-    assert len(journal("began")) >= 5, "the killed worker's run was begun twice"
+    assert [outcome.state for outcome in outcomes] == ["ran"] * 3
+    assert len(journal("began")) >= 4, "the killed worker's run was begun twice"
     found = experiments.results()
-    assert sorted(found[found.metric == "top1_error"].seed) == [0, 1, 2, 3]
+    assert sorted(found[found.metric == "top1_error"].seed) == [0, 1, 2]
 
 
-def test_a_cluster_that_cannot_be_used_is_a_sentence(tiny, home):
+def test_a_cluster_that_cannot_be_used_is_a_sentence(tiny, home, monkeypatch):
+    monkeypatch.setattr(experiments, "ANSWER_SECONDS", 1)
     write_sweep(home, "notebook: tiny")
     with pytest.raises(runs.ParameterError, match="--cluster tcp://127.0.0.1:9: no dask scheduler answers there"):
         experiments.carry_out(planned(home), cluster="tcp://127.0.0.1:9")
-    with pytest.raises(runs.ParameterError, match="--cluster nowhere: "):
+    with pytest.raises(runs.ParameterError, match="--cluster nowhere:x: no dask scheduler"):
         experiments.carry_out(planned(home), cluster="nowhere:x")
 
 
@@ -417,3 +417,23 @@ def test_results_are_printed_and_written(home, monkeypatch):
     assert (home / "runs" / "results" / "summary.csv").is_file()
     with pytest.raises(FileNotFoundError, match="No sweep 'tini' was made here; there are tiny, did you mean tiny"):
         call("results", "tini")
+
+
+def test_a_papers_table_stands_beside_the_published_one(home, monkeypatch, make_notebook):
+    written = []
+
+    def write(name, results, folder):
+        written.append((name, results.notebook.tolist()))
+        (folder / f"{name}.md").write_text("ours beside published")
+
+    stand_in = SimpleNamespace(TABLES={"table2": ...}, write=write)
+    monkeypatch.setitem(sys.modules, "cambook.reproduction", stand_in)
+    monkeypatch.setattr(cambook, "reproduction", stand_in, raising=False)
+    for name in ("reproduce/table2", "reproduce/own", "04_lesson"):
+        make_notebook(home / "notebooks" / f"{name}.ipynb")
+        stem = Path(name).name
+        leave(home / "runs" / stem, {f"{stem}_number": 1}, notebook=stem)
+    printed = call("results").stdout
+    assert [name for name, _ in written] == ["table2"]
+    assert "ours beside published" in printed and "table2_number" not in printed
+    assert "own_number" in printed and "04_lesson_number" in printed
