@@ -251,7 +251,7 @@ def test_a_killed_sweep_continues_and_no_run_is_counted_twice(slow, home, jobs):
     wait_for(lambda: journal("began"))
     time.sleep(random.uniform(0, 2))
     killed.kill()
-    killed.communicate()
+    killed.wait()  # not for its workers, who hold its output open until they notice
     before = made(home)
     outcomes = experiments.carry_out(planned(home), jobs=1)
     assert len(outcomes) == 3 and {outcome.state for outcome in outcomes} <= {"done", "ran"}
