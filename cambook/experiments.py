@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import threading
 import time
 import uuid
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from filelock import FileLock, Timeout
@@ -283,18 +285,25 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         yield {"backend": "loky", "n_jobs": jobs}, (TerminatedWorkerError,)
         return
     try:
-        from dask.distributed import Client, KilledWorker
+        from dask.distributed import CancelledError, Client, KilledWorker
+        from joblib._dask import DaskDistributedBackend
     except ImportError:
         raise runs.ParameterError("--cluster needs dask: run `pip install -e .[cluster]`.") from None
-    problem = ""
+
+    class Cluster(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, super().effective_n_jobs(n_jobs))  # at 1 joblib would make the runs in this very process
+
+    address = urlsplit(cluster)
     try:
+        # first a plain connection, since a Client that reaches nobody lingers
+        socket.create_connection((address.hostname, address.port), ANSWER_SECONDS).close()
         client = Client(cluster, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        problem = str(error).splitlines()[0]
-    if problem:  # raised here, where no traceback keeps the half-made client
         raise runs.ParameterError(
-            f"--cluster {cluster}: no dask scheduler answers there ({problem}); start one with `dask scheduler`."
-        )
+            f"--cluster {cluster}: no dask scheduler answers there ({str(error).splitlines()[0]}); start one with "
+            "`dask scheduler` and give its address as tcp://HOST:8786."
+        ) from None
     with client:
         try:
             client.wait_for_workers(1, timeout=ANSWER_SECONDS)
@@ -308,7 +317,12 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
                     f"Worker {worker} has {threads} threads, and a run needs a process of its own: start it with "
                     "`dask worker --nthreads 1 --nworkers N`."
                 )
-        yield {"backend": "dask", "client": client, "n_jobs": -1}, (KilledWorker,)
+        try:
+            yield {"backend": Cluster(client=client), "n_jobs": -1}, (KilledWorker,)
+        except CancelledError as error:
+            raise runs.RunError(
+                f"The connection to {cluster} was lost ({str(error).splitlines()[0]}); the same command continues."
+            ) from None
 
 
 def carry_out(
@@ -320,7 +334,8 @@ def carry_out(
     cluster: address of a dask scheduler, such as tcp://10.0.0.1:8786, whose workers see the same folders and have one
              thread each
     returns: an outcome for each planned run, in their order
-    raises:  ParameterError where no such cluster is; KeyboardInterrupt, after which the same call continues
+    raises:  ParameterError where no such cluster is, RunError where it is lost, KeyboardInterrupt; after each of them
+             the same call continues
     """
     from joblib import Parallel, delayed, parallel_config
     from tqdm import tqdm
