@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import shutil
+import socket
 import threading
 import time
 import uuid
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 from filelock import FileLock, Timeout
@@ -284,17 +286,24 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         return
     try:
         from dask.distributed import Client, KilledWorker
+        from joblib._dask import DaskDistributedBackend
     except ImportError:
         raise runs.ParameterError("--cluster needs dask: run `pip install -e .[cluster]`.") from None
-    problem = ""
+
+    class Cluster(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, super().effective_n_jobs(n_jobs))  # at 1 joblib would make the runs in this very process
+
+    address = urlsplit(cluster)
     try:
+        # first a plain connection, since a Client that reaches nobody lingers
+        socket.create_connection((address.hostname, address.port), ANSWER_SECONDS).close()
         client = Client(cluster, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        problem = str(error).splitlines()[0]
-    if problem:  # raised here, where no traceback keeps the half-made client
         raise runs.ParameterError(
-            f"--cluster {cluster}: no dask scheduler answers there ({problem}); start one with `dask scheduler`."
-        )
+            f"--cluster {cluster}: no dask scheduler answers there ({str(error).splitlines()[0]}); start one with "
+            "`dask scheduler` and give its address as tcp://HOST:8786."
+        ) from None
     with client:
         try:
             client.wait_for_workers(1, timeout=ANSWER_SECONDS)
@@ -308,7 +317,7 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
                     f"Worker {worker} has {threads} threads, and a run needs a process of its own: start it with "
                     "`dask worker --nthreads 1 --nworkers N`."
                 )
-        yield {"backend": "dask", "client": client, "n_jobs": -1}, (KilledWorker,)
+        yield {"backend": Cluster(client=client), "n_jobs": -1}, (KilledWorker,)
 
 
 def carry_out(
