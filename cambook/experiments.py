@@ -285,7 +285,7 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         yield {"backend": "loky", "n_jobs": jobs}, (TerminatedWorkerError,)
         return
     try:
-        from dask.distributed import Client, KilledWorker
+        from dask.distributed import CancelledError, Client, KilledWorker
         from joblib._dask import DaskDistributedBackend
     except ImportError:
         raise runs.ParameterError("--cluster needs dask: run `pip install -e .[cluster]`.") from None
@@ -317,7 +317,10 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
                     f"Worker {worker} has {threads} threads, and a run needs a process of its own: start it with "
                     "`dask worker --nthreads 1 --nworkers N`."
                 )
-        yield {"backend": Cluster(client=client), "n_jobs": -1}, (KilledWorker,)
+        try:
+            yield {"backend": Cluster(client=client), "n_jobs": -1}, (KilledWorker,)
+        except CancelledError:
+            raise runs.RunError(f"The connection to {cluster} was lost; the same command continues.") from None
 
 
 def carry_out(
@@ -329,7 +332,8 @@ def carry_out(
     cluster: address of a dask scheduler, such as tcp://10.0.0.1:8786, whose workers see the same folders and have one
              thread each
     returns: an outcome for each planned run, in their order
-    raises:  ParameterError where no such cluster is; KeyboardInterrupt, after which the same call continues
+    raises:  ParameterError where no such cluster is, RunError where it is lost, KeyboardInterrupt; after each of them
+             the same call continues
     """
     from joblib import Parallel, delayed, parallel_config
     from tqdm import tqdm

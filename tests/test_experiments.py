@@ -309,7 +309,6 @@ def test_a_cluster_completes_the_sweep_although_a_worker_is_killed(slow, home):
         killer.start()
         outcomes = experiments.carry_out(planned(home), cluster=cluster.scheduler_address)
         killer.join()
-        assert victim not in client.run(os.getpid).values()
     assert [outcome.state for outcome in outcomes] == ["ran"] * 2
     assert len(journal("began")) == 3, "the killed worker's run was begun twice"
     found = experiments.results()
