@@ -319,10 +319,8 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
                 )
         try:
             yield {"backend": Cluster(client=client), "n_jobs": -1}, (KilledWorker,)
-        except CancelledError as error:
-            raise runs.RunError(
-                f"The connection to {cluster} was lost ({str(error).splitlines()[0]}); the same command continues."
-            ) from None
+        except CancelledError:
+            raise runs.RunError(f"The connection to {cluster} was lost; the same command continues.") from None
 
 
 def carry_out(
