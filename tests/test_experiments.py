@@ -51,6 +51,15 @@ pathlib.Path(os.environ["CAMBOOK_RUN_DIR"], "record.json").write_text(json.dumps
 write("ended")"""
 
 
+@pytest.fixture(autouse=True)
+def environment_as_before():
+    """A cluster inside this process sets OMP_NUM_THREADS=1 and leaves it so: later kernels would have one thread."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
