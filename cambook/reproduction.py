@@ -766,7 +766,7 @@ def figure(name: str, whole: pd.DataFrame, metric: str):
     takeaway = f"{_table(name).title}. Ours beside published"
     if len(both) > 2:
         agree = both["ours"].corr(both["published"], method="kendall")
-        takeaway += f", rank correlation {agree:+.2f}"
+        takeaway += f", rank correlation {agree:+.2f} over {len(both)} rows"
     return show.ours_beside_published(rows.set_index(pd.Index(label)), f"{metric}, percent", takeaway)
 
 

@@ -648,8 +648,10 @@ def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure
     rows = range(len(table))
     ax.hlines(rows, table["ours"], table["published"], color=CONTROL, linewidth=2)
     ax.plot(table["published"], rows, "D", color="#D55E00", label="published")
-    ax.plot(table["ours"], rows, "o", color="#0072B2", label="ours")
-    if "spread" in table:
+    spread = "spread" in table and table["spread"].notna().any()
+    ours = "ours, with the standard deviation over seeds" if spread else "ours"
+    ax.plot(table["ours"], rows, "o", color="#0072B2", label=ours)
+    if spread:
         ax.errorbar(table["ours"], rows, xerr=table["spread"].fillna(0), fmt="none", ecolor="#0072B2", elinewidth=2)
     ax.set_yticks(rows, [str(name) for name in table.index])
     ax.set_ylim(len(table) - 0.5, -0.5)
