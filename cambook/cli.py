@@ -1,4 +1,4 @@
-"""The command line: `cambook course | run | figures | doctor | notebooks | lab`."""
+"""The command line: `cambook course | run | train | sweep | results | figures | data | doctor | notebooks | lab`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import importlib.metadata
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -28,11 +30,12 @@ app = typer.Typer(
 
 def main() -> None:
     """The `cambook` command; an expected mistake ends in one sentence, not in a traceback."""
+    from cambook.downloads import DownloadError
     from cambook.runs import ParameterError, RunError
 
     try:
         app()
-    except (ParameterError, RunError, FileNotFoundError) as error:
+    except (ParameterError, RunError, DownloadError, FileNotFoundError) as error:
         typer.echo(f"cambook: {error}", err=True)
         sys.exit(1)
 
@@ -176,6 +179,77 @@ def run(
 
 
 @app.command()
+def sweep(
+    name: Annotated[str, typer.Argument(metavar="NAME_OR_YAML", help="a sweep of the course, or a YAML file")],
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option("--parameter", "-p", metavar="NAME=VALUE", help="in place of the grid's; several times"),
+    ] = None,
+    profile: Annotated[str | None, typer.Option(help="quick, full or paper", show_default="the sweep's")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="0,1,2", show_default="the sweep's")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="runs at a time on this machine", show_default="one a GPU, or one")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:8786", help="a dask scheduler whose workers make the runs")
+    ] = None,
+) -> None:
+    """Make every run of a sweep that was not made before: `cambook sweep table2 --seeds 0,1,2 --jobs 4`."""
+    from cambook import experiments
+
+    if jobs and cluster:
+        raise typer.BadParameter("--jobs is for this machine, --cluster for others: give one of them")
+    file = experiments.find(name)
+    chosen = experiments.read(file, profile=profile, seeds=seeds and seeds.split(","))
+    beside = file.parent / chosen.notebook
+    notebook = beside if beside.is_file() else find_notebook(chosen.notebook)
+    planned = experiments.plan(chosen, notebook, file.stem, _given(parameter or [], None))
+    jobs = jobs or (1 if cluster else max(1, len(experiments.gpus())))
+    try:
+        outcomes = experiments.carry_out(planned, jobs, cluster, title=file.stem)
+    except KeyboardInterrupt:
+        done = sum(one.finished() for one in planned)
+        command = shlex.join(["cambook", *sys.argv[1:]])
+        typer.echo(f"\nStopped: {done} of {len(planned)} runs are done. To continue: {command}", err=True)
+        raise typer.Exit(130) from None
+    labels = {one.run: one.label for one in planned}
+    folder = planned[0].folder.parent
+    found = experiments.results(folder)
+    found = found[found.run.isin(labels)]
+    if len(found):
+        typer.echo(experiments.report(found, folder))
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    made, before = (sum(outcome.state == state for outcome in outcomes) for state in ("ran", "done"))
+    typer.echo(f"{file.stem}: {len(outcomes)} runs, {before} done before, {made} made now, {len(failed)} failed")
+    typer.echo(f"records, tables and executed notebooks: {_near(folder)}")
+    for outcome in failed:
+        typer.echo(f"cambook: {labels[outcome.run]}: {outcome.error}", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def results(
+    sweep: Annotated[str | None, typer.Argument(help="name of a sweep; none: all runs, of sweeps and of `run`")] = None,
+) -> None:
+    """Collect the runs' records into one table, ours beside the papers', on the screen and as CSV and Markdown."""
+    from cambook import experiments
+
+    known = sorted(path.name for path in (paths.RUNS / "sweeps").glob("[!.]*/"))
+    if sweep is not None and sweep not in known:
+        near = difflib.get_close_matches(sweep, known, n=1)
+        hint = f", did you mean {near[0]}?" if near else "."
+        listed = ", ".join(known) or "none: make one with `cambook sweep NAME`"
+        raise FileNotFoundError(f"No sweep {sweep!r} was made here; there are {listed}{hint}")
+    folder = paths.RUNS / "sweeps" / sweep if sweep else paths.RUNS
+    found = experiments.results(folder)
+    if found.empty:
+        raise FileNotFoundError(f"{_near(folder)} holds no finished run with a number in it: `cambook run` makes one.")
+    folder = folder if sweep else paths.RUNS / "results"
+    typer.echo(experiments.report(found, folder))
+    typer.echo(f"{found.run.nunique()} runs; CSV and Markdown: {_near(folder)}")
+
+
+@app.command()
 def figures(
     notebook: OneOrAll = None,
 ) -> None:
@@ -194,10 +268,70 @@ def figures(
 
 @app.command()
 def notebooks() -> None:
-    """Run every lesson and refresh the outputs that are committed with it."""
+    """Run every lesson and table and refresh the outputs that are committed with it."""
     from cambook import runs
 
-    raise typer.Exit(1 if _run_all(lessons(), runs.refresh, {}) else 0)
+    tables = sorted((paths.NOTEBOOKS / "reproduce").glob("*.ipynb"))
+    raise typer.Exit(1 if _run_all(lessons() + tables, runs.refresh, {}) else 0)
+
+
+@app.command()
+def train(
+    network: Annotated[str, typer.Argument(help="a network's name, such as vgg16-gap")],
+    dataset: Annotated[str, typer.Argument(help="a data set's name, such as ilsvrc:FOLDER")] = "scenes",
+    size: Annotated[
+        int | None, typer.Option(help="pixels a side", show_default="224, for mini-* 64", min=1)
+    ] = None,
+    length: Annotated[int | None, typer.Option(help="at most so many training pictures", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="in place of the recipe's")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
+    seed: Annotated[int, typer.Option(help="of pictures, weights and order")] = 0,
+    source: Annotated[str, typer.Option(help="what makes the maps that are measured")] = "cam",
+) -> None:
+    """Train a network, and first the original it was cut from; then measure it. Notebooks find it in the cache.
+
+    On the four GPUs of a machine: torchrun --nproc-per-node 4 -m cambook.cli train vgg16-gap ilsvrc:FOLDER
+    """
+    from cambook import datasets, distributed, evaluation, networks, runs, training
+
+    given = {"network": network, "dataset": dataset, "seed": seed}
+    given |= {"epochs": epochs, "learning_rate": learning_rate}
+    given = {name: value for name, value in given.items() if value is not None}
+    if source not in evaluation.MAPS:
+        raise typer.BadParameter(f"--source {source} is unknown: choose one of {', '.join(evaluation.MAPS)}")
+    with distributed.processes() as device:
+        folder = run_folder(Path("train"), given)
+        dataset = distributed.from_first(lambda: runs.start("train", folder, **given).parameters.dataset)
+        record = runs.record if distributed.rank() == 0 else lambda name, value: None
+        size = size or (64 if network.startswith("mini") else 224)
+        with distributed.first_before_others():
+            data = datasets.load(dataset, "train", size, length=length, seed=seed)
+            test = datasets.load(dataset, "test", size, seed=seed)
+        how = {"seed": seed, "device": device}
+        if network in networks.CUTS:
+            both = training.before_and_after(network, data, epochs=epochs, lr=learning_rate, **how)
+        else:
+            recipe = training.recipe_for(network, epochs, learning_rate)
+            weights = "pretrained" if network.startswith(networks.PRETRAINED) else None
+            both = [training.trained(network, data, recipe, weights=weights, **how)]
+        record("processes", distributed.world_size())
+        record("pixels a side", size)
+        record("training pictures", len(data))
+        record("test pictures", len(test))
+        for each in both:
+            error = evaluation.top1_error(each.network, test, device=device)
+            record(f"{each.network.name} - top1_error", error)
+        found = evaluation.evaluate(both[-1].network, test, source, **how)
+        for metric, value in found.row.items():
+            if metric != "top1_error":
+                record(f"{network} {'-' if metric == 'top5_error' else source} {metric}", value)
+        recipe = training.recipe_for(network, epochs, learning_rate)
+        for metric, value in training.throughput(both[-1].network, data, recipe, device=device).items():
+            record(f"{network} - {metric}", value)
+        if distributed.rank() == 0:
+            ended = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
+            runs.Record.load(folder).model_copy(update=ended).save(folder)
+            typer.echo(f"recorded in {_near(folder)}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -208,6 +342,24 @@ def lab(context: typer.Context) -> None:
     """
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *context.args]
     raise typer.Exit(subprocess.run(command, cwd=lessons()[0].parent).returncode)
+
+
+@app.command()
+def data(
+    name: Annotated[str | None, typer.Argument(help="data set to fetch, for example cub; none: list them all")] = None,
+) -> None:
+    """List the data sets: pictures for training and test, size, licence, where each is; or fetch one of them."""
+    from cambook import downloads
+
+    if name is None:
+        for known, pictures, size, licence, where in downloads.catalogue():
+            typer.echo(f"{known:<18}  {pictures:>20}  {size:>8}  {licence}\n{'':<18}  {where}")
+        return
+    source = downloads.SOURCES[downloads.known(name)]
+    if source.archives:
+        typer.echo(f"{name} is in {_near(downloads.fetch(name))}; licence: {source.licence}")
+    else:
+        typer.echo(f"{name}: {source.how}")
 
 
 # ---- doctor ----
@@ -327,14 +479,13 @@ def _photographs() -> Iterator[Finding]:
 
 def _torchvision_weights() -> Iterator[Finding]:
     import torch
-    from torchvision.models import AlexNet_Weights, GoogLeNet_Weights, VGG16_Weights
+    import torchvision
+
+    from cambook.networks import TORCHVISION
 
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    for network, weights in (
-        ("alexnet", AlexNet_Weights.DEFAULT),
-        ("vgg16", VGG16_Weights.DEFAULT),
-        ("googlenet", GoogLeNet_Weights.DEFAULT),
-    ):
+    for network in TORCHVISION:
+        weights = torchvision.models.get_model_weights(network).IMAGENET1K_V1
         file = folder / weights.url.rsplit("/", 1)[1]
         if file.is_file():
             yield Finding(True, f"{network} weights", f"{file}")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from cambook import metrics
+from cambook import distributed, metrics
 from cambook.acol import fuse
 from cambook.boxes import box_from_map
 from cambook.maps import blur, class_activation_map, grad_cam, normalize, saliency, upsample
 from cambook.networks import Network
-from cambook.training import pictures
+from cambook.progress import tqdm
+from cambook.training import ahead, pictures
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 GRID = 224
 PAPER_THRESHOLD = 0.2
@@ -103,7 +107,7 @@ class Evaluation:
         top1_loc_error, top5_loc_error   ILSVRC rule; boxes by rule "paper" at 20% of the raw map's maximum, IoU >= 0.5
         gt_known                         accuracy of that box from the map of the true class
         max_box_acc, max_box_acc_v2      rule "wsol" on a 224 x 224 grid, map of the true class (Choe et al. 2020)
-        pxap                             the same maps, where the data set has masks
+        pxap                             the same maps, where the data set has masks; ignored pixels drop out
         pointing                         share of pictures whose map is highest on the object, or within 15 px at 224 px
         The top-5 rows are there for more than five classes.
     intervals:      metric -> (low, high)
@@ -152,17 +156,22 @@ def evaluate(
              the control "centre"; the control of random weights is another network
     seed:    of the bootstrap
     raises:  ValueError for another source, TypeError where the network has no class activation map
+
+    Under torchrun each process looks at its share of the batches, which are those of one process, and all of them
+    return the Evaluation of the whole set: every bit as one process with as many threads makes it.
     """
     if source not in MAPS:
         raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}.")
+    device = distributed.own(device)
     network.to(device).eval()
     ks = (1, 5) if network.classes > 5 else (1,)
     boxes_seen, pixels_seen = metrics.BoxAccuracy(GRID), metrics.PixelAveragePrecision()
     correct: dict[str, list[np.ndarray]] = {}
     inside: list[float] = []
-    batches = torch.arange(len(data)).split(batch_size)
-    for indices in tqdm(batches, desc=f"evaluating {source}", unit="batch", leave=False):
-        batch = data.batch(indices, device=device)
+    mine = distributed.share(torch.arange(len(data)).split(batch_size))
+    made = ahead(data, lambda indices: data.batch(indices, device=device), mine)
+    bar = {"desc": f"evaluating {source}", "total": len(mine), "unit": "batch", "leave": False}
+    for batch in tqdm(made, **bar, disable=distributed.rank() > 0):
         logits, feature_maps = network(batch.images)
         guesses = logits.topk(max(ks)).indices
         raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1)).cpu()
@@ -178,17 +187,27 @@ def evaluate(
         truth = [b * (GRID / data.size) for b in batch.boxes]
         targets = truth if batch.masks is None else masks_on_grid(batch.masks)
         right["pointing"] = np.array([metrics.pointing_hit(m, t) for m, t in zip(maps, targets, strict=True)])
-        for one, its_boxes, target in zip(maps, truth, targets, strict=True):
+        nothing = [None] * len(batch)
+        ignored = nothing if batch.ignore is None else masks_on_grid(batch.ignore)
+        for one, its_boxes, target, dropped in zip(maps, truth, targets, ignored, strict=True):
             boxes_seen.update(one, its_boxes)
             if batch.masks is not None:
-                pixels_seen.update(one, target)
+                pixels_seen.update(one, target, dropped)
         if batch.masks is not None:
-            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), strict=True)
-            inside += [metrics.share_inside(m, mask) for m, mask in own_maps]
+            dropped = nothing if batch.ignore is None else batch.ignore.cpu().numpy()
+            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), dropped, strict=True)
+            inside += [metrics.share_inside(m, mask, ignore) for m, mask, ignore in own_maps]
         for name, values in right.items():
             correct.setdefault(name, []).append(values)
+    (correct, boxes_seen, pixels_seen, inside), *later = distributed.gather((correct, boxes_seen, pixels_seen, inside))
+    for its_correct, its_boxes, its_pixels, its_inside in later:
+        for name, values in its_correct.items():
+            correct[name] += values
+        boxes_seen.extend(its_boxes)
+        pixels_seen.extend(its_pixels)
+        inside += its_inside
     together = {name: np.concatenate(values) for name, values in correct.items()}
-    found = _summary(source, together, boxes_seen, pixels_seen if batch.masks is not None else None, seed)
+    found = _summary(source, together, boxes_seen, pixels_seen if len(pixels_seen) else None, seed)
     found.inside = np.array(inside) if inside else None
     return found
 
@@ -230,12 +249,15 @@ def masks_on_grid(masks: Tensor) -> np.ndarray:
 def classify(network: Network, data, *, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
     """The logits (N, C) of every picture of a data set, on the CPU; the network is left in evaluation mode.
 
-    The pictures are held as in training, so that several networks in turn see pictures that were made once.
+    The pictures are held as in training, so that several networks in turn see pictures that were made once. Under
+    torchrun each process takes its share of the batches, and all get all logits.
     """
+    device = distributed.own(device)
     network.to(device).eval()
-    shown = pictures(data, torch.device(device))
-    with torch.no_grad():
-        return torch.cat([network(shown(some))[0].cpu() for some in torch.arange(len(data)).split(batch_size)])
+    mine = distributed.share(torch.arange(len(data)).split(batch_size))
+    with torch.no_grad(), closing(ahead(data, pictures(data, device), mine)) as shown:
+        logits = [network(images)[0].cpu() for images in shown]
+    return torch.cat([one for part in distributed.gather(logits) for one in part])
 
 
 def top1_error(network: Network, data, *, device: str | torch.device = "cpu") -> float:
@@ -245,6 +267,8 @@ def top1_error(network: Network, data, *, device: str | torch.device = "cpu") ->
 
 def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
     """Evaluations under each other, metrics beside each other: value and, where there is one, its interval."""
+
+    import pandas as pd  # here, so that networks can be examined where pandas is not installed
 
     def cell(e: Evaluation, name: str) -> str:
         low, high = e.intervals.get(name, (None, None))
@@ -256,6 +280,8 @@ def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
 def coverage_table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
     """Evaluations under each other: the threshold at which MaxBoxAcc is best, and there, over all pixels of the set,
     recall (the coverage of the objects) and precision in percent; "not applicable" where a data set has no masks."""
+
+    import pandas as pd
 
     def line(e: Evaluation) -> list[str]:
         found = e.coverage()

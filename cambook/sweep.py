@@ -363,3 +363,46 @@ def _lifetimes(padded, end, groups_of, member_of):
             first[count], last[count] = end[p // width, p % width], node[p, 4] - 1
             count += 1
     return boxes[:count], first[:count], last[:count]
+
+
+@njit(cache=True, nogil=True)
+def hits(boxes, first, last, truth, size, ious):
+    """(len(ious), 255) bool: does a box that is there at level T reach each IoU with any ground-truth box?
+
+    boxes (M, 4), there from level first (M,) to last (M,), and truth (n, 4), inclusive, as `metrics.BoxAccuracy` counts
+    """
+    change = np.zeros((len(ious), 256), np.int64)
+    for m in range(len(boxes)):
+        x0, y0, x1, y1 = boxes[m, 0], boxes[m, 1], min(boxes[m, 2], size - 1), min(boxes[m, 3], size - 1)
+        area = (x1 - x0 + 1) * (y1 - y0 + 1)
+        best = 0.0
+        for n in range(len(truth)):
+            width = min(x1, truth[n, 2]) - max(x0, truth[n, 0]) + 1
+            height = min(y1, truth[n, 3]) - max(y0, truth[n, 1]) + 1
+            if width > 0 and height > 0:
+                own = (truth[n, 2] - truth[n, 0] + 1) * (truth[n, 3] - truth[n, 1] + 1)
+                best = max(best, width * height / (area + own - width * height))
+        for d in range(len(ious)):
+            if best >= ious[d]:
+                change[d, first[m]] += 1
+                change[d, last[m] + 1] -= 1
+    right = np.zeros((len(ious), 255), np.bool_)
+    for d in range(len(ious)):
+        there = 0
+        for level in range(255):
+            there += change[d, level]
+            right[d, level] = there > 0
+    return right
+
+
+@njit(cache=True, nogil=True)
+def add_to_histograms(count, edges, scores, inside):
+    """One more in count[inside, i] for each score with edges[i] <= score < edges[i + 1]."""
+    for n in range(len(scores)):
+        score = scores[n]
+        i = min(int(score * (len(edges) - 2)), len(edges) - 2)
+        while score < edges[i]:
+            i -= 1
+        while score >= edges[i + 1]:
+            i += 1
+        count[int(inside[n]), i] += 1

@@ -73,11 +73,12 @@ def examine(maps: Tensor, batch: Batch) -> Examined:
     accuracy = metrics.BoxAccuracy(GRID)
     pixels = None if batch.masks is None else metrics.PixelAveragePrecision()
     masks = [None] * len(batch) if batch.masks is None else masks_on_grid(batch.masks)
-    for one, boxes, mask in zip(maps, batch.boxes, masks, strict=True):
+    ignored = [None] * len(batch) if batch.ignore is None else masks_on_grid(batch.ignore)
+    for one, boxes, mask, dropped in zip(maps, batch.boxes, masks, ignored, strict=True):
         map2d = normalize(upsample(one[None], GRID))[0, 0].numpy()
         accuracy.update(map2d, boxes * (GRID / size))
         if pixels is not None:
-            pixels.update(map2d, mask)
+            pixels.update(map2d, mask, dropped)
     return Examined(maps, accuracy, pixels)
 
 

@@ -9,7 +9,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 # before cambook.paths is read, and for every kernel
 os.environ["CAMBOOK_RUNS"] = str(REPOSITORY / "runs" / "test")
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as runs.execute: kernels that wait without spinning
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # runs.SPIN_COUNT, for the kernels that nbval starts
 BEGAN = datetime.now(UTC).replace(microsecond=0)
 
 STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "test_browser.py")

@@ -3,7 +3,16 @@ import pytest
 import torch
 from torchvision.ops import box_iou as torchvision_box_iou
 
-from cambook.boxes import box_from_map, box_iou, contour_area, largest_component, mask_above, tight_box
+from cambook.boxes import (
+    box_from_map,
+    box_iou,
+    contour_area,
+    largest_component,
+    loose_and_tight,
+    mask_above,
+    nested_boxes,
+    tight_box,
+)
 
 
 def mask(*rows):
@@ -130,3 +139,93 @@ def test_boxes_without_area_and_empty_lists_are_allowed():
 def test_bad_input_is_told_in_one_sentence_with_the_mend(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ---- the released box generator of Zhou et al. 2016 ----
+
+
+def released_boxes(grey, levels=(20, 100, 110)):
+    """dt_box.cpp and dt.c step by step with OpenCV, boxes without area left out."""
+    import cv2
+
+    height, width = grey.shape
+    boxes = []
+    for level in levels:
+        _, mask = cv2.threshold(grey, level, 255, cv2.THRESH_BINARY)
+        if 0 < mask.mean() < 255:
+            depth = cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+            depth = np.sqrt(np.round(depth**2))  # OpenCV's is float32; squares of distances are whole numbers
+            scaled = (depth * (255 / (depth.max() - depth.min())) + 0.5).astype(int).clip(0, 255).astype(np.uint8)
+            _, mask = cv2.threshold(scaled, 10, 255, cv2.THRESH_BINARY)
+        for contour in cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)[0]:
+            x, y, w, h = cv2.boundingRect(contour)
+            box = [min(x, width - 5), min(y, height - 5), min(w, width - x - 5), min(h, height - y - 5)]
+            boxes += [box] if box[2] > 0 and box[3] > 0 else []
+    boxes.sort(key=lambda b: (-b[2] * b[3], b[1] + b[3], b[0] + b[2], b[1], b[0]))  # std::sort leaves ties open
+
+    def big_overlap(a, b):
+        sides = [max(0, min(a[k] + a[k + 2], b[k] + b[k + 2]) - max(a[k], b[k])) for k in (0, 1)]
+        return sides[0] * sides[1] > int(max(a[2] * a[3], b[2] * b[3]) * 0.5)
+
+    for i in range(len(boxes)):
+        j = i + 1
+        while j < len(boxes):
+            if big_overlap(boxes[i], boxes[j]):
+                del boxes[j]
+            j += 1
+        if i + 1 >= len(boxes):
+            break
+    return [[x, y, x + w, y + h] for x, y, w, h in boxes]
+
+
+def heatmap(draw, height, width, smoothness):
+    from scipy.ndimage import gaussian_filter
+
+    map2d = gaussian_filter(draw.normal(size=(height, width)), smoothness).clip(min=0)
+    return np.round(255 * map2d / map2d.max()).astype(np.uint8)
+
+
+def test_nested_boxes_are_those_of_the_released_generator():
+    pytest.importorskip("cv2")
+    draw, several = np.random.default_rng(0), 0
+    for number in range(60):
+        grey = heatmap(draw, int(draw.integers(40, 90)), int(draw.integers(40, 90)), (2, 4, 8, 16)[number % 4])
+        found = nested_boxes(grey).tolist()
+        assert found == released_boxes(grey)
+        several += len(found) > 1
+    assert several > 20
+
+
+def test_a_hole_has_a_box_of_its_own_and_the_loop_passes_over_the_box_after_a_dropped_one():
+    ring = np.zeros((60, 60), np.uint8)
+    ring[5:50, 5:50] = 255
+    ring[15:40, 15:40] = 0
+    boxes = nested_boxes(ring, levels=(100,))
+    assert boxes.tolist() == [[5, 5, 50, 50], [14, 14, 41, 41]]  # the hole's outline lies on the ring
+    full = np.full((40, 50), 255, np.uint8)
+    assert nested_boxes(full).tolist() == [[0, 0, 45, 35]] * 2  # of three levels' boxes only the second is dropped
+
+
+def test_a_broad_and_a_sharp_peak_give_a_loose_box_with_a_tight_one_inside():
+    y, x = np.mgrid[:100, :100]
+    map2d = np.exp(-((x - 50) ** 2 + (y - 40) ** 2) / 1500) - 0.1
+    loose, tight = loose_and_tight(map2d)
+    assert (loose[:2] < tight[:2]).all() and (tight[2:] < loose[2:]).all()
+    assert loose_and_tight(1000 * map2d)[0].tolist() == loose.tolist()
+
+
+@pytest.mark.parametrize("map2d", [np.full((30, 30), -1.0), np.zeros((30, 30)), np.full((30, 30), np.nan)])
+def test_a_map_without_a_positive_value_has_neither_loose_nor_tight_box(map2d):
+    assert loose_and_tight(map2d) == (None, None)
+
+
+def test_one_box_is_loose_and_tight():
+    map2d = np.zeros((40, 40))
+    map2d[10:20, 10:20] = 3.0
+    loose, tight = loose_and_tight(map2d)
+    assert loose.tolist() == tight.tolist() == [10, 10, 20, 20]
+
+
+def test_a_heatmap_that_is_not_grey_levels_is_refused():
+    with pytest.raises(ValueError, match="give grey levels as uint8"):
+        nested_boxes(np.zeros((20, 20)))

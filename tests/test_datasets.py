@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from cambook import datasets
+from cambook import decoding, photographs
 from cambook.datasets import EXAMPLE_PICTURES, Subset, VOCFolder, example_picture, load, load_picture
 
 SIZE = 80
@@ -621,7 +621,7 @@ def test_an_annotation_nested_a_hundred_thousand_deep_does_no_harm(folder):
 
 
 def test_a_giant_annotation_is_left_out_unread(folder):
-    folder.add(xml=annotation(thing(), " " * (datasets._MAX_ANNOTATION_BYTES + 1)))
+    folder.add(xml=annotation(thing(), " " * (decoding.MAX_ANNOTATION_BYTES + 1)))
     assert "more than any box file needs" in left_out(folder)
 
 
@@ -633,7 +633,7 @@ def no_decoding(monkeypatch):
     def refuse(*_):
         raise AssertionError("a picture was decoded before the mistake was told")
 
-    monkeypatch.setattr(datasets, "_open_picture", refuse)
+    monkeypatch.setattr(photographs, "open_picture", refuse)
 
 
 def test_a_missing_folder_is_told_with_the_nearest_name(folder, no_decoding):

@@ -591,3 +591,32 @@ def test_pictures_that_are_all_alike_have_an_interval_of_no_width():
 def test_no_interval_of_pxap_without_any_object():
     with pytest.raises(ValueError, match="No pixel of any mask"):
         _pixels(np.zeros((2, 4, 4)), np.zeros((2, 4, 4), bool)).interval(0)
+
+
+def test_parts_of_a_set_that_are_joined_are_the_set_counted_at_once():
+    """Of 150 pictures, more than the groups of PxAP; the parts are uneven and one is empty."""
+    rng = np.random.default_rng(6)
+    maps, masks = rng.random((150, 8, 8)), rng.random((150, 8, 8)) < 0.4
+    corners = rng.integers(0, 4, (150, 1, 2))
+    truth = np.concatenate([corners, corners + 4], 2)
+
+    def counted(first, last):
+        boxes, pixels = BoxAccuracy(8, 50), PixelAveragePrecision(50)
+        for i in range(first, last):
+            boxes.update(maps[i], truth[i])
+            pixels.update(maps[i], masks[i])
+        return boxes, pixels
+
+    whole_boxes, whole_pixels = counted(0, 150)
+    boxes, pixels = counted(0, 37)
+    for part in ((37, 37), (37, 120), (120, 150)):
+        later_boxes, later_pixels = counted(*part)
+        boxes.extend(later_boxes)
+        pixels.extend(later_pixels)
+    assert len(boxes) == len(pixels) == 150
+    assert boxes.max_box_acc() == whole_boxes.max_box_acc() and np.array_equal(boxes.hits(), whole_boxes.hits())
+    assert pixels.value() == whole_pixels.value() and pixels.interval(0) == whole_pixels.interval(0)
+    with pytest.raises(ValueError, match="cannot be joined"):
+        boxes.extend(BoxAccuracy(8, 40))
+    with pytest.raises(ValueError, match="cannot be joined"):
+        pixels.extend(PixelAveragePrecision(40))

@@ -1,21 +1,103 @@
+import itertools
+
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from cambook import datasets, networks
 from cambook.maps import class_activation_map
 
 MAP_SIDES = {
+    "nin": 6,
     "alexnet": 6,
     "vgg16": 7,
     "googlenet": 7,
+    "resnet50-gap": 7,
     "alexnet-gap": 13,
+    "alexnet-star-gap": 13,
     "vgg16-gap": 14,
     "googlenet-gap": 14,
     "googlenet-gmp": 14,
+    "vgg16-acol": 28,
+    "googlenet-acol": 28,
     "lite0-gap": 7,
 }
-MILLIONS = {
+
+
+# ---- how many parameters the papers' layers have, from their sizes alone, for 1000 classes ----
+
+
+def conv(channels, units, kernel):
+    return channels * units * kernel**2 + units
+
+
+def normed(channels, units, kernel):
+    """A convolution without bias, then batch norm's scale and shift."""
+    return channels * units * kernel**2 + 2 * units
+
+
+def linear(*sizes):
+    return sum(a * b + b for a, b in itertools.pairwise(sizes))
+
+
+def inception(channels, one, reduce3, three, reduce5, five, pooled):
+    """torchvision's: where the paper has a 5x5 convolution, a 3x3 one."""
+    narrow = normed(channels, one, 1) + normed(channels, reduce3, 1) + normed(channels, reduce5, 1)
+    return narrow + normed(reduce3, three, 3) + normed(reduce5, five, 3) + normed(channels, pooled, 1)
+
+
+def bottlenecks(channels, width, blocks):
+    """ResNet's stage: each block 1x1, 3x3, 1x1 to four times the width; the first has a 1x1 shortcut too."""
+    out = 4 * width
+    first = normed(channels, width, 1) + normed(width, width, 3) + normed(width, out, 1) + normed(channels, out, 1)
+    return first + (blocks - 1) * (normed(out, width, 1) + normed(width, width, 3) + normed(width, out, 1))
+
+
+def branches(channels):
+    return 2 * (conv(channels, 1024, 3) + conv(1024, 1024, 3) + conv(1024, 1000, 1))
+
+
+ALEXNET = conv(3, 64, 11) + conv(64, 192, 5) + conv(192, 384, 3) + conv(384, 256, 3) + conv(256, 256, 3)
+VGG16_UNITS = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+VGG16 = sum(conv(a, b, 3) for a, b in itertools.pairwise(VGG16_UNITS))
+GOOGLENET = (
+    *(normed(3, 64, 7), normed(64, 64, 1), normed(64, 192, 3)),
+    *(inception(192, 64, 96, 128, 16, 32, 32), inception(256, 128, 128, 192, 32, 96, 64)),
+    *(inception(480, 192, 96, 208, 16, 48, 64), inception(512, 160, 112, 224, 24, 64, 64)),
+    *(inception(512, 128, 128, 256, 24, 64, 64), inception(512, 112, 144, 288, 32, 64, 64)),
+    inception(528, 256, 160, 320, 32, 128, 128),  # inception4e, the last that a cut keeps
+    *(inception(832, 256, 160, 320, 32, 128, 128), inception(832, 384, 192, 384, 48, 128, 128)),
+)
+TO_4E = sum(GOOGLENET[:-2])
+PARAMETERS = {
+    "alexnet": ALEXNET + linear(256 * 6 * 6, 4096, 4096, 1000),
+    "alexnet-gap": ALEXNET + conv(256, 1024, 3) + linear(1024, 1000),
+    "alexnet-star-gap": ALEXNET + conv(256, 512, 3) + conv(512, 512, 3) + linear(512, 1000),
+    "vgg16": VGG16 + linear(512 * 7 * 7, 4096, 4096, 1000),
+    "vgg16-gap": VGG16 + conv(512, 1024, 3) + linear(1024, 1000),
+    "vgg16-acol": VGG16 + branches(512),
+    "googlenet": sum(GOOGLENET) + linear(1024, 1000),
+    "googlenet-gap": TO_4E + conv(832, 1024, 3) + linear(1024, 1000),
+    "googlenet-gmp": TO_4E + conv(832, 1024, 3) + linear(1024, 1000),
+    "googlenet-acol": TO_4E + branches(832),
+    "resnet50-gap": normed(3, 64, 7)
+    + bottlenecks(64, 64, 3)
+    + bottlenecks(256, 128, 4)
+    + bottlenecks(512, 256, 6)
+    + bottlenecks(1024, 512, 3)
+    + linear(2048, 1000),
+    "nin": conv(3, 96, 11)
+    + 2 * conv(96, 96, 1)
+    + conv(96, 256, 5)
+    + 2 * conv(256, 256, 1)
+    + conv(256, 384, 3)
+    + 2 * conv(384, 384, 1)
+    + conv(384, 1024, 3)
+    + conv(1024, 1024, 1)
+    + conv(1024, 1000, 1),
+}
+MILLIONS = {  # as lesson 01 quotes them
     "alexnet": 61.1,
     "alexnet-gap": 5.9,
     "vgg16": 138.4,
@@ -41,12 +123,30 @@ def test_map_sizes_and_parameter_counts_are_the_papers(name):
         logits, feature_maps = network(picture())
     assert feature_maps.shape[2:] == (MAP_SIDES[name],) * 2
     assert logits.shape == (1, 1000)
+    if name in PARAMETERS:
+        assert networks.count_parameters(network) == PARAMETERS[name]
     if name in MILLIONS:
-        assert round(networks.count_parameters(network) / 1e6, 1) == MILLIONS[name]
+        assert round(PARAMETERS[name] / 1e6, 1) == MILLIONS[name]
     if name in networks.CUTS:
-        assert feature_maps.shape[1] == 1024
-        conv = network.cam_conv[0]
-        assert (conv.kernel_size, conv.stride, conv.padding, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
+        convs = [layer for layer in network.cam_conv if isinstance(layer, nn.Conv2d)]
+        assert [layer.out_channels for layer in convs] == ([512, 512] if "star" in name else [1024])
+        assert feature_maps.shape[1] == convs[-1].out_channels and feature_maps.min() == 0  # after its ReLU
+        for layer in convs:
+            assert (layer.kernel_size, layer.stride, layer.padding, layer.groups) == ((3, 3), (1, 1), (1, 1), 1)
+
+
+def test_acols_poolings_on_vgg_are_3x3_and_the_last_two_move_by_one():
+    pools = [m for m in networks.build("vgg16-acol", 2).backbone if isinstance(m, nn.MaxPool2d)]
+    assert [(m.kernel_size, m.stride, m.padding) for m in pools] == [(3, 2, 1)] * 3 + [(3, 1, 1)] * 2
+
+
+def test_every_network_of_the_papers_is_counted():
+    small = ("mini", "lite0")
+    assert (
+        {name for name in networks.names() if not name.startswith(small)}
+        == set(PARAMETERS)
+        == set(MAP_SIDES) - {"lite0-gap"}
+    )
 
 
 @pytest.mark.parametrize("name", ["mini-gap", "mini-gmp", "mini-nin", "mini-fc", "mini-fc-gap", "mini-fc-gmp"])
@@ -58,7 +158,9 @@ def test_mini_networks_have_8x8_maps_and_nothing_but_relu(name):
     assert kinds <= {nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.Linear, nn.Flatten, nn.Identity, nn.Dropout}
 
 
-@pytest.mark.parametrize("name", ["mini-gap", "mini-nin", "lite0-gap", "googlenet", "alexnet-gap"])
+@pytest.mark.parametrize(
+    "name", ["mini-gap", "mini-nin", "lite0-gap", "nin", "googlenet", "resnet50-gap", "alexnet-gap", "alexnet-star-gap"]
+)
 def test_class_score_is_the_mean_of_its_map_plus_the_bias(name):
     network = networks.build(name, 7).double()
     side = 64 if name.startswith("mini") else 128
@@ -142,10 +244,11 @@ def test_a_new_head_on_pretrained_lite0_is_named_as_new(lite0):
 
 
 def test_weights_come_back_from_a_file_and_a_foreign_file_is_refused(tmp_path):
-    network = networks.build("mini-gap", 5, seed=1)
-    torch.save(network.state_dict(), tmp_path / "mine.pt")
-    again = networks.build("mini-gap", 5, weights=tmp_path / "mine.pt", seed=2)
-    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
+    for name in ("nin", "alexnet-star-gap", "mini-gap"):
+        network = networks.build(name, 5, seed=1)
+        torch.save(network.state_dict(), tmp_path / "mine.pt")
+        again = networks.build(name, 5, weights=tmp_path / "mine.pt", seed=2)
+        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
     for name, classes in (("mini-gap", 6), ("mini-fc", 5)):
         with pytest.raises(ValueError, match="mine.pt holds no weights"):
             networks.build(name, classes, weights=tmp_path / "mine.pt")
@@ -165,7 +268,71 @@ def test_unknown_names_list_the_known_ones_and_the_nearest():
         networks.build("mini-gap", 1)
 
 
-def test_offline_a_missing_download_is_one_clear_sentence(monkeypatch, tmp_path):
+# ---- ImageNet's weights, without a download: a random state_dict in torchvision's own layout stands in ----
+
+
+TORCHVISION_KEYS = {"alexnet": "features.", "vgg16": "features.", "googlenet": "", "resnet50": ""}
+NEW = {
+    "alexnet": ("classifier.8",),
+    "alexnet-gap": ("cam_conv", "classifier"),
+    "alexnet-star-gap": ("cam_conv", "classifier"),
+    "vgg16": ("classifier.8",),
+    "vgg16-gap": ("cam_conv", "classifier"),
+    "vgg16-acol": ("branch_a", "branch_b"),
+    "googlenet": ("classifier",),
+    "googlenet-gap": ("cam_conv", "classifier"),
+    "googlenet-gmp": ("cam_conv", "classifier"),
+    "googlenet-acol": ("branch_a", "branch_b"),
+    "resnet50-gap": ("classifier",),
+}
+CONVOLUTIONS = {"alexnet": 5, "vgg16": 13, "googlenet": 57, "resnet50-gap": 53}
+
+
+def publish(monkeypatch, original):
+    """What torchvision would download, in its layout: random, fully connected layers above 10 million numbers zero."""
+    with torch.device("meta"):
+        whole = torchvision.models.get_model(original, **({"init_weights": False} if original == "googlenet" else {}))
+    state = {
+        key: torch.zeros(v.shape, dtype=v.dtype)
+        if v.dim() == 2 and v.numel() > 1e7
+        else torch.rand(v.shape).to(v.dtype)
+        for key, v in whole.state_dict().items()
+    }
+    weights = torchvision.models.get_model_weights(original)
+    monkeypatch.setattr(weights, "get_state_dict", lambda self, **_: state, raising=False)
+    return state
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_kept_layers_carry_torchvisions_weights_unchanged_and_the_others_are_named_as_new(name, monkeypatch):
+    original = name.split("-")[0]
+    state = publish(monkeypatch, original)
+    network = networks.build(name, 5, weights="pretrained")
+    kept = network.backbone.state_dict()
+    assert all(torch.equal(value, state[TORCHVISION_KEYS[original] + key]) for key, value in kept.items())
+    whole_backbone = name in CONVOLUTIONS
+    convolutions = [m for m in network.backbone.modules() if isinstance(m, nn.Conv2d)]
+    expected = CONVOLUTIONS[name] if whole_backbone else 45 if original == "googlenet" else CONVOLUTIONS[original]
+    assert len(convolutions) == expected
+    assert network.new_layers == NEW[name] and network.classes == 5
+    new = {key for key, _ in network.named_parameters() if key.startswith(NEW[name])}
+    older = {key for key, _ in network.named_parameters()} - new
+    assert new and all(key.startswith(("backbone", "classifier")) for key in older)
+    expects = 0.5 if original == "googlenet" else networks.IMAGENET_MEAN[0]
+    assert network.mean[0, 0, 0, 0].item() == pytest.approx(expects)
+
+
+@pytest.mark.parametrize(("name", "last"), [("alexnet", "classifier.6"), ("googlenet", "fc"), ("resnet50-gap", "fc")])
+def test_with_imagenets_own_classes_the_classifier_is_kept_too_and_nothing_is_new(name, last, monkeypatch):
+    state = publish(monkeypatch, name.split("-")[0])
+    network = networks.build(name, weights="pretrained")
+    linear = [m for m in network.classifier.modules() if isinstance(m, nn.Linear)][-1]
+    assert torch.equal(linear.weight, state[f"{last}.weight"]) and torch.equal(linear.bias, state[f"{last}.bias"])
+    assert network.new_layers == ()
+
+
+@pytest.mark.parametrize("name", ["alexnet-gap", "alexnet-star-gap", "vgg16-acol", "googlenet-acol", "resnet50-gap"])
+def test_offline_a_missing_download_is_one_clear_sentence(name, monkeypatch, tmp_path):
     from urllib.error import URLError
 
     def refuse(*args, **kwargs):
@@ -173,19 +340,46 @@ def test_offline_a_missing_download_is_one_clear_sentence(monkeypatch, tmp_path)
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(OSError, match="ImageNet weights of alexnet could not be downloaded .* weights=None"):
-        networks.build("alexnet-gap", 5, weights="pretrained")
+    original = name.split("-")[0]
+    with pytest.raises(OSError, match=f"ImageNet weights of {original} could not be downloaded .* weights=None"):
+        networks.build(name, 5, weights="pretrained")
 
 
-def test_downloaded_weights_reach_the_kept_layers(monkeypatch, tmp_path):
-    """A file in torchvision's own layout, as its download leaves it, stands in for the published one."""
-    import torchvision
+def test_a_damaged_or_hostile_file_in_place_of_a_download_is_named_and_not_run(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = torchvision.models.ResNet50_Weights.IMAGENET1K_V1.url
+    file = tmp_path / "hub" / "checkpoints" / url.rsplit("/", 1)[1]
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"<html>404</html>")
+    with pytest.raises(OSError, match=f"{file.name} is damaged or holds more than weights: delete it"):
+        networks.build("resnet50-gap", 5, weights="pretrained")
+    torch.save({"fc.weight": Shouts(tmp_path / "shouted")}, file)
+    with pytest.raises(OSError, match="delete it"):
+        networks.build("resnet50-gap", 5, weights="pretrained")
+    with pytest.raises(ValueError, match="holds more than weights"):
+        networks.build("mini-gap", 5, weights=file)
+    assert not (tmp_path / "shouted").exists()
 
-    published = torchvision.models.alexnet()
-    monkeypatch.setattr(
-        torchvision.models.AlexNet_Weights, "get_state_dict", lambda self, **_: published.state_dict(), raising=False
-    )
-    network = networks.build("alexnet-gap", 5, weights="pretrained")
-    for key, value in network.backbone.state_dict().items():
-        assert torch.equal(value, published.features.state_dict()[key])
-    assert network.new_layers == ("cam_conv", "classifier")
+
+class Shouts:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (type(self.path).write_text, (self.path, "here"))
+
+
+def test_nin_has_no_pretrained_weights_and_says_so():
+    with pytest.raises(ValueError, match="nin has no pretrained weights"):
+        networks.build("nin", 5, weights="pretrained")
+
+
+def test_twelve_layers_of_nin_keep_the_signal_alive_at_the_start():
+    """Without batch norm a network this deep starts dead under torch's own initialization."""
+    images = torch.rand(4, 3, 128, 128, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        feature_maps = networks.build("nin", 5, seed=0).features(images)
+    assert 0.1 < feature_maps.std() < 10
+    assert (feature_maps.mean((2, 3)).std(0) > 0).any()

@@ -1,4 +1,4 @@
-"""Every lesson records the numbers of tests/expected; some run again with other parameters."""
+"""Every lesson and two tables record the numbers of tests/expected; some run again with other parameters."""
 
 import json
 from datetime import datetime
@@ -10,6 +10,7 @@ import pytest
 from cambook import paths, runs
 
 LESSONS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+TABLES = [LESSONS[0].parent / "reproduce" / f"table{number}.ipynb" for number in (1, 2)]  # those that nbval runs
 EXPECTED = Path(__file__).parent / "expected"
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 
@@ -54,8 +55,8 @@ def test_directions_mean_what_is_better():
     assert [bool(faults({"x": 8.0}, wanted(d))) for d in ("higher", "lower", "both")] == [True, False, True]
 
 
-def test_every_expectation_belongs_to_a_lesson():
-    assert {path.stem for path in EXPECTED.glob("*.json")} == {path.stem for path in LESSONS}
+def test_every_expectation_belongs_to_a_lesson_or_a_table():
+    assert {path.stem for path in EXPECTED.glob("*.json")} == {path.stem for path in LESSONS + TABLES}
 
 
 def record_of(lesson, began):
@@ -68,7 +69,7 @@ def record_of(lesson, began):
     return runs.execute(lesson, {}, paths.RUNS / lesson.stem)
 
 
-@each_lesson
+@pytest.mark.parametrize("lesson", LESSONS + TABLES, ids=lambda path: path.stem)
 def test_a_lesson_runs_and_records_what_is_expected(lesson, began):
     record = record_of(lesson, began)
     file = EXPECTED / f"{lesson.stem}.json"

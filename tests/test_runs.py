@@ -29,7 +29,10 @@ WRONG = [
     ({"epochs": "many"}, "epochs='many' is refused"),
     ({"learning_rate": "nan"}, "learning_rate='nan' is refused"),
     ({"profile": "fast"}, "profile='fast' is refused: .*'quick'"),
-    ({"dataset": "scnes"}, "dataset='scnes' is refused: .*did you mean scenes"),
+    ({"dataset": "scnes"}, "dataset='scnes' is refused: .*did you mean \"scenes\""),
+    ({"dataset": "cubs"}, "dataset='cubs' is refused: .*did you mean \"cub\""),
+    ({"dataset": "ilsvrc"}, "\"ilsvrc\" names no folder: write ilsvrc:FOLDER"),
+    ({"dataset": "pets:/no/such"}, "the folder /no/such does not exist"),
     ({"dataset": "voc:/no/such"}, "the folder /no/such does not exist"),
     ({"dataset": 7}, "dataset=7 is refused"),
     ({"network": "mini-gapp"}, "network='mini-gapp' is refused: .*did you mean mini-gap"),
@@ -166,6 +169,8 @@ def test_a_folder_is_found_from_where_the_command_was_given(tmp_path, monkeypatc
     (tmp_path / "birds").mkdir()
     monkeypatch.chdir(tmp_path)
     assert runs.Parameters(dataset="voc:birds").dataset == f"voc:{tmp_path / 'birds'}"
+    assert runs.Parameters(dataset="cub:birds").dataset == f"cub:{tmp_path / 'birds'}"
+    assert [runs.Parameters(dataset=name).dataset for name in ("cub", "pets", "voc2007")] == ["cub", "pets", "voc2007"]
 
 
 def test_a_failed_run_is_called_failed_and_replaces_the_old_one(make_notebook, tmp_path):

@@ -196,6 +196,92 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     assert training.learning_rate(99, 100, Recipe(schedule="constant")) == 1
 
 
+# ---- the published recipes: definitions of CAM's, ACoL's and Choe's released codes ----
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    {
+        # epochs, batch, rate, weight decay, factor of new layers, epochs between drops
+        "googlenet-gap": (8, 64, 1e-3, 5e-4, 10, 2),
+        "googlenet-gmp": (8, 64, 1e-3, 5e-4, 10, 2),
+        "alexnet-star-gap": (8, 64, 1e-3, 5e-4, 10, 2),
+        "vgg16": (8, 64, 1e-3, 5e-4, 10, 2),
+        "vgg16-acol": (6, 20, 1e-4, 5e-4, 10, None),
+        "googlenet-acol": (6, 20, 1e-4, 5e-4, 10, None),
+        "resnet50-gap": (10, 32, 3.108e-5, 1e-4, 10, 3),
+        "nin": (90, 64, 1e-2, 5e-4, 1, 30),
+    }.items(),
+)
+def test_a_network_of_the_papers_is_trained_as_its_code_says(name, published):
+    epochs, batch_size, lr, weight_decay, factor, every = published
+    schedule = training.StepDecay(every) if every else "constant"
+    assert training.recipe_for(name) == Recipe(
+        epochs, batch_size, "sgd", lr, weight_decay, factor, schedule, crop=7 / 8
+    )
+    optimizer = training.make_optimizer(networks.build("mini-gap", 2), training.recipe_for(name))
+    assert isinstance(optimizer, torch.optim.SGD)
+    assert optimizer.defaults["nesterov"] and optimizer.defaults["momentum"] == 0.9
+
+
+def test_cams_schedule_in_epochs_is_its_solver_in_batches():
+    recipe, batches = training.recipe_for("googlenet-gap"), 1_281_167 / 64
+    assert recipe.epochs * batches == pytest.approx(160_000, rel=0.01)
+    assert recipe.schedule.every * batches == pytest.approx(40_000, rel=0.01)
+
+
+def test_the_lessons_recipes_stay_as_the_lessons_print_them():
+    assert training.recipe_for("mini-fc-gap") == Recipe(epochs=3, batch_size=32, lr=3e-4, new_layer_factor=10)
+    assert training.recipe_for("mini-fc") == Recipe(epochs=5, batch_size=32, lr=5e-4)
+    assert training.recipe_for("mini-gap") == training.recipe_for("mini-nin") == Recipe(5, 32, lr=3e-3)
+    assert training.recipe_for("mini-acol") == Recipe(epochs=5, batch_size=32, lr=1e-3)
+    assert training.recipe_for("lite0-gap") == training.recipe_for("lite0-acol")
+    assert training.recipe_for("lite0-gap") == Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10)
+
+
+def test_a_step_decay_falls_where_its_epochs_end_and_nowhere_else():
+    recipe = training.recipe_for("googlenet-gap")
+    per_epoch = 7
+    rates = [training.learning_rate(step, 8 * per_epoch, recipe) for step in range(8 * per_epoch)]
+    assert rates == pytest.approx([0.1**n for n in range(4) for _ in range(2 * per_epoch)])
+    assert {training.learning_rate(step, 60, training.recipe_for("vgg16-acol")) for step in range(60)} == {1.0}
+
+
+def test_other_epochs_keep_the_schedules_shape_as_choe_did_from_ilsvrc_to_cub():
+    assert training.recipe_for("resnet50-gap", epochs=50, lr=2.322e-4).schedule.every == 15
+    short = training.recipe_for("vgg16-gap", epochs=4)
+    assert (short.epochs, short.schedule, short.lr) == (4, training.StepDecay(1), 1e-3)
+    assert training.recipe_for("mini-gap", epochs=2).schedule == "cosine"
+
+
+def test_each_group_of_layers_learns_at_its_rate_in_every_step(monkeypatch):
+    seen, make = [], training.make_optimizer
+
+    def watched(network, recipe):
+        optimizer = make(network, recipe)
+        optimizer.register_step_pre_hook(lambda o, *_: seen.append([group["lr"] for group in o.param_groups]))
+        return optimizer
+
+    monkeypatch.setattr(training, "make_optimizer", watched)
+    recipe = Recipe(3, 24, "sgd", 1e-3, 5e-4, 10, training.StepDecay(1, factor=0.5))
+    fit(networks.cut(networks.build("mini-fc", 2), "gap"), Squares(), recipe)
+    assert np.allclose(seen, [[rate, 10 * rate] for rate in (1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4, 2.5e-4)], rtol=1e-12)
+
+
+def test_alexnet_star_is_fine_tuned_from_its_trained_original(monkeypatch):
+    import torchvision
+
+    state = torchvision.models.alexnet().state_dict()
+    monkeypatch.setattr(torchvision.models.AlexNet_Weights, "get_state_dict", lambda self, **_: state, raising=False)
+    before, after = training.before_and_after("alexnet-star-gap", Squares(16), epochs=1, lr=1e-9)
+    assert (before.network.name, after.network.name) == ("alexnet", "alexnet-star-gap")
+    ours, theirs = weights(after.network.backbone), weights(before.network.backbone)
+    assert len(ours) == 10 and all(torch.allclose(ours[k], theirs[k], atol=1e-6) for k in ours)
+    assert [m.out_channels for m in after.network.cam_conv if isinstance(m, torch.nn.Conv2d)] == [512, 512]
+    with pytest.raises(ValueError, match="vgg16-acol is no cut of alexnet: see transfer.on_backbone"):
+        trained("vgg16-acol", Squares(16), QUICK, start=before)
+
+
 def test_windows_and_mirrors_move_pictures_as_drawn():
     image = torch.rand(1, 3, 8, 8)
     middle = torch.tensor([[1.0, 0.5, 0.5, 0.9]])  # smallest window, in the middle, not mirrored
@@ -221,6 +307,10 @@ def test_large_data_sets_are_shown_the_same_pictures_as_held_ones(monkeypatch):
 def test_hopeless_settings_are_refused_in_one_sentence():
     with pytest.raises(ValueError, match=r"lr=-1 \(above 0\), crop=2"):
         Recipe(lr=-1, crop=2)
+    with pytest.raises(ValueError, match=r"every=0.*every above 0\).*factor above 0, at most 1"):
+        Recipe(schedule=training.StepDecay(0, factor=2))
+    with pytest.raises(ValueError, match="schedule=linear"):
+        Recipe(schedule="linear")
     with pytest.raises(ValueError, match="classes=2"):
         fit(networks.build("mini-gap", 3), Squares(), QUICK, labels=np.full(48, 7))
     with pytest.raises(ValueError, match="no number any more at step 1 .* lower lr"):

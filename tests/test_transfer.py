@@ -27,6 +27,25 @@ def test_the_new_heads_learn_faster_by_the_factor():
     assert len(old["params"]) == len(list(network.backbone.parameters()))
 
 
-def test_another_kind_of_backbone_is_refused():
-    with pytest.raises(ValueError, match="another backbone than lite0-gap"):
-        on_backbone("mini-acol", networks.build("lite0-gap", 3))
+@pytest.mark.parametrize(
+    ("name", "original", "convolutions"), [("vgg16-acol", "vgg16", 13), ("googlenet-acol", "googlenet", 45)]
+)
+def test_acol_starts_from_a_trained_original_at_twice_the_resolution_of_its_cut(name, original, convolutions):
+    start = networks.build(original, 3, seed=3)
+    network = on_backbone(name, start, classes=4, seed=0)
+    theirs, ours = start.backbone.state_dict(), network.backbone.state_dict()
+    assert ours and all(torch.equal(value, theirs[layer]) for layer, value in ours.items())
+    assert sum(isinstance(m, torch.nn.Conv2d) for m in network.backbone.modules()) == convolutions
+    assert torch.equal(network.mean, start.mean) and torch.equal(network.std, start.std)
+    assert network.classes == 4 and network.new_layers == ("branch_a", "branch_b")
+    assert network.features(torch.rand(1, 3, 64, 64)).shape[2:] == (8, 8)
+    first = next(m for m in start.backbone.modules() if isinstance(m, torch.nn.MaxPool2d))
+    assert first.padding == 0  # the original's own poolings stay
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("mini-acol", "lite0-gap"), ("googlenet-acol", "resnet50-gap"), ("nin", "alexnet")]
+)
+def test_another_kind_of_backbone_is_refused(name, start):
+    with pytest.raises(ValueError, match=f"{name} has another backbone than {start}"):
+        on_backbone(name, networks.build(start, 3))

@@ -1,0 +1,479 @@
+"""Sweeps: a notebook at every combination of its parameters, each run made once; and all runs' numbers in one table."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import threading
+import time
+import uuid
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cambook import paths, runs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEATHS = 3  # a run during which so many worker processes died is given up
+ANSWER_SECONDS = 10  # for which a cluster's scheduler and its first worker are waited for
+COLUMNS = ("run", "sweep", "notebook", "profile", "dataset", "seed", "network", "source", "metric", "value", "device")
+COLUMNS += ("finished", "image", "epochs", "learning_rate")
+SETTING = ("notebook", "profile", "dataset", "image", "epochs", "learning_rate", "network", "source", "metric")
+
+# papermill changes folder and environment of its whole process
+_one_run_in_a_process = threading.Lock()
+
+
+# ---- what is to be run ----
+
+Value = str | int | float | None
+
+
+class Sweep(BaseModel):
+    """A sweep as its YAML file says it; a file is read with read().
+
+        notebook: table2
+        profile: quick
+        seeds: [0, 1, 2]
+        grid:
+          network: {quick: [null], full: [alexnet-gap, vgg16-gap]}
+          learning_rate: [0.01, 0.1]
+
+    grid: for a parameter of the notebook its values, or its values by profile; a profile that is not named takes the
+          next smaller one's. null is the notebook's own default.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    notebook: str
+    profile: Literal["quick", "full", "paper"] = "quick"
+    seeds: list[runs.Whole] = Field([0], min_length=1)
+    grid: dict[str, Any] = {}
+
+    @field_validator("grid")
+    @classmethod
+    def _lists(cls, grid: dict[str, Any]) -> dict[str, Any]:
+        for name, values in grid.items():
+            if name in ("seed", "profile"):
+                raise ValueError(f"{name} is no axis of the grid, write `{name}{'s' * (name == 'seed')}:` beside it")
+            lists = values if isinstance(values, dict) else {"quick": values}
+            for profile, values in lists.items():
+                if profile not in runs.PROFILES:
+                    raise ValueError(f"{name} has lists by profile, but {profile!r} is not quick, full or paper")
+                if not isinstance(values, list) or not values or not all(isinstance(v, Value) for v in values):
+                    raise ValueError(f"{name} needs a list of values, such as [null], not {values!r}")
+        return grid
+
+    def values(self, name: str) -> list[Value]:
+        """The values of one parameter of the grid at this sweep's profile.
+
+        raises: ParameterError where only larger profiles have some
+        """
+        lists = self.grid[name]
+        if isinstance(lists, list):
+            return lists
+        for profile in runs.PROFILES[runs.PROFILES.index(self.profile) :: -1]:
+            if profile in lists:
+                return lists[profile]
+        raise runs.ParameterError(
+            f"The grid's {name} has no values at profile {self.profile}: add `{self.profile}: [null]` for the "
+            "notebook's default, or choose another profile."
+        )
+
+
+def read(file: str | os.PathLike, **instead: Any) -> Sweep:
+    """The sweep in a YAML file.
+
+    instead: values that take the place of the file's, such as profile="full" or seeds=[0, 1]; None takes none
+    raises: ParameterError with one sentence that names the file, the key and the mend; FileNotFoundError
+    """
+    file = Path(file)
+    try:
+        written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        line = getattr(error, "problem_mark", None)
+        where = f", line {line.line + 1}" if line else ""
+        raise runs.ParameterError(
+            f"{file.name}{where} is no YAML: {getattr(error, 'problem', None) or error}."
+        ) from None
+    if not isinstance(written, dict):
+        raise runs.ParameterError(f"{file.name} is no sweep: begin with a line like `notebook: table2`.")
+    try:
+        return Sweep.model_validate(written | {key: value for key, value in instead.items() if value is not None})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(map(str, fault["loc"]))
+        why = fault["msg"].removeprefix("Value error, ").removesuffix(".")
+        if fault["type"] == "extra_forbidden":
+            known = list(Sweep.model_fields)
+            why = f"is unknown, a sweep has {', '.join(known)}{runs._nearest(key, known)}"
+        elif fault["type"] == "missing":
+            why = "is missing, write for example `notebook: table2`"
+        else:
+            why = f"is refused: {why[0].lower()}{why[1:]}"
+        raise runs.ParameterError(f"{file.name}: {key} {why}" + "." * (not why.endswith("?"))) from None
+
+
+def find(name: str) -> Path:
+    """The YAML file of a sweep, by its name in notebooks/**/sweeps/ or by its path.
+
+    raises: FileNotFoundError that lists the known ones
+    """
+    if Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
+        return Path(name)
+    known = {file.stem: file for file in sorted(paths.NOTEBOOKS.rglob("sweeps/*.yaml"))}
+    stem = Path(name).stem
+    if stem not in known:
+        near = runs._nearest(stem, known) or "."
+        raise FileNotFoundError(f"No sweep is called {name!r}; the course has {', '.join(known) or 'none'}{near}")
+    return known[stem]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep: what is given to the notebook, its name for readers, and the folder named by its hash."""
+
+    notebook: Path
+    parameters: dict[str, Any]
+    label: str
+    folder: Path
+
+    @property
+    def run(self) -> str:
+        return self.folder.name
+
+    def finished(self) -> bool:
+        """Whether this very run was made before, whole."""
+        try:
+            return runs.Record.load(self.folder).finished is not None
+        except (OSError, ValueError):
+            return False
+
+
+def plan(sweep: Sweep, notebook: Path, name: str, given: Mapping[str, str] | None = None) -> list[Planned]:
+    """Every run of a sweep, checked, in the grid's order with the seeds innermost; equal ones once.
+
+    A run's folder, RUNS/sweeps/NAME/HASH, is named by the SHA-256 of the notebook's name and of all its parameters,
+    given or by default. A data folder counts with its whole path, which the hash hides.
+    given:  values that take the place of the grid's
+    raises: ParameterError before anything is run
+    """
+    given = dict(given or {})
+    for fixed in {"seed", "profile"} & set(given):
+        raise runs.ParameterError(f"A sweep's {fixed} is no -p: write --{fixed}{'s' * (fixed == 'seed')} instead.")
+    axes = {key: [given[key]] if key in given else sweep.values(key) for key in [*sweep.grid, *given]}
+    declared = runs.declared_parameters(notebook)
+    planned = {}
+    for *values, seed in itertools.product(*axes.values(), sweep.seeds):
+        chosen = {key: value for key, value in zip(axes, values, strict=True) if value is not None}
+        chosen |= {"profile": sweep.profile, "seed": seed}
+        runs.check(notebook, chosen)
+        whole = runs.check(notebook, {**declared, **chosen})
+        text = json.dumps([notebook.stem, whole.model_dump(exclude_none=True)], sort_keys=True)
+        folder = paths.RUNS / "sweeps" / name / hashlib.sha256(text.encode()).hexdigest()[:12]
+        label = ", ".join(f"{key}={value}" for key, value in whole.portable().items() if key in chosen)
+        exact = {key: getattr(whole, key) for key in chosen}
+        planned.setdefault(folder, Planned(notebook.absolute(), exact, label, folder))
+    return list(planned.values())
+
+
+# ---- running it ----
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a planned run ended: `done` before, `ran` now, `failed`, or `busy` in another process."""
+
+    run: str
+    state: Literal["done", "ran", "failed", "busy"]
+    error: str = ""
+
+
+def gpus() -> list[str]:
+    """The GPUs of this machine as CUDA_VISIBLE_DEVICES calls them; where it is set, those it names."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name.strip() for name in visible.split(",") if name.strip()]
+    import torch
+
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+@contextmanager
+def _gpu(slots: Sequence[tuple[str, Path]]) -> Iterator[None]:
+    """A GPU for one run, by a lock that other sweeps on this machine respect; nothing where there is no GPU."""
+    while slots:
+        for name, path in slots:
+            try:
+                with FileLock(path, timeout=0), runs.environ("CUDA_VISIBLE_DEVICES", name):
+                    yield
+                    return
+            except Timeout:
+                continue
+        time.sleep(0.5)
+    yield
+
+
+def _perform(one: Planned, wait: bool, slots: Sequence[tuple[str, Path]], starter: int | None) -> Outcome:
+    """Makes one run in whichever process this is, unless another makes it now or made it meanwhile.
+
+    Each attempt has a folder of its own, which takes the run's name when it has ended: what the dying kernel of a
+    killed attempt still writes reaches no other. The lock is the operating system's, and goes with the process, however
+    that ends.
+    wait:    whether to wait for another process that makes this run now
+    starter: the process whose workers stop with it; None on a cluster, where dask sees to that
+    """
+    if starter not in (None, os.getpid(), os.getppid()):
+        return Outcome(one.run, "busy")
+    one.folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(one.folder.with_name(f".{one.run}.lock"), timeout=-1 if wait else 0), _one_run_in_a_process:
+            return Outcome(one.run, "done") if one.finished() else _attempt(one, slots)
+    except Timeout:
+        return Outcome(one.run, "busy")
+
+
+def _attempt(one: Planned, slots: Sequence[tuple[str, Path]]) -> Outcome:
+    for dead in _attempts(one):
+        shutil.rmtree(dead, ignore_errors=True)
+    attempt, error = one.folder.with_name(f".{one.run}-{uuid.uuid4().hex[:8]}"), ""
+    attempt.mkdir()
+    try:
+        with _gpu(slots):
+            runs.execute(one.notebook, one.parameters, attempt, progress=False)
+    except runs.RunError as fault:
+        error = str(fault).replace(str(attempt), str(one.folder))
+    except Exception as fault:  # whatever it is, the other runs go on
+        error = f"{type(fault).__name__}: {fault}"
+    except BaseException:
+        shutil.rmtree(attempt, ignore_errors=True)
+        raise
+    if one.folder.exists():  # of an attempt that failed
+        shutil.rmtree(one.folder)
+    attempt.rename(one.folder)
+    return Outcome(one.run, "failed" if error else "ran", error)
+
+
+def _attempts(one: Planned) -> list[Path]:
+    """Folders of attempts at a run that have no end: it is being made, or its process was killed."""
+    return list(one.folder.parent.glob(f".{one.run}-*"))
+
+
+@contextmanager
+def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tuple[type[Exception], ...]]]:
+    """What joblib is told, and the errors by which it says that a worker process died."""
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    if cluster is None:
+        yield {"backend": "loky", "n_jobs": jobs}, (TerminatedWorkerError,)
+        return
+    try:
+        from dask.distributed import CancelledError, Client, KilledWorker
+        from joblib._dask import DaskDistributedBackend
+    except ImportError:
+        raise runs.ParameterError("--cluster needs dask: run `pip install -e .[cluster]`.") from None
+
+    class Cluster(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, super().effective_n_jobs(n_jobs))  # at 1 joblib would make the runs in this very process
+
+    address = urlsplit(cluster)
+    try:
+        # first a plain connection, since a Client that reaches nobody lingers
+        socket.create_connection((address.hostname, address.port), ANSWER_SECONDS).close()
+        client = Client(cluster, timeout=ANSWER_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise runs.ParameterError(
+            f"--cluster {cluster}: no dask scheduler answers there ({str(error).splitlines()[0]}); start one with "
+            "`dask scheduler` and give its address as tcp://HOST:8786."
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=ANSWER_SECONDS)
+        except TimeoutError:
+            raise runs.ParameterError(
+                f"--cluster {cluster} has no worker: start some with `dask worker {cluster} --nthreads 1`."
+            ) from None
+        for worker, threads in client.nthreads().items():
+            if threads > 1:
+                raise runs.ParameterError(
+                    f"Worker {worker} has {threads} threads, and a run needs a process of its own: start it with "
+                    "`dask worker --nthreads 1 --nworkers N`."
+                )
+        try:
+            yield {"backend": Cluster(client=client), "n_jobs": -1}, (KilledWorker,)
+        except CancelledError:
+            raise runs.RunError(f"The connection to {cluster} was lost; the same command continues.") from None
+
+
+def carry_out(
+    planned: Sequence[Planned], jobs: int = 1, cluster: str | None = None, title: str = "sweep"
+) -> list[Outcome]:
+    """Makes the runs that were not made before; a failed one does not stop the others.
+
+    jobs:    how many at a time on this machine, each in a process with its share of the cores and one GPU
+    cluster: address of a dask scheduler, such as tcp://10.0.0.1:8786, whose workers see the same folders and have one
+             thread each
+    returns: an outcome for each planned run, in their order
+    raises:  ParameterError where no such cluster is, RunError where it is lost, KeyboardInterrupt; after each of them
+             the same call continues
+    """
+    from joblib import Parallel, delayed, parallel_config
+    from tqdm import tqdm
+
+    outcomes = {one.run: Outcome(one.run, "done") for one in planned if one.finished()}
+    if len(outcomes) == len(planned):
+        return list(outcomes.values())
+    starter, slots = (os.getpid(), _slots(planned[0].folder.parents[1], jobs)) if cluster is None else (None, [])
+    deaths, wait = Counter(), False
+    bar = tqdm(total=len(planned), initial=len(outcomes), desc=title, unit="run")
+    with bar, _engine(jobs, cluster) as (engine, deadly):
+        while left := [one for one in planned if one.run not in outcomes]:
+            calls = [delayed(_perform)(one, wait, slots, starter) for one in left]
+            before = {attempt for one in left for attempt in _attempts(one)}
+            try:
+                with parallel_config(**engine):
+                    ended = Parallel(return_as="generator_unordered", pre_dispatch="all", batch_size=1)(calls)
+                    for outcome in ended:
+                        if outcome.state != "busy":
+                            outcomes[outcome.run] = outcome
+                            bar.update()
+                wait = True  # what is left is being made by another sweep
+            except deadly:
+                left = [one for one in left if one.run not in outcomes]
+                deaths.update(one.run for one in [one for one in left if set(_attempts(one)) - before] or left)
+                for run in [run for run, count in deaths.items() if count >= DEATHS and run not in outcomes]:
+                    why = f"its worker process died {DEATHS} times (was memory short?)"
+                    outcomes[run] = Outcome(run, "failed", why)
+                    bar.update()
+    return [outcomes[one.run] for one in planned]
+
+
+def _slots(folder: Path, jobs: int) -> list[tuple[str, Path]]:
+    """A lock file for each place on a GPU: one place a GPU, more where there are more jobs than GPUs."""
+    found = gpus()
+    slots = []
+    for place in range(max(jobs, len(found)) if found else 0):
+        again, number = divmod(place, len(found))
+        name = re.sub(r"\W+", "-", f"{platform.node()}-gpu-{found[number]}-{again}")
+        slots.append((found[number], folder / f".{name}.lock"))
+    return slots
+
+
+# ---- what came out ----
+
+
+def _records(folder: Path) -> Iterator[tuple[str, str, runs.Record]]:
+    """(run, sweep, record) of each record that belongs to a run of `cambook sweep` or of `cambook run`."""
+    for file in sorted(
+        {*folder.glob("*/record.json"), *folder.glob("*/*/record.json"), *folder.glob("sweeps/*/*/record.json")}
+    ):
+        place = file.parent
+        in_sweep = place.parents[1].name == "sweeps"
+        if place.name.startswith("."):  # an attempt
+            continue
+        try:
+            record = runs.Record.load(place)
+        except (OSError, ValueError):
+            warnings.warn(f"{file} is damaged and left out.", stacklevel=3)
+            continue
+        if in_sweep:
+            yield place.name, place.parent.name, record
+        elif record.notebook in (place.name, place.parent.name):
+            yield place.relative_to(folder).as_posix(), "", record
+
+
+def results(folder: str | os.PathLike | None = None) -> pd.DataFrame:
+    """Every number of every finished run, one row a metric of a run.
+
+    folder:  RUNS (by default), or one sweep's folder
+    returns: columns run, sweep, notebook, profile, dataset, seed, network, source, metric, value, device, finished,
+             image, epochs, learning_rate. A metric recorded as `NETWORK SOURCE METRIC` is split at its spaces; of any
+             other the network is the run's parameter and the source `-`. Where one seed measured one thing several
+             times, in two sweeps for instance, the latest counts.
+    Interactive runs, which have no end, unfinished and failed ones are left out. Two folders of pictures with one name
+    are told apart by a digest behind it.
+    """
+    import pandas as pd
+
+    rows, digests = [], defaultdict(set)
+    for run, sweep, record in _records(Path(folder or paths.RUNS).absolute()):
+        if record.finished is None:
+            continue
+        setting = {"profile": "quick", "seed": 0} | record.parameters
+        about = {"run": run, "sweep": sweep, "notebook": record.notebook, "finished": record.finished}
+        about |= {"device": record.environment.get("device"), "digests": record.environment.get("folders", {})}
+        for name, digest in about["digests"].items():
+            digests[name, setting[name]].add(digest)
+        for name, value in record.metrics.items():
+            parts = name.split(" ") if name.count(" ") == 2 else (setting.get("network"), "-", name)
+            measured = dict(zip(("network", "source", "metric"), parts, strict=True))
+            rows.append(setting | about | measured | {"value": float(value)})
+    for row in rows:
+        for name, digest in row["digests"].items():
+            if len(digests[name, row[name]]) > 1:
+                row[name] += f" {digest}"
+    table = pd.DataFrame(rows, columns=COLUMNS).sort_values("finished", kind="stable")
+    table = table.drop_duplicates([*SETTING, "seed"], keep="last")
+    return table.sort_values(["sweep", "notebook"], kind="stable").reset_index(drop=True)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean and spread over seeds: one row for each metric of each setting.
+
+    table:   as results() gives it
+    returns: the setting's columns (those that nowhere have a value left out), mean, spread (the standard deviation over
+             seeds, n - 1 in its denominator; none for one seed), seeds (how many), device
+    """
+    groups = table.groupby(list(SETTING), dropna=False, sort=False)
+    names = {"mean": ("value", "mean"), "spread": ("value", "std"), "seeds": ("seed", "nunique")}
+    found = groups.agg(
+        **names, device=("device", lambda devices: ", ".join(sorted(set(devices.dropna()))))
+    ).reset_index()
+    return found.drop(columns=[name for name in SETTING if found[name].isna().all()])
+
+
+def report(table: pd.DataFrame, folder: str | os.PathLike) -> str:
+    """Writes results.csv, summary.csv and summary.md to a folder, and ours beside published for the papers' tables.
+
+    table:   as results() gives it, not empty
+    returns: for the screen: the papers' tables where their notebooks ran, and the summary of all others
+    """
+    folder, found = Path(folder), summary(table)
+    contents = {
+        "results.csv": table.to_csv(index=False),
+        "summary.csv": found.to_csv(index=False),
+        "summary.md": found.to_markdown(index=False, floatfmt=".4g", missingval="") + "\n",
+    }
+    for name, content in contents.items():
+        with paths.atomic_write(folder / name) as file:
+            file.write_text(content, encoding="utf-8")
+    tables = [name for name in found.notebook.unique() if (paths.NOTEBOOKS / "reproduce" / f"{name}.ipynb").is_file()]
+    if tables:
+        from cambook import reproduction
+
+        tables = [name for name in tables if name in reproduction.TABLES]
+        for name in tables:
+            reproduction.write(name, table, folder)
+    texts = [(folder / f"{name}.md").read_text(encoding="utf-8") for name in tables]
+    others = found[~found.notebook.isin(tables)]
+    if len(others):
+        texts.append(others.to_markdown(index=False, tablefmt="simple", floatfmt=".4g", missingval=""))
+    return "\n".join(texts)

@@ -1,0 +1,346 @@
+"""A server of our own in a thread, with Range requests: downloads that stop, go on, lie or attack."""
+
+import hashlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from cambook import cli, downloads, paths
+from cambook.downloads import Archive, DownloadError, Source
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        state = self.server.state
+        body = state.files.get(self.path.lstrip("/"))
+        given = re.match(r"bytes=(\d+)-", self.headers.get("Range", "")) if state.ranges else None
+        start = int(given[1]) if given else 0
+        state.asked.append(start)
+        if body is None:
+            return self.send_error(404)
+        rest = body[start:]
+        self.send_response(206 if given else 200)
+        if given:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        if state.encoding:
+            self.send_header("Content-Encoding", state.encoding)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        time.sleep(state.delay)
+        self.wfile.write(rest[: state.stop_after])
+        state.go_on.wait()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        state = SimpleNamespace(files={}, asked=[], ranges=True, stop_after=None, encoding=None, delay=0)
+        state.go_on = threading.Event()
+        state.go_on.set()
+        running.state = state
+        state.url = f"http://127.0.0.1:{running.server_port}/"
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield state
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(downloads, "TIMEOUT", (2, 2))
+
+
+def tar(*members, compression="gz") -> bytes:
+    """Members: (name, content), or TarInfo."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=f"w:{compression}") as archive:
+        for member in members:
+            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member[0])
+            content = b"" if isinstance(member, tarfile.TarInfo) else member[1]
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+NOISE = b"".join(hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in range(4000))
+
+
+@pytest.fixture
+def offer(server, monkeypatch):
+    """offer(content, ...) makes it the archive of the data set "birds"; returns that archive."""
+
+    def make(content: bytes, checksum=None, mirrors=1, size=None) -> Archive:
+        server.files["birds.tgz"] = content
+        checksum = checksum or f"sha256:{hashlib.sha256(content).hexdigest()}"
+        urls = [f"{server.url}nowhere.tgz"] * (mirrors - 1) + [f"{server.url}birds.tgz"]
+        archive = Archive("birds.tgz", tuple(urls), size or len(content), checksum)
+        monkeypatch.setitem(downloads.SOURCES, "birds", Source("2 and 2", "CC0", archives=(archive,)))
+        return archive
+
+    return make
+
+
+def held():
+    files = (paths.CACHE / "datasets/downloads").iterdir()
+    return {file.name: file.stat().st_size for file in files if file.suffix != ".lock"}
+
+
+def nothing_is_there():
+    assert not downloads.place("birds").exists()
+    assert not [p for p in downloads.place("birds").parent.iterdir() if "unpacking" in p.name]
+
+
+# ---- downloads ----
+
+
+@pytest.mark.parametrize("kind", ["sha256", "md5"])
+def test_a_set_is_downloaded_checked_unpacked_and_not_asked_for_again(server, offer, kind):
+    content = tar(("CUB/images/a.jpg", NOISE), ("CUB/images.txt", b"1 a.jpg"))
+    offer(content, f"{kind}:{hashlib.new(kind, content).hexdigest()}")
+    folder = downloads.fetch("birds")
+    assert folder == paths.CACHE / "datasets/birds" and (folder / "CUB/images/a.jpg").read_bytes() == NOISE
+    assert downloads.fetch("birds") == folder and server.asked == [0] and held() == {}
+
+
+def test_a_download_that_was_cut_off_is_kept_and_finished_later(server, offer, monkeypatch):
+    content = tar(("a", NOISE))
+    offer(content)
+    monkeypatch.setattr(downloads, "ROUNDS", 1)
+    server.stop_after = 50_000
+    with pytest.raises(DownloadError, match=rf"49152 of {len(content)} bytes are here and are kept; run"):
+        downloads.fetch("birds")
+    assert held() == {"birds.tgz.part": 49_152}
+    nothing_is_there()
+    server.stop_after = None
+    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+    assert server.asked == [0, 49_152]  # whole chunks of 16 KiB
+
+
+KILLED = """
+import sys
+from cambook import downloads
+archive = downloads.Archive("birds.tgz", (sys.argv[1],), int(sys.argv[2]), sys.argv[3])
+downloads.SOURCES["birds"] = downloads.Source("2 and 2", "CC0", archives=(archive,))
+downloads.fetch("birds")
+"""
+
+
+def test_a_download_that_was_killed_goes_on_where_it_was(server, offer):
+    content = tar(("a", NOISE))
+    archive = offer(content)
+    server.stop_after = 2**16
+    server.go_on.clear()  # the connection stays open, with half the file sent
+    command = [sys.executable, "-c", KILLED, archive.urls[0], str(archive.size), archive.checksum]
+    environment = os.environ | {"CAMBOOK_CACHE": str(paths.CACHE), "PYTHONPATH": os.pathsep.join(sys.path)}
+    part = paths.CACHE / "datasets/downloads/birds.tgz.part"
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 30
+        while not (part.is_file() and part.stat().st_size >= 2**16) and time.monotonic() < until:
+            time.sleep(0.01)
+        process.kill()
+    assert held() == {"birds.tgz.part": 2**16}
+    nothing_is_there()
+    server.stop_after = None
+    server.go_on.set()
+    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+    assert server.asked == [0, 2**16]
+
+
+def test_a_second_round_goes_on_by_itself(server, offer):
+    content = tar(("a", NOISE))
+    offer(content)
+    server.stop_after = 2**16
+    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+    assert server.asked == [0, 2**16]
+
+
+def test_a_server_without_ranges_begins_anew(server, offer):
+    content = tar(("a", NOISE))
+    offer(content)
+    part = paths.CACHE / "datasets/downloads/birds.tgz.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"x" * 1000)
+    server.ranges = False
+    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+
+
+def test_a_mirror_that_does_not_answer_is_passed_over(server, offer):
+    offer(tar(("a", b"content")), mirrors=2)
+    assert (downloads.fetch("birds") / "a").read_bytes() == b"content"
+    assert len(server.asked) == 2
+
+
+def test_a_tar_that_a_server_calls_an_encoding_is_kept_as_it_is(server, offer):
+    offer(tar(("a", b"content")))
+    server.encoding = "gzip"
+    assert (downloads.fetch("birds") / "a").read_bytes() == b"content"
+
+
+def test_no_server_is_one_sentence(server, offer):
+    offer(tar(("a", b"")))
+    server.files.clear()
+    with pytest.raises(DownloadError, match="birds.tgz could not be downloaded .*404.*: 0 of") as raised:
+        downloads.fetch("birds")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_wrong_checksum_is_said_and_deleted_and_nothing_is_used(server, offer, resumed):
+    content = tar(("a", NOISE))
+    offer(content)
+    if resumed:  # what was there before is not the beginning of this file
+        part = paths.CACHE / "datasets/downloads/birds.tgz.part"
+        part.parent.mkdir(parents=True)
+        part.write_bytes(b"x" * 1000)
+    else:
+        server.files["birds.tgz"] = content[:-1] + bytes([content[-1] ^ 1])
+    with pytest.raises(DownloadError, match="sha256 checksum [0-9a-f]+ and should have [0-9a-f]+: it was deleted"):
+        downloads.fetch("birds")
+    assert held() == {}
+    nothing_is_there()
+    server.files["birds.tgz"] = content
+    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+
+
+def test_a_server_that_sends_without_end_is_stopped(server, offer):
+    content = tar(("a", NOISE))
+    offer(content, size=1000)
+    with pytest.raises(DownloadError, match="it sends more than the 1000 bytes"):
+        downloads.fetch("birds")
+    assert held() == {}
+    nothing_is_there()
+
+
+def test_too_little_room_is_said_before_anything_is_downloaded(server, offer):
+    offer(tar(("a", b"")), size=10**18)
+    with pytest.raises(DownloadError, match="birds needs .* GB while it is unpacked and .* free: free some, or set"):
+        downloads.fetch("birds")
+    assert server.asked == []
+
+
+def test_two_that_want_the_same_set_download_it_once(server, offer):
+    offer(tar(("a", NOISE)))
+    server.delay, found = 0.2, []
+    both = [threading.Thread(target=lambda: found.append(downloads.fetch("birds"))) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    assert found == [downloads.place("birds")] * 2 and server.asked == [0]
+
+
+def test_what_a_killed_unpacking_left_is_removed(server, offer):
+    offer(tar(("a", b"content")))
+    left = downloads.place("birds").with_name(".birds.unpacking")
+    (left / "half").mkdir(parents=True)
+    folder = downloads.fetch("birds")
+    assert [file.name for file in folder.iterdir()] == ["a"] and not left.exists()
+
+
+# ---- archives that attack ----
+
+
+def linked(name, target, kind=tarfile.SYMTYPE):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def device(name):
+    info = tarfile.TarInfo(name)
+    info.type = tarfile.CHRTYPE
+    return info
+
+
+ATTACKS = {
+    "path above": (tar(("../evil", b"x")), "'../evil', a place outside its folder"),
+    "path above, later": (tar(("a/../../evil", b"x")), "a place outside its folder"),
+    "absolute path": (tar(("/evil", b"x")), "'/evil', a place outside its folder"),
+    "symlink out": (tar(linked("a", "../.."), ("a/evil", b"x")), "holds what no data set needs"),
+    "absolute symlink": (tar(linked("a", "/")), "holds what no data set needs"),
+    "hard link out": (tar(linked("a", "../../evil", tarfile.LNKTYPE)), "holds what no data set needs"),
+    "device": (tar(device("a")), "holds what no data set needs"),
+    "bomb": (tar(("a", bytes(70 * 2**20))), "unpacks to more than"),
+    "many empty files": (tar(*[(f"{i}", b"") for i in range(3000)]), "unpacks to more than"),
+    "no archive": (b"<html>" * 100, "cannot be unpacked"),
+    "half an archive": (tar(("a", NOISE))[:60_000], "cannot be unpacked"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_archive_that_attacks_is_refused_whole(offer, attack, tmp_path, monkeypatch):
+    content, sentence = ATTACKS[attack]
+    if attack == "many empty files":
+        monkeypatch.setattr(downloads, "_ROOM", 2**20)
+    offer(content)
+    with pytest.raises(DownloadError, match=sentence) as raised:
+        downloads.fetch("birds")
+    assert "\n" not in str(raised.value)
+    nothing_is_there()
+    assert not list(tmp_path.rglob("evil"))
+
+
+# ---- the table ----
+
+
+def test_every_archive_has_mirrors_a_size_and_a_checksum_of_the_right_length():
+    archives = [archive for source in downloads.SOURCES.values() for archive in source.archives]
+    assert len(archives) == 6
+    for archive in archives:
+        kind, _, digest = archive.checksum.partition(":")
+        assert re.fullmatch({"sha256": "[0-9a-f]{64}", "md5": "[0-9a-f]{32}"}[kind], digest)
+        assert archive.size > 10**7 and all(
+            url.startswith("http") and url.endswith(archive.name) for url in archive.urls
+        )
+
+
+def test_checksums_are_those_that_torchvision_publishes():
+    from torchvision.datasets.oxford_iiit_pet import OxfordIIITPet
+    from torchvision.datasets.voc import DATASET_YEAR_DICT
+
+    ours = {a.name: a.checksum for name in ("pets", "voc2007") for a in downloads.SOURCES[name].archives}
+    theirs = {url.rsplit("/", 1)[1]: f"md5:{md5}" for url, md5 in OxfordIIITPet._RESOURCES}
+    theirs |= {y["filename"]: f"md5:{y['md5']}" for y in (DATASET_YEAR_DICT[k] for k in ("2007", "2007-test"))}
+    assert ours == theirs
+
+
+# ---- cambook data ----
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, ["data", *arguments])
+
+
+def test_cambook_data_lists_every_set_with_licence_size_and_what_to_do():
+    downloads.place("pets").mkdir(parents=True)
+    out = run().output
+    for name, source in downloads.SOURCES.items():
+        assert name in out and source.pictures in out and source.licence in out
+    assert "1.2 GB" in out and "fetch it with: cambook data cub" in out and "154.6 GB" in out
+    assert str(downloads.place("pets")) in out and "cambook data pets" not in out
+
+
+def test_cambook_data_fetches_a_set_or_says_how_to_get_it(offer):
+    offer(tar(("a", b"content")))
+    assert "birds is in" in run("birds").output and (downloads.place("birds") / "a").is_file()
+    assert "register at https://image-net.org" in run("ilsvrc").output
+    assert "embedded, nothing to fetch" in run("scenes").output
+    wrong = run("cubb")
+    assert wrong.exit_code == 1 and "did you mean cub?" in str(wrong.exception)
+    with pytest.raises(DownloadError, match="ilsvrc is not downloaded: register"):
+        downloads.fetch("ilsvrc")
