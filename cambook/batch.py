@@ -16,7 +16,7 @@ class Batch:
     images:  (B, 3, S, S) float32 in [0, 1]
     labels:  (B,) int64, one class a picture
     boxes:   B arrays (n, 4) float32, half-open (x0, y0, x1, y1) in pixels of the picture, n >= 1 labelled objects
-             (ILSVRC: none where a training picture has no annotated box)
+             (none in class folders, and where a training picture of ILSVRC has no annotated box)
     masks:   (B, S, S) bool, True on the object, or None where the data set has none
     indices: (B,) int64, the pictures' places in the data set
     ignore:  (B, S, S) bool, True where a pixel counts neither as object nor as background, or None where each counts

@@ -33,9 +33,9 @@ from cambook.decoding import (
     short,
     upright,
 )
-from cambook.photographs import CUB, ILSVRC, Listed, Pets, Photographs, Truth, check_counts
+from cambook.photographs import CUB, ILSVRC, ClassFolders, Listed, Pets, Photographs, Truth, check_counts
 
-KNOWN = ("scenes", "scenes-new-objects", "voc:FOLDER", "ilsvrc:FOLDER", "cub", "pets", "voc2007")
+KNOWN = ("scenes", "scenes-new-objects", "voc:FOLDER", "folder:FOLDER", "ilsvrc:FOLDER", "cub", "pets", "voc2007")
 SPLITS = ("train", "test")
 
 # Name -> (package whose files hold the photograph, credit and licence).
@@ -73,21 +73,27 @@ def kind_and_folder(name: str) -> tuple[str, str | None]:
     return kind, folder or None
 
 
-def load(name: str, split: str, size: int, *, length: int | None = None, seed: int = 0):
+def load(name: str, split: str, size: int, *, length: int | None = None, seed: int = 0, boxes: bool = True):
     """The data set of that name, one of KNOWN; cub, pets and voc2007 also as cub:FOLDER and so on.
 
     A set that is named without its folder lies in the cache and is downloaded there on first use (see downloads.fetch).
     split:   "train" or "test"; of ilsvrc "test" is the validation set, of voc2007 "train" is trainval
     size:    side of the square pictures in pixels
     length:  number of scenes; of a folder, at most so many of its pictures, drawn by `seed` (None: all)
+    boxes:   whether somebody will ask for them: folder:FOLDER has labels alone
     returns: a data set with name, split, classes, size, len, labels, batch(indices), fingerprint and report
-    raises:  ValueError for an unknown name or split or a size or length below 1; what VOCFolder raises, or the class of
-             that set in photographs; downloads.DownloadError
+    raises:  ValueError for an unknown name or split, a size or length below 1, or boxes asked of a set without; what
+             VOCFolder raises, or the class of that set in photographs; downloads.DownloadError
     """
     if split not in SPLITS:
         raise ValueError(f'unknown split "{split}": use "train" or "test"')
     check_counts(size, length)
     kind, folder = kind_and_folder(name)
+    if boxes and kind == "folder":
+        raise ValueError(
+            f'"{name}" has labels and no boxes, so no localization can be measured: give voc:FOLDER with annotations, '
+            "or run reproduce/table1 or reproduce/table5, which ask for labels alone"
+        )
     if kind in ("scenes", "scenes-new-objects"):
         from cambook.scenes import Scenes
 
@@ -223,7 +229,7 @@ class VOC2007(VOCFolder):
         self.split = split
 
 
-_FOLDERS = {"voc": VOCFolder, "ilsvrc": ILSVRC, "cub": CUB, "pets": Pets, "voc2007": VOC2007}
+_FOLDERS = {"voc": VOCFolder, "folder": ClassFolders, "ilsvrc": ILSVRC, "cub": CUB, "pets": Pets, "voc2007": VOC2007}
 
 
 def load_picture(path: str | Path, size: int | None = None) -> Tensor:

@@ -68,6 +68,9 @@ SOURCES = {
     "scenes": Source("made as asked for", "drawings CC BY-SA 4.0, see NOTICE", how="embedded, nothing to fetch"),
     "scenes-new-objects": Source("made as asked for", "drawings CC BY-SA 4.0, see NOTICE", how="embedded, as scenes"),
     "voc:FOLDER": Source("your own", "your own", how="a folder with JPEGImages, Annotations and ImageSets/Main"),
+    "folder:FOLDER": Source(
+        "your own", "your own", how="one folder of pictures a class, in train/ and test/ or split here; no boxes"
+    ),
     "ilsvrc:FOLDER": Source(
         "1,281,167 and 50,000",
         "non-commercial research and education, by agreement",

@@ -573,6 +573,61 @@ def test_a_link_out_of_a_downloaded_set_is_left_out(tmp_path):
     assert "is a link that leaves the folder" in the_line(datasets.load(f"cub:{root}", "train", SIZE), "Bird_1_0001")
 
 
+# ---- class folders ----
+
+
+def class_folders(root: Path, parts=("train/", "val/"), number=4) -> Path:
+    for part in parts:
+        for name in ("cat", "ant"):
+            for i in range(number):
+                write(root / f"{part}{name}/{name}_{i}.jpg", encoded(scene()))
+    return root
+
+
+def test_class_folders_give_labels_and_no_boxes(tmp_path):
+    root = class_folders(tmp_path / "x")
+    write(root / "train/ant/deeper/ant_9.PNG", encoded(scene(), "PNG"))
+    write(root / "train/ant/ant_0.txt", "no picture")
+    write(root / "train/.hidden/a.jpg", encoded(scene()))
+    write(root / "train/cat/cat_0.jpg", b"<html>")
+    train, test = (datasets.load(f"folder:{root}", split, SIZE, boxes=False) for split in ("train", "test"))
+    assert train.classes == test.classes == ["ant", "cat"] and test.labels.tolist() == [0] * 4 + [1] * 4
+    assert train.labels.tolist() == [0] * 5 + [1] * 3 and "left out" in the_line(train, "cat_0.jpg")
+    batch = test.batch([0, 7])
+    assert batch.images.shape == (2, 3, SIZE, SIZE) and batch.masks is None
+    assert [len(boxes) for boxes in batch.boxes] == [0, 0]
+
+
+def test_class_folders_without_a_split_are_split_the_same_way_every_time(tmp_path):
+    root = class_folders(tmp_path / "x", ("",), 8)
+    train, test = (datasets.load(f"folder:{root}", split, SIZE, boxes=False) for split in ("train", "test"))
+    assert np.bincount(test.labels).tolist() == [2, 2] and np.bincount(train.labels).tolist() == [6, 6]
+    assert not set(train.names) & set(test.names)
+    write(root / "cat/cat_99.jpg", encoded(scene()))
+    again = datasets.load(f"folder:{root}", "test", SIZE, boxes=False)
+    assert len(set(again.names) & set(test.names)) >= 3  # one picture more moves one at most
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        (("train/",), "has train alone: it must hold train and test, or classes"),
+        (("val/", "test/"), "has test and val alone"),
+        (("train/", "test/x/"), "class ant is in one of train and test alone; put a folder into the other"),
+        (("x/",), "holds 1 folders, and each of at least two classes needs one"),
+    ],
+)
+def test_class_folders_that_do_not_fit_are_told_in_one_sentence(tmp_path, parts, sentence):
+    root = class_folders(tmp_path / "y", parts, 1)
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        datasets.load(f"folder:{root}", "test", SIZE, boxes=False)
+
+
+def test_boxes_asked_of_class_folders_are_refused_before_anything_is_read(tmp_path):
+    with pytest.raises(ValueError, match="has labels and no boxes.*give voc:FOLDER.*reproduce/table5"):
+        datasets.load(f"folder:{tmp_path / 'missing'}", "test", SIZE)
+
+
 # ---- names ----
 
 

@@ -1,5 +1,6 @@
 """The papers' tables: every row has its published line, ours stand beside it, claims are judged by intervals."""
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from cambook import datasets, networks, paths, published, reproduction, runs, training
 from cambook.batch import Batch
@@ -502,8 +504,8 @@ def run_at(profile):
     ],
 )
 def test_pictures_are_as_large_and_many_as_the_profile_says(dataset, chosen, profile, detail, asked, monkeypatch):
-    def load(name, split, size, length, seed):
-        assert (name, seed) == (dataset, 3)
+    def load(name, split, size, length, seed, boxes):
+        assert (name, seed, boxes) == (dataset, 3, False)  # table1 classifies
         return split, (size, length)
 
     monkeypatch.setattr(reproduction.datasets, "load", load)
@@ -517,6 +519,19 @@ def test_five_guesses_need_more_than_five_classes(monkeypatch):
     run.notebook = "table3"
     with pytest.raises(ValueError, match="voc:x has 3 classes: five guesses need a data set with more"):
         reproduction.load("voc:x", ["mini-gap"], run)
+
+
+def test_class_folders_serve_classification_and_nothing_else(tmp_path):
+    for part, name in itertools.product(("train", "test"), ("a", "b")):
+        (tmp_path / part / name).mkdir(parents=True)
+        Image.new("RGB", (70, 70)).save(tmp_path / part / name / "1.png")
+    run = run_at("quick")
+    for run.notebook in ("table1", "table5"):
+        train, test = reproduction.load(f"folder:{tmp_path}", ["mini-gap"], run)
+        assert len(train) == len(test) == 2
+    for run.notebook in ("table2", "table3", "table4", "wsol"):
+        with pytest.raises(ValueError, match="has labels and no boxes, so no localization can be measured"):
+            reproduction.load(f"folder:{tmp_path}", ["mini-gap"], run)
 
 
 def test_networks_of_two_sizes_are_refused():
