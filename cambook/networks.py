@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -322,6 +321,8 @@ def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
 
     raises: OSError where the weights are not here and cannot be downloaded, or their file is damaged
     """
+    import torchvision  # slow to import, and most networks here do without it
+
     weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
     try:
@@ -547,6 +548,8 @@ def load_weights(network: Network, path: Path) -> None:
 
 def imagenet_classes() -> list[str]:
     """The 1000 names of ImageNet's classes, in the order of the pretrained networks' logits."""
+    import torchvision
+
     return torchvision.models.AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
 
 

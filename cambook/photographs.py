@@ -24,7 +24,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
-from scipy.io import loadmat
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -419,6 +418,8 @@ class ILSVRC(Photographs):
         file = next((f for f in files if f.is_file()), None)
         if file is None:
             return {}
+        from scipy.io import loadmat  # slow to import, and no other set needs it
+
         try:
             table = loadmat(file, squeeze_me=True)["synsets"]
             words = table["words" if "words" in table.dtype.names else "name"]

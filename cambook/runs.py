@@ -25,7 +25,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import nbformat
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
@@ -509,6 +508,8 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
     raises: as execute; RunError where an output names a folder of this machine, or where a cell with a part
             left out lacks the tag nbval-ignore-output; the notebook is then as before
     """
+    import nbformat  # here and below: two seconds that no lesson needs
+
     notebook, out_dir = Path(notebook), Path(out_dir)
     record = execute(notebook, {}, out_dir, progress)
     executed = nbformat.read(out_dir / notebook.name, as_version=4)
@@ -550,6 +551,8 @@ def export_figures(executed: str | os.PathLike, folder: str | os.PathLike) -> li
 
     returns: the files in the notebook's order; older exports in the folder are removed first
     """
+    import nbformat
+
     folder = Path(folder)
     for old in folder.glob("[0-9][0-9]-*.png"):
         old.unlink()
