@@ -279,7 +279,7 @@ def load(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tupl
     detail: times as many pixels a side, to crop from
     At quick 500 test pictures; of scenes at full 20,000 to train on, at paper 100,000, and 10,000 to test on.
     raises: ValueError where some networks take 64 px and others 224, or where Table 3 has no five classes to guess;
-            what datasets.load raises, for a set without boxes too unless the table is of classification alone (1, 5)
+            what datasets.load raises, for a set without boxes too unless no row of the table makes maps (1, 5)
     """
     sizes = {64 if one.startswith("mini") else 224 for one in chosen}
     if len(sizes) > 1:
@@ -288,7 +288,7 @@ def load(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tupl
     train = run.pick(quick=None, full=20000 if scenes else None, paper=100000 if scenes else None)
     test = run.pick(quick=500, full=None, paper=10000 if scenes else None)
     size, lengths = sizes.pop() * detail, {"train": train, "test": test}
-    boxes = run.notebook not in ("table1", "table5")
+    boxes = any(row.source != "-" for row in _table(run.notebook).rows)
     sets = [
         datasets.load(dataset, split, size, length=length, seed=run.seed, boxes=boxes)
         for split, length in lengths.items()
