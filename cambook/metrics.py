@@ -309,9 +309,8 @@ class PixelAveragePrecision:
             raise ValueError(
                 f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize."
             )
-        counted = mask | ~ignore
         group = self._groups[self._seen % self.GROUPS]
-        sweep.add_to_histograms(group, self.edges, map2d[counted].astype(np.float64), mask[counted])
+        sweep.add_to_histograms(group, self.edges, map2d.ravel(), mask.ravel(), (mask | ~ignore).ravel())
         self._seen += 1
 
     def extend(self, later: PixelAveragePrecision) -> None:

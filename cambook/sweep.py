@@ -30,7 +30,7 @@ def to_uint8(map2d: ArrayLike) -> np.ndarray:
         raise ValueError(
             f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize first."
         )
-    return (map2d * 255).astype(np.uint8)
+    return (map2d * 255).astype(np.uint8, order="C")
 
 
 def levels(thresholds: ArrayLike, peak: int) -> np.ndarray:
@@ -454,10 +454,12 @@ def hits(score, truth, size, ious):
 
 
 @njit(cache=True, nogil=True)
-def add_to_histograms(count, edges, scores, inside):
-    """One more in count[inside, i] for each score with edges[i] <= score < edges[i + 1]."""
+def add_to_histograms(count, edges, scores, inside, counted):
+    """One more in count[inside, i] for each counted score with edges[i] <= score < edges[i + 1]; all are flat."""
     for n in range(len(scores)):
-        score = scores[n]
+        if not counted[n]:
+            continue
+        score = np.float64(scores[n])
         i = min(int(score * (len(edges) - 2)), len(edges) - 2)
         while score < edges[i]:
             i -= 1
