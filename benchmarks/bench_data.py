@@ -63,7 +63,7 @@ def example_folder(root: Path) -> Path:
     names = []
     for place, example in enumerate(EXAMPLE_PICTURES):
         picture = to_pil_image(example_picture(example)[0])
-        box = "".join(f"<{tag}>{value}</{tag}>" for tag, value in zip(("xmin", "ymin", "xmax", "ymax"), (9, 9, 90, 90)))
+        box = "<xmin>9</xmin><ymin>9</ymin><xmax>90</xmax><ymax>90</ymax>"
         label = ("left", "right")[place % 2]
         width, height = picture.size
         size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"

@@ -17,9 +17,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 DEVICE = f"{platform.machine()} CPU, {CORES} cores"
 
 
-def row(
-    what: str, values: ArrayLike, unit: str, aim: str | None = None, met: bool | None = None, why: str = ""
-) -> dict:
+def row(what: str, values: ArrayLike, unit: str, aim: str | None = None, met: bool = False, why: str = "") -> dict:
     """One row of the table.
 
     values: (n,) repeated measurements: their median, and as low and high their quantiles 0.05 and 0.95; one has neither

@@ -310,7 +310,8 @@ class PixelAveragePrecision:
                 f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize."
             )
         group = self._groups[self._seen % self.GROUPS]
-        sweep.add_to_histograms(group, self.edges, map2d.ravel(), mask.ravel(), (mask | ~ignore).ravel())
+        scores, counted = map2d.ravel().astype(np.float64), (mask | ~ignore).ravel()
+        sweep.add_to_histograms(group, self.edges, scores, mask.ravel(), counted)
         self._seen += 1
 
     def extend(self, later: PixelAveragePrecision) -> None:

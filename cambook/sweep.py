@@ -459,7 +459,7 @@ def add_to_histograms(count, edges, scores, inside, counted):
     for n in range(len(scores)):
         if not counted[n]:
             continue
-        score = np.float64(scores[n])
+        score = scores[n]
         i = min(int(score * (len(edges) - 2)), len(edges) - 2)
         while score < edges[i]:
             i -= 1
