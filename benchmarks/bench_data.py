@@ -3,7 +3,7 @@
     python benchmarks/bench_data.py
 
 The folder is CAMBOOK_TEST_DATA/wildlife where that is set, else photographs of scikit-image and others as JPEG. Both
-loaders read the same files and give float batches of 224 x 224 pixels. torchvision: ImageFolder (one folder a class, of
+loaders read the same files, those that Pillow decodes as they are, and give float batches of 224 x 224 pixels. torchvision: ImageFolder (one folder a class, of
 links to the same files) with v2 transforms (ToImage, Resize antialiased to the same square, ToDtype), in a DataLoader,
 once plainly and once with as many workers as cores. The works take turns; each ratio is of one turn over all pictures.
 The first look through the folder, in which ours checks every file once, is not timed: it is once for each set. Writes
@@ -16,16 +16,18 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from form import CORES, row, write
+from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_pil_image
 
-from cambook.datasets import EXAMPLE_PICTURES, VOCFolder, example_picture
+from cambook.datasets import EXAMPLE_PICTURES, Subset, VOCFolder, example_picture
 from cambook.scenes import Scenes
 
 SIDE, BATCH, TURNS = 224, 64, 9
@@ -42,16 +44,16 @@ def scene_rows(device: str, sizes: dict[int, int]) -> list[dict]:
     """sizes: pixels a side -> how many scenes a turn"""
     rows = []
     for side, number in sizes.items():
-        data = Scenes("train", side)
+        data = Scenes("train", side, length=(TURNS + 1) * number)
 
-        def turn(start: int, data: Scenes = data, number: int = number) -> None:
-            for first in range(start, start + number, BATCH):
-                data.batch(range(first, min(first + BATCH, start + number)), device=device)
+        def turn(n: int, data: Scenes = data, number: int = number) -> None:
+            for indices in torch.arange(n * number, (n + 1) * number).split(BATCH):
+                data.batch(indices, device=device)
             if device == "cuda":
                 torch.cuda.synchronize()
 
         turn(0)
-        found = [number / seconds(lambda: turn(n * number)) for n in range(1, TURNS + 1)]  # noqa: B023
+        found = [number / seconds(partial(turn, n)) for n in range(1, TURNS + 1)]
         rows.append(row(f"scenes of {side} pixels with box and mask, on {device}", found, PER_SECOND))
     return rows
 
@@ -77,21 +79,33 @@ def example_folder(root: Path) -> Path:
     return root
 
 
-def by_class(data: VOCFolder, pictures: Path, root: Path) -> ImageFolder:
+def plainly_readable(file: Path) -> bool:
+    """Whether Pillow decodes the file as it is, as ImageFolder does."""
+    try:
+        Image.open(file).convert("RGB")
+    except OSError:
+        return False
+    return True
+
+
+def by_class(data, files: list[Path], root: Path) -> ImageFolder:
     """Links to the same files in one folder a class, as ImageFolder wants them."""
-    files = {file.stem: file for file in pictures.iterdir()}
-    for name, label in zip(data.names, data.labels, strict=True):
+    for file, label in zip(files, data.labels, strict=True):
         folder = root / data.classes[label]
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / files[name].name).symlink_to(files[name])
+        (folder / file.name).symlink_to(file)
     resize = v2.Resize((SIDE, SIDE), antialias=True)
     return ImageFolder(root, v2.Compose([v2.ToImage(), resize, v2.ToDtype(torch.float32, scale=True)]))
 
 
 def folder_rows(folder: Path, which: str, scratch: Path) -> list[dict]:
-    data = VOCFolder(folder, "train", SIDE)
-    images = by_class(data, (folder / "JPEGImages").resolve(), scratch / "classes")
+    whole = VOCFolder(folder, "train", SIDE)
+    by_name = {file.stem: file for file in sorted((folder / "JPEGImages").resolve().iterdir())}
+    readable = [n for n, name in enumerate(whole.names) if plainly_readable(by_name[name])]
+    data = Subset(whole, readable)
+    images = by_class(data, [by_name[whole.names[n]] for n in readable], scratch / "classes")
     assert len(images) == len(data)
+    print(f"{len(data)} of {len(whole)} pictures; ImageFolder cannot read the others, which the VOC loader repairs.")
 
     def ours() -> None:
         for indices in torch.arange(len(data)).split(BATCH):
