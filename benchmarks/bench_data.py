@@ -3,11 +3,11 @@
     python benchmarks/bench_data.py
 
 The folder is CAMBOOK_TEST_DATA/wildlife where that is set, else photographs of scikit-image and others as JPEG. Both
-loaders read the same files, those that Pillow decodes as they are, and give float batches of 224 x 224 pixels. torchvision: ImageFolder (one folder a class, of
-links to the same files) with v2 transforms (ToImage, Resize antialiased to the same square, ToDtype), in a DataLoader,
-once plainly and once with as many workers as cores. The works take turns; each ratio is of one turn over all pictures.
-The first look through the folder, in which ours checks every file once, is not timed: it is once for each set. Writes
-data/results/bench-data.json.
+loaders read the same files, those that Pillow decodes as they are, and give float batches of 224 x 224 pixels.
+torchvision: ImageFolder (one folder a class, of links to the same files) with v2 transforms (ToImage, Resize antialiased
+to the same square, ToDtype), in a DataLoader, once plainly and once with as many workers as cores, which are started
+before. The works take turns; each ratio is of one turn over all pictures. Not timed is the first look through the
+folder, in which the VOC loader checks every file: it comes once for each set. Writes data/results/bench-data.json.
 """
 
 from __future__ import annotations
@@ -105,17 +105,19 @@ def folder_rows(folder: Path, which: str, scratch: Path) -> list[dict]:
     data = Subset(whole, readable)
     images = by_class(data, [by_name[whole.names[n]] for n in readable], scratch / "classes")
     assert len(images) == len(data)
-    print(f"{len(data)} of {len(whole)} pictures; ImageFolder cannot read the others, which the VOC loader repairs.")
+    print(f"{len(data)} of {len(whole)} pictures: ImageFolder stops at the others, which the VOC loader repairs.")
 
     def ours() -> None:
         for indices in torch.arange(len(data)).split(BATCH):
             data.batch(indices)
 
-    def theirs(workers: int) -> None:
-        for batch, _ in DataLoader(images, BATCH, num_workers=workers):
+    def theirs(loader: DataLoader) -> None:
+        for batch, _ in loader:
             assert batch.shape[1:] == (3, SIDE, SIDE)
 
-    works = {"ours": ours, "plain": lambda: theirs(0), "workers": lambda: theirs(CORES)}
+    plain = DataLoader(images, BATCH)
+    parallel = DataLoader(images, BATCH, num_workers=CORES, persistent_workers=True)
+    works = {"ours": ours, "plain": partial(theirs, plain), "workers": partial(theirs, parallel)}
     for work in works.values():
         work()
     turns = [{name: seconds(work) for name, work in works.items()} for _ in range(TURNS)]
