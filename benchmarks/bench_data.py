@@ -4,10 +4,10 @@
 
 The folder is CAMBOOK_TEST_DATA/wildlife where that is set, else photographs of scikit-image and others as JPEG. Both
 loaders read the same files, those that Pillow decodes as they are, and give float batches of 224 x 224 pixels.
-torchvision: ImageFolder (one folder a class, of links to the same files) with v2 transforms (ToImage, Resize antialiased
-to the same square, ToDtype), in a DataLoader, once plainly and once with as many workers as cores, which are started
-before. The works take turns; each ratio is of one turn over all pictures. Not timed is the first look through the
-folder, in which the VOC loader checks every file: it comes once for each set. Writes data/results/bench-data.json.
+torchvision: ImageFolder (one folder a class, of links to the same files) with v2 transforms (ToImage, Resize with
+antialias to the same square, ToDtype), in a DataLoader, once plainly and once with as many workers as cores, which are
+started before. The works take turns; each ratio is of one turn over all pictures. Not timed is the first look through
+the folder, in which the VOC loader checks every file: it comes once for each set. Writes data/results/bench-data.json.
 """
 
 from __future__ import annotations
