@@ -188,7 +188,7 @@ class BoxAccuracy:
         score = sweep.to_uint8(map2d)
         if score.shape != (self.size, self.size):
             raise ValueError(f"The map has shape {score.shape}: upsample it to {(self.size,) * 2} first.")
-        return int(score.max()), sweep.hits(score, self._ground_truth(gt_boxes), self.size, IOUS)
+        return int(score.max()), sweep.hits(score, self._ground_truth(gt_boxes), np.array(IOUS))
 
     def _add(self, peak: int, hits: np.ndarray) -> None:
         from cambook import sweep

@@ -50,7 +50,7 @@ def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
     several, the one whose first pixel comes last in reading order.
     raises: ValueError where the map is not (H, W) uint8
     """
-    return _largest_boxes(_fill_holes(_score(score_u8)))
+    return _largest_boxes(_pad(_fill_holes(_score(score_u8))))
 
 
 def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,8 +108,7 @@ GROUPS, MEMBER, HALVES = _around(8)
 GROUPS4, MEMBER4, _ = _around(4)
 
 
-@njit(cache=True, nogil=True)
-def _pad(score):
+def _pad(score: np.ndarray) -> np.ndarray:
     """The map in a frame of zeros: {score > T} never reaches it, so that every pixel has 8 neighbours."""
     padded = np.zeros((score.shape[0] + 2, score.shape[1] + 2), np.uint8)
     padded[1:-1, 1:-1] = score
@@ -171,8 +170,8 @@ def _sort(padded):
     start = np.zeros(257, np.int64)
     for y in range(1, height - 1):
         for x in range(1, width - 1):
-            start[padded[y, x] + 1] += 1
-    start[1] = 0
+            if padded[y, x] > 0:
+                start[padded[y, x] + 1] += 1
     for value in range(1, 256):
         start[value + 1] += start[value]
     place = start.copy()
@@ -231,8 +230,7 @@ def _find(parent, c):
 
 
 @njit(cache=True, nogil=True)
-def _largest_boxes(filled):
-    padded = _pad(filled)
+def _largest_boxes(padded):
     width = padded.shape[1]
     rows, columns, start = _sort(padded)
     pattern, far = _patterns(padded), _neighbours(width, MEMBER)
@@ -383,27 +381,30 @@ def _lifetimes(padded, end, groups_of, member_of):
 
 
 @njit(cache=True, nogil=True)
-def _all_boxes(score, filled):
-    """Those of components, then those of holes: a hole of {score > T} is a component of {255 - score > 254 - T} until T
-    reaches the value at which it opens."""
+def _hollows(score, filled):
+    """255 - score and 255 - filled where the map is below its filled version, zeros elsewhere and around; and whether it
+    is anywhere."""
     height, width = score.shape
-    parts, first, last = _lifetimes(_pad(score), np.zeros((height + 2, width + 2), np.uint8), GROUPS, MEMBER)
     inverted, opened = np.zeros((height + 2, width + 2), np.uint8), np.zeros((height + 2, width + 2), np.uint8)
+    found = False
     for y in range(height):
         for x in range(width):
             if filled[y, x] > score[y, x]:
-                inverted[y + 1, x + 1], opened[y + 1, x + 1] = 255 - score[y, x], 255 - filled[y, x]
+                inverted[y + 1, x + 1], opened[y + 1, x + 1], found = 255 - score[y, x], 255 - filled[y, x], True
+    return inverted, opened, found
+
+
+def _all_boxes(score: np.ndarray, filled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    padded = _pad(score)
+    boxes, first, last = _lifetimes(padded, np.zeros_like(padded), GROUPS, MEMBER)
+    boxes += np.array([-1, -1, 0, 0], np.int32)  # from pixels of the padded map to half-open boxes
+    inverted, opened, found = _hollows(score, filled)
+    if not found:
+        return boxes, first, last
+    # A hole of {score > T} is a component of {255 - score > 254 - T} until T reaches the value at which it opens.
     holes, dark, light = _lifetimes(inverted, opened, GROUPS4, MEMBER4)
-    # from pixels of the padded map to half-open boxes
-    for m in range(len(parts)):
-        parts[m, 0] -= 1
-        parts[m, 1] -= 1
-    for m in range(len(holes)):
-        for side in range(4):
-            holes[m, side] += -2 if side < 2 else 1
-    latest = np.uint8(LEVELS - 1)
-    boxes = np.concatenate((parts, holes))
-    return boxes, np.concatenate((first, latest - light)), np.concatenate((last, latest - dark))
+    holes += np.array([-2, -2, 1, 1], np.int32)
+    return np.concatenate([boxes, holes]), np.concatenate([first, 254 - light]), np.concatenate([last, 254 - dark])
 
 
 @njit(cache=True, nogil=True)
@@ -436,21 +437,18 @@ def _reached(boxes, first, last, truth, size, ious):
     return right
 
 
-@njit(cache=True, nogil=True)
-def hits(score, truth, size, ious):
+def hits(score: np.ndarray, truth: np.ndarray, ious: np.ndarray) -> np.ndarray:
     """(2, len(ious), 255) bool: does the largest box of {score > T}, does any box reach each IoU with any of truth?
 
-    score: (size, size) uint8, contiguous; truth: (n, 4), inclusive, as `metrics.BoxAccuracy` counts
+    score: (size, size) uint8, contiguous; truth: (n, 4) int64, inclusive, as `metrics.BoxAccuracy` counts; ious: (d,)
     """
     filled = _fill_holes(score)
     boxes, first, last = _all_boxes(score, filled)
+    each = np.arange(LEVELS, dtype=np.uint8)
     if len(boxes) == 0:  # an empty map: the box [0, 0, 0, 0] at T = 0
-        boxes, first, last = np.zeros((1, 4), np.int32), np.zeros(1, np.uint8), np.zeros(1, np.uint8)
-    each = np.arange(LEVELS).astype(np.uint8)
-    right = np.empty((2, len(ious), LEVELS), np.bool_)
-    right[0] = _reached(_largest_boxes(filled), each, each, truth, size, ious)
-    right[1] = _reached(boxes, first, last, truth, size, ious)
-    return right
+        boxes, first, last = np.zeros((1, 4), np.int32), each[:1], each[:1]
+    largest = _reached(_largest_boxes(_pad(filled)), each, each, truth, len(score), ious)
+    return np.stack([largest, _reached(boxes, first, last, truth, len(score), ious)])
 
 
 @njit(cache=True, nogil=True)
