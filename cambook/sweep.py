@@ -382,8 +382,8 @@ def _lifetimes(padded, end, groups_of, member_of):
 
 @njit(cache=True, nogil=True)
 def _hollows(score, filled):
-    """255 - score and 255 - filled where the map is below its filled version, zeros elsewhere and around; and whether it
-    is anywhere."""
+    """255 - score and 255 - filled where the map is below its filled version, zeros elsewhere and around; and whether
+    it is anywhere."""
     height, width = score.shape
     inverted, opened = np.zeros((height + 2, width + 2), np.uint8), np.zeros((height + 2, width + 2), np.uint8)
     found = False
