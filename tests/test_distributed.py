@@ -308,9 +308,11 @@ def test_shares_follow_each_other_without_doubles(together):
 
 
 TORCHRUN = """
+import sys
 from cambook import distributed
 with distributed.processes() as device:
-    print(distributed.gather((distributed.rank(), distributed.share("abcde"))), distributed.total([1.5]), device.type)
+    shares = distributed.gather((distributed.rank(), distributed.share("abcde")))
+    sys.stdout.write(f"{shares} {distributed.total([1.5])} {device.type}\\n")  # at once: the other writes there too
 """
 
 
