@@ -76,10 +76,10 @@ def read(file: Path) -> Report:
 def course(table: pd.DataFrame, header: str) -> Report:
     """The whole course's minutes, from data/results/course.csv and its first lines."""
     lessons, trained = (table[table.kind == kind] for kind in ("lesson", "training"))
-    longest = lessons.loc[lessons.warm_seconds.idxmax()]
+    shortest, longest = lessons.warm_seconds.min(), lessons.warm_seconds.max()
     whys = {
         "cold": f"training takes {trained.cold_seconds.sum() / 60:.1f} minutes of it",
-        "warm": f"{len(lessons)} lessons, the longest {longest['name']}, {longest.warm_seconds:.0f} s",
+        "warm": f"it is {len(lessons)} lessons of {shortest:.0f} to {longest:.0f} s",
     }
     rows = []
     for when, aim in AIMS.items():
@@ -87,7 +87,7 @@ def course(table: pd.DataFrame, header: str) -> Report:
         met = minutes < aim
         parts = {"low": None, "high": None, "unit": "minutes", "aim": f"under {aim} minutes"}
         rows.append(Row(what=f"whole course, {when}", value=minutes, met=met, why=None if met else whys[when], **parts))
-    day, device = header.splitlines()[1].removeprefix("# ").split(", ")[:2]
+    day, device = header.splitlines()[1].removeprefix("# ").partition(", python")[0].split(", ", 1)
     return Report(command="python benchmarks/course.py", date=day, device=device, versions={}, rows=rows)
 
 
