@@ -21,6 +21,11 @@ lab: setup
 notebooks: setup
 	$(BIN)/cambook notebooks
 
+# Every benchmarks/bench_*.py, then README's table; ARGS="maps data" for some. An idle machine, ten minutes.
+.PHONY: bench
+bench: setup
+	$(BIN)/python benchmarks/bench.py $(ARGS)
+
 # The stages in pieces of 8 minutes (status 75: the time is up, go on), then boxes and README. It sets nothing up: torch
 # and torchvision of $(GPU_PYTHON) and an atlas file are enough, ATLAS=FILE where the cache has none yet.
 GPU_PYTHON := $(if $(wildcard $(READY)),$(BIN)/python,$(or $(PYTHON),python3))

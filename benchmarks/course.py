@@ -4,11 +4,14 @@
     python benchmarks/course.py --write   only README and titles, from the file
 
 Cold seconds are those of the first run, in which each lesson also trains what no lesson before it has trained; warm
-seconds are those of the second. The rows of kind "training" are what the first run put into the cache.
+seconds are those of the second. The rows of kind "training" are what the first run put into the cache. Where a lesson's
+seconds go is read from the times that papermill leaves in the executed notebook, by the rule of `where_time_goes`; the
+sums go into data/results/bench-course.json.
 """
 
 from __future__ import annotations
 
+import ast
 import os
 import platform
 import re
@@ -17,16 +20,28 @@ import sys
 import tempfile
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import pandas as pd
 import torch
 import torchvision
+from nbformat import NotebookNode
 
 from cambook import cli, paths, runs, training
 
 RESULT = paths.DATA / "results" / "course.csv"
 README = paths.ROOT / "README.md"
+PARTS = ("import", "training", "drawing", "rest")
+AIMS = {"cold": 14, "warm": 7}  # minutes of the whole course at quick
+
+
+class Trained(NamedTuple):
+    """What a run put into the cache: the network, when it was written, and the seconds of its training."""
+
+    name: str
+    made: datetime
+    seconds: float
 
 
 def timed_course(cache: Path, folder: Path) -> dict[str, runs.Record]:
@@ -36,35 +51,70 @@ def timed_course(cache: Path, folder: Path) -> dict[str, runs.Record]:
     return {lesson.stem: runs.Record.load(folder / lesson.stem) for lesson in cli.lessons()}
 
 
-def trainings(cache: Path, lessons: dict[str, runs.Record]) -> list[dict]:
-    """What the course put into the cache, in order: the network, its seconds, and the lesson it was trained in."""
-    rows = []
-    for entry in sorted(cache.glob("networks/*.pt"), key=lambda path: path.stat().st_mtime):
-        made = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
-        lesson = max(name for name, record in lessons.items() if datetime.fromisoformat(record.started) <= made)
+def trainings(cache: Path) -> list[Trained]:
+    """What the course put into the cache, in order."""
+    entries = []
+    for entry in cache.glob("networks/*.pt"):
         found = training.load_whole(entry)
         name = ", ".join(filter(None, (found["determined_by"]["name"], found["describe"])))
-        rows.append({"kind": "training", "name": name, "lesson": lesson[:2], "cold_seconds": found["seconds"]})
-    return rows
+        entries.append(Trained(name, datetime.fromtimestamp(entry.stat().st_mtime, UTC), found["seconds"]))
+    return sorted(entries, key=lambda entry: entry.made)
+
+
+def lesson_of(made: datetime, lessons: dict[str, runs.Record]) -> str:
+    """The lesson that had begun last."""
+    return max(name for name, record in lessons.items() if datetime.fromisoformat(record.started) <= made)
+
+
+def where_time_goes(executed: NotebookNode, whole: float, trained: list[Trained]) -> dict[str, float]:
+    """Seconds of an executed lesson by PARTS, from the times papermill left in its cells; together they are the whole.
+
+    whole:   seconds of the run, with the start and the end of the kernel
+    training: those of the networks that were trained while a cell ran, taken out of that cell
+    import:  the first cell that imports anything, which is the one that loads the libraries
+    drawing: cells with a figure among their outputs, with what else they compute for it
+    rest:    everything else: data, maps, evaluation, widgets, the kernel's start
+    raises:  ValueError where a cell has no times: the notebook was not run by papermill to its end
+    """
+    parts = dict.fromkeys(PARTS, 0.0)
+    imported = False
+    for cell in executed.cells:
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        times = [cell.metadata.get("papermill", {}).get(name) for name in ("start_time", "end_time")]
+        if not all(times):
+            raise ValueError(f"cell {cell.id} has no start and end: give a notebook that `cambook course` ran.")
+        began, ended = map(datetime.fromisoformat, times)
+        took = (ended - began).total_seconds()
+        spent = min(took, sum(one.seconds for one in trained if began <= one.made <= ended))
+        parts["training"] += spent
+        imports = any(isinstance(each, ast.Import | ast.ImportFrom) for each in ast.parse(cell.source).body)
+        figure = any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {}))
+        parts["import" if imports and not imported else "drawing" if figure else "rest"] += took - spent
+        imported |= imports
+    return parts | {"rest": whole - sum(parts[part] for part in PARTS[:-1])}
 
 
 def measure() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         cache = Path(scratch) / "cache"
-        cold = timed_course(cache, Path(scratch) / "cold")
-        trained = trainings(cache, cold)
-        warm = timed_course(cache, Path(scratch) / "warm")
+        records, trained, parts = {}, [], {}
+        for when in AIMS:
+            records[when] = timed_course(cache, Path(scratch) / when)
+            trained = trained or trainings(cache)
+            for name, record in records[when].items():
+                executed = nbformat.read(Path(scratch) / when / name / f"{name}.ipynb", as_version=4)
+                parts[when, name] = where_time_goes(executed, record.seconds, trained)
     rows = [
-        {
-            "kind": "lesson",
-            "name": name,
-            "lesson": name[:2],
-            "cold_seconds": cold[name].seconds,
-            "warm_seconds": warm[name].seconds,
-        }
-        for name in cold
+        {"kind": "lesson", "name": name, "lesson": name[:2]}
+        | {f"{when}_seconds": records[when][name].seconds for when in AIMS}
+        | {f"{when}_{part}": parts[when, name][part] for when in AIMS for part in PARTS}
+        for name in records["cold"]
     ]
-    table = pd.DataFrame(rows + trained).round(1)
+    for one in trained:
+        lesson = lesson_of(one.made, records["cold"])[:2]
+        rows.append({"kind": "training", "name": one.name, "lesson": lesson, "cold_seconds": one.seconds})
+    table = pd.DataFrame(rows).round(1)
     with paths.atomic_write(RESULT) as file:
         file.write_text(
             f"# python benchmarks/course.py\n"
@@ -72,6 +122,22 @@ def measure() -> None:
             f"python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}\n"
             + table.to_csv(index=False)
         )
+    write_bench(table)
+
+
+def write_bench(table: pd.DataFrame) -> None:
+    """The whole course beside its aims, and where its time goes, as data/results/bench-course.json."""
+    import form  # beside this file
+
+    lessons, rows = table[table.kind == "lesson"], []
+    for when, aim in AIMS.items():
+        minutes = {part: lessons[f"{when}_{part}"].sum() / 60 for part in PARTS}
+        total = lessons[f"{when}_seconds"].sum() / 60
+        longest = max(minutes, key=minutes.get)
+        why = f"most of it is {longest}: {minutes[longest]:.1f} minutes"
+        rows.append(form.row(f"whole course, {when}", total, "minutes", f"under {aim} minutes", total < aim, why))
+        rows += [form.row(f"whole course, {when}: {part}", value, "minutes") for part, value in minutes.items()]
+    form.write("course", "python benchmarks/course.py", ["torch", "torchvision"], rows)
 
 
 def seconds(value: float) -> str:

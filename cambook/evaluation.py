@@ -189,9 +189,9 @@ def evaluate(
         right["pointing"] = np.array([metrics.pointing_hit(m, t) for m, t in zip(maps, targets, strict=True)])
         nothing = [None] * len(batch)
         ignored = nothing if batch.ignore is None else masks_on_grid(batch.ignore)
-        for one, its_boxes, target, dropped in zip(maps, truth, targets, ignored, strict=True):
-            boxes_seen.update(one, its_boxes)
-            if batch.masks is not None:
+        boxes_seen.update_all(maps, truth)
+        if batch.masks is not None:
+            for one, target, dropped in zip(maps, targets, ignored, strict=True):
                 pixels_seen.update(one, target, dropped)
         if batch.masks is not None:
             dropped = nothing if batch.ignore is None else batch.ignore.cpu().numpy()

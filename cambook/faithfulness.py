@@ -92,8 +92,7 @@ def localize(maps: Tensor, batch: Batch, seed: int = 0) -> dict[str, tuple[float
     large = normalize(upsample(maps, GRID))[:, 0].cpu().numpy()
     truth = [box * (GRID / size) for box in batch.boxes]
     targets = truth if batch.masks is None else masks_on_grid(batch.masks)
-    for one, its_boxes in zip(large, truth, strict=True):
-        boxes.update(one, its_boxes)
+    boxes.update_all(large, truth)
     hit = np.array([metrics.pointing_hit(one, target) for one, target in zip(large, targets, strict=True)])
     return {
         "pointing": (100 * float(hit.mean()), *metrics.bootstrap_interval(hit, seed)),

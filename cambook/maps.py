@@ -48,7 +48,8 @@ def normalize(maps: Tensor) -> Tensor:
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low
     usable = torch.isfinite(span) & (span > 0)
-    return torch.where(usable, (maps - low) / torch.where(usable, span, 1.0), 0.0)
+    span = torch.where(usable, span, 1.0)
+    return (maps - low).to(span.dtype).div_(span).masked_fill_(~usable, 0.0)  # one new array of the maps' size
 
 
 def saliency(network: nn.Module, images: Tensor, classes: Tensor) -> Tensor:

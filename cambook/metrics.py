@@ -6,7 +6,9 @@ pixels inclusively (+1 on widths and heights); what that means for a half-open b
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +17,7 @@ from cambook.boxes import box_iou
 
 IOUS = (0.3, 0.5, 0.7)  # the deltas of MaxBoxAccV2
 CONTOURS = ("largest", "all")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
@@ -136,25 +139,27 @@ class BoxAccuracy:
 
     size:       side of the grid of maps and ground truth; 224 for numbers beside published ones
     thresholds: how many thresholds tau = 0, 1 / thresholds, ...
+    keep_hits:  whether to remember which picture is right at which threshold, for `hits` and intervals: 193 bytes a
+                picture; without, memory is the same however many pictures come
 
     Counted as the released code does (`wsol`): the map is cut to 8 bits; mask = map > int(tau * max); the box
     of a contour is [x, y, x + w, y + h] with the last two at most size - 1, so one pixel wider than inclusive
     counting means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0]. Ground truth is
     inclusive there, so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then its fractions are cut off.
-    Memory: 3 x 2 bits for each picture and threshold.
     Choe et al. 2020, section 3 (V1); the journal version (arXiv 2007.04178) for V2.
     """
 
-    def __init__(self, size: int = 224, thresholds: int = 1000) -> None:
+    def __init__(self, size: int = 224, thresholds: int = 1000, keep_hits: bool = True) -> None:
         if size < 1 or thresholds < 1:
             raise ValueError(f"size={size}, thresholds={thresholds}: give whole numbers above 0.")
-        self.size = size
+        self.size, self.keep_hits = size, keep_hits
         self.thresholds = np.arange(thresholds) * (1 / thresholds)
         self._count = np.zeros((len(CONTOURS), len(IOUS), thresholds), np.int64)
-        self._packed: list[np.ndarray] = []
+        self._seen = 0
+        self._peaks, self._packed = bytearray(), bytearray()  # of each picture: the 8-bit map's maximum, hits by level
 
     def __len__(self) -> int:
-        return len(self._packed)
+        return self._seen
 
     def update(self, map2d: ArrayLike, gt_boxes: ArrayLike) -> None:
         """One more picture.
@@ -163,30 +168,49 @@ class BoxAccuracy:
         gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the picture's class
         raises:   ValueError where a shape or value is not like that
         """
+        self._add(*self._examined(map2d, gt_boxes))
+
+    def update_all(self, maps: Sequence[ArrayLike], gt_boxes: Sequence[ArrayLike]) -> None:
+        """`update` for several pictures, on all cores of the processor: the same numbers in the same order.
+
+        maps: (B, size, size); gt_boxes: B times (n_i, 4); raises ValueError as `update`, and then counts none of them
+        """
+        if len(maps) != len(gt_boxes):
+            raise ValueError(f"{len(maps)} maps, ground truth of {len(gt_boxes)} pictures: give equally many.")
+        with ThreadPoolExecutor(CORES) as pool:
+            for peak, hits in list(pool.map(self._examined, maps, gt_boxes)):
+                self._add(peak, hits)
+
+    def _examined(self, map2d: ArrayLike, gt_boxes: ArrayLike) -> tuple[int, np.ndarray]:
+        """The 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
         from cambook import sweep  # here, so that errors can be counted where Numba is not installed
 
         score = sweep.to_uint8(map2d)
         if score.shape != (self.size, self.size):
             raise ValueError(f"The map has shape {score.shape}: upsample it to {(self.size,) * 2} first.")
-        truth = self._ground_truth(gt_boxes)
-        each = np.arange(sweep.LEVELS, dtype=np.uint8)
-        largest = sweep.hits(sweep.largest_boxes(score), each, each, truth, self.size, IOUS)
-        boxes, first, last = sweep.all_boxes(score)
-        if len(boxes) == 0:  # an empty map: threshold 0 only, and the box [0, 0, 0, 0]
-            boxes, first, last = np.zeros((1, 4), np.int32), each[:1], each[:1]
-        every = sweep.hits(boxes, first, last, truth, self.size, IOUS)
-        hits = np.stack([largest, every])[..., sweep.levels(self.thresholds, score.max())]
-        self._count += hits
-        self._packed.append(np.packbits(hits, axis=-1))
+        return int(score.max()), sweep.hits(score, self._ground_truth(gt_boxes), np.array(IOUS))
+
+    def _add(self, peak: int, hits: np.ndarray) -> None:
+        from cambook import sweep
+
+        self._count += hits[..., sweep.levels(self.thresholds, peak)]
+        self._seen += 1
+        if self.keep_hits:
+            self._peaks.append(peak)
+            self._packed += np.packbits(hits, axis=-1).tobytes()
 
     def extend(self, later: BoxAccuracy) -> None:
         """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
 
-        raises: ValueError where the other has another size or other thresholds
+        raises: ValueError where the other has another size or other thresholds, or hits are kept by one alone
         """
         if self.size != later.size or not np.array_equal(self.thresholds, later.thresholds):
             raise ValueError("The two were not counted on one grid and at the same thresholds: they cannot be joined.")
+        if self.keep_hits != later.keep_hits:
+            raise ValueError("One was counted with keep_hits and one without: they cannot be joined.")
         self._count += later._count
+        self._seen += later._seen
+        self._peaks += later._peaks
         self._packed += later._packed
 
     def curve(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
@@ -200,10 +224,20 @@ class BoxAccuracy:
         return 100 * self._count[which] / len(self)
 
     def hits(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
-        """Which picture is right at which threshold: (N, thresholds) bool. Arguments, errors as `curve`."""
+        """Which picture is right at which threshold: (N, thresholds) bool. Arguments, errors as `curve`; ValueError
+        without keep_hits."""
+        from cambook import sweep
+
         kind, delta = self._which(iou, contours)
-        packed = np.stack([picture[kind, delta] for picture in self._packed])
-        return np.unpackbits(packed, axis=1, count=len(self.thresholds)).astype(bool)
+        if not self.keep_hits:
+            raise ValueError("Which picture is right was not kept: count with keep_hits=True.")
+        peaks = np.frombuffer(self._peaks, np.uint8)
+        packed = np.frombuffer(self._packed, np.uint8).reshape(len(self), len(CONTOURS), len(IOUS), -1)[:, kind, delta]
+        by_level = np.unpackbits(packed, axis=1, count=sweep.LEVELS).astype(bool)
+        hits = np.empty((len(self), len(self.thresholds)), bool)
+        for peak in np.unique(peaks):
+            hits[peaks == peak] = by_level[peaks == peak][:, sweep.levels(self.thresholds, peak)]
+        return hits
 
     def max_box_acc(self, iou: float = 0.5) -> tuple[float, float]:
         """MaxBoxAcc: BoxAcc at the best threshold, ONE for the whole set, and the lowest such threshold."""
@@ -275,9 +309,9 @@ class PixelAveragePrecision:
             raise ValueError(
                 f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize."
             )
-        counted = mask | ~ignore
         group = self._groups[self._seen % self.GROUPS]
-        sweep.add_to_histograms(group, self.edges, map2d[counted].astype(np.float64), mask[counted])
+        scores, counted = map2d.ravel().astype(np.float64), (mask | ~ignore).ravel()
+        sweep.add_to_histograms(group, self.edges, scores, mask.ravel(), counted)
         self._seen += 1
 
     def extend(self, later: PixelAveragePrecision) -> None:

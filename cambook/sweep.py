@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 LEVELS = 255  # masks {score > T} for T = 0 ... 254
+SIDE = 32_000  # largest width or height; rows and columns are counted with 16 bits
 
 
 def to_uint8(map2d: ArrayLike) -> np.ndarray:
@@ -29,7 +30,7 @@ def to_uint8(map2d: ArrayLike) -> np.ndarray:
         raise ValueError(
             f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize first."
         )
-    return (map2d * 255).astype(np.uint8)
+    return (map2d * 255).astype(np.uint8, order="C")
 
 
 def levels(thresholds: ArrayLike, peak: int) -> np.ndarray:
@@ -49,8 +50,7 @@ def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
     several, the one whose first pixel comes last in reading order.
     raises: ValueError where the map is not (H, W) uint8
     """
-    score = _score(score_u8)
-    return _largest_boxes(_pad(_fill_holes(score)))
+    return _largest_boxes(_pad(_fill_holes(_score(score_u8))))
 
 
 def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -64,17 +64,7 @@ def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     raises: ValueError where the map is not (H, W) uint8
     """
     score = _score(score_u8)
-    filled = _fill_holes(score)
-    boxes, first, last = _lifetimes(_pad(score), _pad(np.zeros_like(score)), GROUPS, MEMBER)
-    boxes += np.array([-1, -1, 0, 0], np.int32)  # from pixels of the padded map to half-open boxes
-    hollow = filled > score
-    if not hollow.any():
-        return boxes, first, last
-    # A hole of {score > T} is a component of {255 - score > 254 - T} until T reaches the value at which it opens.
-    inverted, opened = np.where(hollow, 255 - score, 0), np.where(hollow, 255 - filled, 0)
-    holes, dark, light = _lifetimes(_pad(inverted), _pad(opened), GROUPS4, MEMBER4)
-    holes += np.array([-2, -2, 1, 1], np.int32)
-    return np.concatenate([boxes, holes]), np.concatenate([first, 254 - light]), np.concatenate([last, 254 - dark])
+    return _all_boxes(score, _fill_holes(score))
 
 
 def _score(score_u8: ArrayLike) -> np.ndarray:
@@ -83,6 +73,8 @@ def _score(score_u8: ArrayLike) -> np.ndarray:
         raise ValueError(
             f"The map has shape {score.shape} and type {score.dtype}: give (H, W) uint8, see sweep.to_uint8."
         )
+    if max(score.shape) > SIDE:
+        raise ValueError(f"The map has shape {score.shape}: make its sides {SIDE} pixels or less.")
     return np.ascontiguousarray(score)
 
 
@@ -135,20 +127,25 @@ def _fill_holes(score):
     score = score.ravel()
     filled = score.copy()
     for y in range(1, height - 1):
+        value = filled[y * width]
         for p in range(y * width + 1, y * width + width - 1):
-            filled[p] = max(score[p], min(filled[p - 1], filled[p - width]))
+            value = max(score[p], min(value, filled[p - width]))
+            filled[p] = value
     # waiting[value] is the last entry of that value, before[entry] the one before it; at most two entries a
     # pixel
     waiting = np.full(256, -1, np.int32)
     before, pixel = np.empty(2 * score.size, np.int32), np.empty(2 * score.size, np.int32)
     entries = 0
     for y in range(height - 2, 0, -1):
+        right = filled[y * width + width - 1]
         for p in range(y * width + width - 2, y * width, -1):
-            value = max(score[p], min(filled[p], min(filled[p + 1], filled[p + width])))
+            below = filled[p + width]
+            value = max(score[p], min(filled[p], min(right, below)))
             filled[p] = value
-            if filled[p + 1] > max(value, score[p + 1]) or filled[p + width] > max(value, score[p + width]):
+            if right > max(value, score[p + 1]) or below > max(value, score[p + width]):
                 before[entries], pixel[entries], waiting[value] = waiting[value], p, entries
                 entries += 1
+            right = value
     if entries == 0:
         return filled.reshape(height, width)
     for value in range(255):
@@ -168,22 +165,25 @@ def _fill_holes(score):
 
 @njit(cache=True, nogil=True)
 def _sort(padded):
-    """Pixels and their columns by value: value v has order[start[v] : start[v + 1]], in reading order."""
+    """Rows and columns of the pixels above 0 by value: v has rows[start[v] : start[v + 1]], in reading order."""
     height, width = padded.shape
     start = np.zeros(257, np.int64)
     for y in range(1, height - 1):
         for x in range(1, width - 1):
-            start[padded[y, x] + 1] += 1
-    for value in range(256):
+            if padded[y, x] > 0:
+                start[padded[y, x] + 1] += 1
+    for value in range(1, 256):
         start[value + 1] += start[value]
     place = start.copy()
-    order, column = np.empty(start[256], np.int32), np.empty(start[256], np.int32)
+    rows, columns = np.empty(start[256], np.int16), np.empty(start[256], np.int16)
     for y in range(1, height - 1):
         for x in range(1, width - 1):
-            k = place[padded[y, x]]
-            order[k], column[k] = y * width + x, x
-            place[padded[y, x]] = k + 1
-    return order, column, start
+            value = padded[y, x]
+            if value > 0:
+                k = place[value]
+                rows[k], columns[k] = y, x
+                place[value] = k + 1
+    return rows, columns, start
 
 
 @njit(cache=True, nogil=True)
@@ -207,23 +207,37 @@ def _patterns(padded):
 
 
 @njit(cache=True, nogil=True)
-def _find(parent, p):
-    while parent[p] != p:
-        parent[p] = parent[parent[p]]
-        p = parent[p]
-    return p
+def _neighbours(width, member):
+    """(256, 4): for each pattern, how far in memory one neighbour of each group lies from the pixel."""
+    step = np.array([-width - 1, -width, -width + 1, 1, width + 1, width, width - 1, -1])
+    far = np.empty((256, 4), np.int32)
+    for pattern in range(256):
+        for g in range(4):
+            far[pattern, g] = step[member[pattern, g]]
+    return far
 
 
 @njit(cache=True, nogil=True)
-def _largest_boxes(filled):
-    width = filled.shape[1]
-    order, column, start = _sort(filled)
-    pattern = _patterns(filled)
-    step = np.array([-width - 1, -width, -width + 1, 1, width + 1, width, width - 1, -1])
-    parent = np.empty(filled.size, np.int32)
-    # of the component with this root: halves of area, first pixel, last pixel, first column, last column
-    node = np.empty((filled.size, 5), np.int32)
-    best, leaders, ties = 0, np.empty(filled.size, np.int32), 0  # roots of the components of area best / 2
+def _find(parent, c):
+    while parent[c] != c:
+        parent[c] = parent[parent[c]]
+        c = parent[c]
+    return c
+
+
+# In the two sweeps a component is a number, given where its first pixel appears: component[p] is that of a pixel,
+# parent[c] the one that c was joined to. There are few of them, so what is kept of each stays close at hand.
+
+
+@njit(cache=True, nogil=True)
+def _largest_boxes(padded):
+    width = padded.shape[1]
+    rows, columns, start = _sort(padded)
+    pattern, far = _patterns(padded), _neighbours(width, MEMBER)
+    component, parent = np.empty(padded.size, np.uint32), np.empty(padded.size, np.uint32)
+    # of each component: halves of area, first pixel, last pixel, first column, last column
+    node = np.empty((padded.size, 5), np.int32)
+    count, best, leaders, ties = 0, 0, np.empty(padded.size, np.int32), 0  # components of area best / 2
     boxes = np.zeros((LEVELS, 4), np.int32)
     for value in range(255, 0, -1):
         if start[value] == start[value + 1]:
@@ -232,20 +246,22 @@ def _largest_boxes(filled):
                     boxes[value - 1, side] = boxes[value, side]
             continue
         for k in range(start[value], start[value + 1]):
-            p, x = order[k], column[k]
+            y, x = np.int64(rows[k]), np.int64(columns[k])
+            p = y * width + x
             around = pattern[p]
             groups = GROUPS[around]
             if groups == 0:
-                parent[p] = p
-                node[p, 0], node[p, 1], node[p, 2], node[p, 3], node[p, 4] = 0, p, p, x, x
+                component[p] = parent[count] = count
+                node[count, 0], node[count, 1], node[count, 2], node[count, 3], node[count, 4] = 0, p, p, x, x
                 if best == 0:
-                    leaders[ties] = p
+                    leaders[ties] = count
                     ties += 1
+                count += 1
                 continue
-            root = _find(parent, p + step[MEMBER[around, 0]])
+            root = _find(parent, component[p + far[around, 0]])
             area = node[root, 0]
             for g in range(1, groups):
-                other = _find(parent, p + step[MEMBER[around, g]])
+                other = _find(parent, component[p + far[around, g]])
                 if other == root:
                     continue
                 area += node[other, 0]
@@ -256,7 +272,7 @@ def _largest_boxes(filled):
                 node[root, 2] = max(node[root, 2], node[other, 2])
                 node[root, 3] = min(node[root, 3], node[other, 3])
                 node[root, 4] = max(node[root, 4], node[other, 4])
-            parent[p] = root
+            component[p] = root
             area += HALVES[around]
             if p < node[root, 1]:
                 node[root, 1] = p
@@ -297,37 +313,37 @@ def _lifetimes(padded, end, groups_of, member_of):
     A box that a component has since value s was added, and no more once value v is added, was there for
     T = v ... s - 1. The last T of all, downwards, is end at the component's pixels.
     """
-    height, width = padded.shape
-    order, column, start = _sort(padded)
-    pattern = _patterns(padded)
-    step = np.array([-width - 1, -width, -width + 1, 1, width + 1, width, width - 1, -1])
-    parent = np.empty(padded.size, np.int32)
-    # of the component with this root: its box (four numbers), the value since which it has it, how many
-    # pixels
-    node = np.empty((padded.size, 6), np.int32)
-    boxes = np.empty((order.size, 4), np.int32)
-    first, last = np.empty(order.size, np.uint8), np.empty(order.size, np.uint8)
-    count = 0
+    width = padded.shape[1]
+    rows, columns, start = _sort(padded)
+    pattern, far = _patterns(padded), _neighbours(width, member_of)
+    component, parent = np.empty(padded.size, np.uint32), np.empty(padded.size, np.uint32)
+    # of each component: its box (four numbers), the value since which it has it, pixels that were its own, one pixel
+    node = np.empty((padded.size, 7), np.int32)
+    boxes = np.empty((rows.size, 4), np.int32)
+    first, last = np.empty(rows.size, np.uint8), np.empty(rows.size, np.uint8)
+    number, count = 0, 0
     roots = np.empty(4, np.int32)
     for value in range(255, 0, -1):
         for k in range(start[value], start[value + 1]):
-            p, x = order[k], column[k]
-            y = p // width
+            y, x = np.int64(rows[k]), np.int64(columns[k])
+            p = y * width + x
             around = pattern[p]
             if groups_of[around] == 0:
-                parent[p] = p
-                node[p, 0], node[p, 1], node[p, 2], node[p, 3], node[p, 4], node[p, 5] = x, y, x, y, value, 1
+                component[p] = parent[number] = number
+                node[number, 0], node[number, 1], node[number, 2], node[number, 3] = x, y, x, y
+                node[number, 4], node[number, 5], node[number, 6] = value, 1, p
+                number += 1
                 continue
             if groups_of[around] == 1:
-                root = _find(parent, p + step[member_of[around, 0]])
+                root = _find(parent, component[p + far[around, 0]])
                 if node[root, 0] <= x <= node[root, 2] and node[root, 1] <= y <= node[root, 3]:
-                    parent[p] = root
+                    component[p] = root
                     node[root, 5] += 1
                     continue
             x0, y0, x1, y1, pixels = x, y, x, y, 1
             several, main = 0, -1
             for g in range(groups_of[around]):
-                root = _find(parent, p + step[member_of[around, g]])
+                root = _find(parent, component[p + far[around, g]])
                 known = False
                 for i in range(several):
                     known |= roots[i] == root
@@ -352,24 +368,50 @@ def _lifetimes(padded, end, groups_of, member_of):
                     boxes[count, 2], boxes[count, 3] = node[root, 2], node[root, 3]
                     first[count], last[count] = value, node[root, 4] - 1
                     count += 1
-            parent[p] = main
+            component[p] = main
             node[main, 0], node[main, 1], node[main, 2], node[main, 3] = x0, y0, x1, y1
             node[main, 4], node[main, 5] = since, pixels
-    for k in range(start[1], start[256]):
-        p = order[k]
-        if parent[p] == p:
-            boxes[count, 0], boxes[count, 1] = node[p, 0], node[p, 1]
-            boxes[count, 2], boxes[count, 3] = node[p, 2], node[p, 3]
-            first[count], last[count] = end[p // width, p % width], node[p, 4] - 1
+    for c in range(number):
+        if parent[c] == c:
+            boxes[count, 0], boxes[count, 1] = node[c, 0], node[c, 1]
+            boxes[count, 2], boxes[count, 3] = node[c, 2], node[c, 3]
+            first[count], last[count] = end[node[c, 6] // width, node[c, 6] % width], node[c, 4] - 1
             count += 1
     return boxes[:count], first[:count], last[:count]
 
 
 @njit(cache=True, nogil=True)
-def hits(boxes, first, last, truth, size, ious):
+def _hollows(score, filled):
+    """255 - score and 255 - filled where the map is below its filled version, zeros elsewhere and around; and whether
+    it is anywhere."""
+    height, width = score.shape
+    inverted, opened = np.zeros((height + 2, width + 2), np.uint8), np.zeros((height + 2, width + 2), np.uint8)
+    found = False
+    for y in range(height):
+        for x in range(width):
+            if filled[y, x] > score[y, x]:
+                inverted[y + 1, x + 1], opened[y + 1, x + 1], found = 255 - score[y, x], 255 - filled[y, x], True
+    return inverted, opened, found
+
+
+def _all_boxes(score: np.ndarray, filled: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    padded = _pad(score)
+    boxes, first, last = _lifetimes(padded, np.zeros_like(padded), GROUPS, MEMBER)
+    boxes += np.array([-1, -1, 0, 0], np.int32)  # from pixels of the padded map to half-open boxes
+    inverted, opened, found = _hollows(score, filled)
+    if not found:
+        return boxes, first, last
+    # A hole of {score > T} is a component of {255 - score > 254 - T} until T reaches the value at which it opens.
+    holes, dark, light = _lifetimes(inverted, opened, GROUPS4, MEMBER4)
+    holes += np.array([-2, -2, 1, 1], np.int32)
+    return np.concatenate([boxes, holes]), np.concatenate([first, 254 - light]), np.concatenate([last, 254 - dark])
+
+
+@njit(cache=True, nogil=True)
+def _reached(boxes, first, last, truth, size, ious):
     """(len(ious), 255) bool: does a box that is there at level T reach each IoU with any ground-truth box?
 
-    boxes (M, 4), there from level first (M,) to last (M,), and truth (n, 4), inclusive, as `metrics.BoxAccuracy` counts
+    boxes (M, 4), there from level first (M,) to last (M,), and truth (n, 4), inclusive, as in `hits`
     """
     change = np.zeros((len(ious), 256), np.int64)
     for m in range(len(boxes)):
@@ -386,19 +428,35 @@ def hits(boxes, first, last, truth, size, ious):
             if best >= ious[d]:
                 change[d, first[m]] += 1
                 change[d, last[m] + 1] -= 1
-    right = np.zeros((len(ious), 255), np.bool_)
+    right = np.zeros((len(ious), LEVELS), np.bool_)
     for d in range(len(ious)):
         there = 0
-        for level in range(255):
+        for level in range(LEVELS):
             there += change[d, level]
             right[d, level] = there > 0
     return right
 
 
+def hits(score: np.ndarray, truth: np.ndarray, ious: np.ndarray) -> np.ndarray:
+    """(2, len(ious), 255) bool: does the largest box of {score > T}, does any box reach each IoU with any of truth?
+
+    score: (size, size) uint8, contiguous; truth: (n, 4) int64, inclusive, as `metrics.BoxAccuracy` counts; ious: (d,)
+    """
+    filled = _fill_holes(score)
+    boxes, first, last = _all_boxes(score, filled)
+    each = np.arange(LEVELS, dtype=np.uint8)
+    if len(boxes) == 0:  # an empty map: the box [0, 0, 0, 0] at T = 0
+        boxes, first, last = np.zeros((1, 4), np.int32), each[:1], each[:1]
+    largest = _reached(_largest_boxes(_pad(filled)), each, each, truth, len(score), ious)
+    return np.stack([largest, _reached(boxes, first, last, truth, len(score), ious)])
+
+
 @njit(cache=True, nogil=True)
-def add_to_histograms(count, edges, scores, inside):
-    """One more in count[inside, i] for each score with edges[i] <= score < edges[i + 1]."""
+def add_to_histograms(count, edges, scores, inside, counted):
+    """One more in count[inside, i] for each counted score with edges[i] <= score < edges[i + 1]; all are flat."""
     for n in range(len(scores)):
+        if not counted[n]:
+            continue
         score = scores[n]
         i = min(int(score * (len(edges) - 2)), len(edges) - 2)
         while score < edges[i]:

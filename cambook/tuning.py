@@ -17,6 +17,8 @@ from cambook.evaluation import GRID, MAPS, masks_on_grid
 from cambook.maps import normalize, upsample
 from cambook.networks import Network
 
+TOGETHER = 100  # so many maps are drawn large at a time
+
 
 @dataclass
 class Examined:
@@ -74,11 +76,12 @@ def examine(maps: Tensor, batch: Batch) -> Examined:
     pixels = None if batch.masks is None else metrics.PixelAveragePrecision()
     masks = [None] * len(batch) if batch.masks is None else masks_on_grid(batch.masks)
     ignored = [None] * len(batch) if batch.ignore is None else masks_on_grid(batch.ignore)
-    for one, boxes, mask, dropped in zip(maps, batch.boxes, masks, ignored, strict=True):
-        map2d = normalize(upsample(one[None], GRID))[0, 0].numpy()
-        accuracy.update(map2d, boxes * (GRID / size))
+    for some in torch.arange(len(batch)).split(TOGETHER):
+        large = normalize(upsample(maps[some], GRID))[:, 0].numpy()
+        accuracy.update_all(large, [batch.boxes[n] * (GRID / size) for n in some])
         if pixels is not None:
-            pixels.update(map2d, mask, dropped)
+            for n, map2d in zip(some, large, strict=True):
+                pixels.update(map2d, masks[n], ignored[n])
     return Examined(maps, accuracy, pixels)
 
 

@@ -67,6 +67,14 @@ def test_normalized_maps_reach_from_zero_to_one_and_hopeless_maps_are_zeros():
     assert torch.equal(result[1:], torch.zeros(4, 2, 2))
 
 
+def test_normalizing_leaves_the_maps_alone_takes_whole_numbers_and_passes_gradients():
+    whole = torch.tensor([[0, 1], [2, 4]])
+    assert torch.equal(maps.normalize(whole), torch.tensor([[0.0, 0.25], [0.5, 1.0]]))
+    assert torch.equal(whole, torch.tensor([[0, 1], [2, 4]]))
+    values = torch.rand(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(maps.normalize, values)
+
+
 def test_saliency_is_the_largest_change_of_the_score_over_the_colours(network, images):
     classes = torch.tensor([2, 4])
     found = maps.saliency(network, images, classes)

@@ -1,3 +1,5 @@
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -254,6 +256,56 @@ def test_a_torch_map_gives_the_same_hits():
     arrays = accuracy_of((map2d, [square(0, 30)]))
     tensors = accuracy_of((torch.from_numpy(map2d), torch.tensor([square(0, 30)])))
     assert np.array_equal(arrays.hits(), tensors.hits())
+
+
+def random_pictures(number, size=24, seed=3):
+    """Maps whose maxima differ, so that one threshold is another level in each, and one or two boxes for each."""
+    rng = np.random.default_rng(seed)
+    maps = rng.random((number, size, size)) * rng.uniform(0.5, 1, (number, 1, 1))
+    corners = [rng.integers(0, size // 2, (rng.integers(1, 3), 2)) for _ in range(number)]
+    return maps, [np.hstack([corner, corner + size // 2]) for corner in corners]
+
+
+def test_pictures_counted_together_on_all_cores_are_those_counted_one_by_one():
+    maps, truth = random_pictures(40)
+    together = BoxAccuracy(24, 100)
+    together.update_all(maps[:25], truth[:25])
+    together.update_all(maps[25:], truth[25:])
+    single = accuracy_of(*zip(maps, truth, strict=True), size=24, thresholds=100)
+    assert len(together) == 40 and 0 < single.max_box_acc(0.3)[0] < 100
+    for contours in ("largest", "all"):
+        for iou in (0.3, 0.5, 0.7):
+            assert np.array_equal(together.hits(iou, contours), single.hits(iou, contours))
+            assert np.array_equal(together.curve(iou, contours), single.curve(iou, contours))
+
+
+def test_of_pictures_counted_together_all_are_counted_or_none():
+    maps, truth = random_pictures(5)
+    accuracy = BoxAccuracy(24, 100)
+    maps[3] += 1
+    with pytest.raises(ValueError, match="maps.normalize"):
+        accuracy.update_all(maps, truth)
+    with pytest.raises(ValueError, match="5 maps, ground truth of 4 pictures"):
+        accuracy.update_all(maps, truth[:4])
+    assert len(accuracy) == 0
+
+
+def test_without_hits_the_numbers_are_the_same_and_memory_does_not_grow():
+    maps, truth = random_pictures(12)
+    kept, counted = BoxAccuracy(24), BoxAccuracy(24, keep_hits=False)
+    sizes = []
+    for part in range(0, 12, 4):
+        for accuracy in (kept, counted):
+            accuracy.update_all(maps[part : part + 4], truth[part : part + 4])
+        sizes.append([len(pickle.dumps(accuracy)) for accuracy in (kept, counted)])
+    growth = np.diff(sizes, axis=0)
+    assert growth[:, 0].tolist() == pytest.approx([4 * 193] * 2, abs=4)  # as the docstring says
+    assert growth[:, 1].tolist() == pytest.approx([0] * 2, abs=4)
+    assert counted.max_box_acc() == kept.max_box_acc() and counted.max_box_acc_v2() == kept.max_box_acc_v2()
+    with pytest.raises(ValueError, match="keep_hits=True"):
+        counted.hits()
+    with pytest.raises(ValueError, match="cannot be joined"):
+        kept.extend(counted)
 
 
 # --- PxAP

@@ -168,6 +168,14 @@ def test_the_sweep_equals_the_version_to_read():
             assert box_from_map(score / 255, "wsol", (level + 0.5) / 255).tolist() == largest[level].tolist()
 
 
+@pytest.mark.parametrize("shape", [(32_000, 2), (2, 32_000)])
+def test_the_longest_sides_are_counted_right(shape):
+    score = np.zeros(shape, np.uint8)
+    score[-2:, -2:], score[:1, :1] = 9, 200
+    assert largest_boxes(score)[0].tolist() == [shape[1] - 2, shape[0] - 2, shape[1], shape[0]]
+    assert len(all_boxes(score)[0]) == 2
+
+
 def test_a_view_that_is_not_contiguous_gives_the_same_boxes():
     score = cam_like(np.random.default_rng(0), 40, 30)
     assert np.array_equal(largest_boxes(score.T), largest_boxes(np.ascontiguousarray(score.T)))
@@ -193,6 +201,7 @@ def test_a_thousand_thresholds_are_at_most_255_levels():
     [
         (lambda: largest_boxes(np.zeros((3, 3))), "uint8"),
         (lambda: all_boxes(np.zeros((1, 3, 3), np.uint8)), r"\(1, 3, 3\)"),
+        (lambda: largest_boxes(np.zeros((1, 32_001), np.uint8)), "32000 pixels or less"),
         (lambda: to_uint8(np.array([[0.0, 2.0]])), "maps.normalize"),
         (lambda: to_uint8(np.array([[0.0, np.nan]])), "maps.normalize"),
         (lambda: to_uint8(np.zeros(4)), r"\(4,\)"),

@@ -1,0 +1,107 @@
+"""Where the seconds of a lesson go: the rule of benchmarks/course.py on small executed notebooks."""
+
+import json
+import runpy
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import pandas as pd
+import pytest
+
+from cambook import paths, runs
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PAUSES = {"import": 0.3, "rest": 0.4, "drawing": 0.5, "trains": 0.6}
+CELLS = [
+    "import time\nimport os\nfrom cambook import runs\n"
+    "runs.Record(notebook='tiny', parameters={}, metrics={'x': 1}, started='', seconds=0, environment={}).save("
+    f"os.environ['CAMBOOK_RUN_DIR'])\ntime.sleep({PAUSES['import']})",
+    f"import time\ntime.sleep({PAUSES['rest']})",  # an import that is not the first
+    "from IPython.display import Image, display\n"
+    f"time.sleep({PAUSES['drawing']})\ndisplay(Image(open('figure.png', 'rb').read()))",
+    f"time.sleep({PAUSES['trains']})",
+    "",
+]
+
+
+@pytest.fixture(scope="module")
+def course():
+    return SimpleNamespace(**runpy.run_path(str(BENCHMARKS / "course.py")))
+
+
+@pytest.fixture(scope="module")
+def executed(make_notebook, tmp_path_factory):
+    """A lesson with a cell of each kind, run as the course runs it: the notebook and the seconds of the whole run."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("lesson")
+    Image.new("RGB", (8, 8)).save(folder / "figure.png")
+    notebook = make_notebook(folder / "tiny.ipynb", *CELLS)
+    record = runs.execute(notebook, {}, folder / "out", progress=False)
+    return nbformat.read(folder / "out" / "tiny.ipynb", as_version=4), record.seconds
+
+
+def trained_in(course, cell, seconds, after=0.2):
+    began = course.datetime.fromisoformat(cell.metadata.papermill.start_time)
+    return course.Trained("tiny", began + timedelta(seconds=after), seconds)
+
+
+def test_each_part_has_the_seconds_of_its_cells_and_together_they_are_the_whole(course, executed):
+    notebook, whole = executed
+    parts = course.where_time_goes(notebook, whole, [trained_in(course, notebook.cells[4], 0.25)])
+    assert list(parts) == list(course.PARTS) and sum(parts.values()) == pytest.approx(whole)
+    assert parts["training"] == 0.25
+    assert PAUSES["drawing"] <= parts["drawing"] < PAUSES["drawing"] + 0.3
+    assert PAUSES["import"] <= parts["import"]
+    duration = {n: notebook.cells[n].metadata.papermill.duration for n in (1, 3)}
+    assert parts["import"] == pytest.approx(duration[1], abs=0.05)
+    assert parts["drawing"] == pytest.approx(duration[3], abs=0.05)
+    assert parts["rest"] >= PAUSES["rest"] + PAUSES["trains"] - 0.25
+
+
+def test_a_training_is_taken_out_of_the_cell_in_which_it_ended(course, executed):
+    notebook, whole = executed
+    without = course.where_time_goes(notebook, whole, [])
+    inside = course.where_time_goes(notebook, whole, [trained_in(course, notebook.cells[3], 0.1)])
+    assert without["training"] == 0 and inside["training"] == 0.1
+    assert inside["drawing"] == pytest.approx(without["drawing"] - 0.1)
+    elsewhere = course.where_time_goes(notebook, whole, [trained_in(course, notebook.cells[3], 0.1, after=3600)])
+    assert elsewhere == without
+
+
+def test_a_notebook_without_times_is_refused(course, executed):
+    notebook = nbformat.from_dict(executed[0])
+    fresh = nbformat.reads(json.dumps(notebook), as_version=4)
+    del fresh.cells[2].metadata["papermill"]
+    with pytest.raises(ValueError, match="cell cell-2 has no start and end"):
+        course.where_time_goes(fresh, 9.0, [])
+
+
+def test_the_course_is_set_beside_its_aims(course, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    (tmp_path / "results").mkdir()
+    lesson = {"kind": "lesson", "name": "00_x", "lesson": "00", "cold_seconds": 900.0, "warm_seconds": 60.0}
+    cold = {"cold_import": 60.0, "cold_training": 700.0, "cold_drawing": 90.0, "cold_rest": 50.0}
+    warm = {"warm_import": 30.0, "warm_training": 0.0, "warm_drawing": 20.0, "warm_rest": 10.0}
+    course.write_bench(pd.DataFrame([lesson | cold | warm]))
+    rows = {row["what"]: row for row in json.loads((tmp_path / "results" / "bench-course.json").read_text())["rows"]}
+    assert (rows["whole course, cold"]["value"], rows["whole course, cold"]["met"]) == (15, False)
+    assert rows["whole course, cold"]["why"] == "most of it is training: 11.7 minutes"
+    assert (rows["whole course, warm"]["value"], rows["whole course, warm"]["met"]) == (1, True)
+    assert rows["whole course, cold: drawing"]["value"] == 1.5 and rows["whole course, cold: drawing"]["aim"] is None
+
+
+def test_a_row_has_median_and_quantiles_and_a_missed_aim_needs_a_reason(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from form import row
+
+    many = row("speed", range(101), "times", aim="60", met=50 >= 60, why="slow")
+    assert (many["value"], many["low"], many["high"], many["met"], many["why"]) == (50, 5, 95, False, "slow")
+    one = row("speed", 7, "times", aim="5", met=7 >= 5, why="slow")
+    assert (one["value"], one["low"], one["high"], one["met"], one["why"]) == (7, None, None, True, None)
+    assert row("speed", 7, "times")["met"] is None
+    with pytest.raises(ValueError, match="say why"):
+        row("speed", 1, "times", aim="5", met=False)
