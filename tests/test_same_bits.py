@@ -51,14 +51,17 @@ def made():
     """What seeds 3, 4, 3 gave in one process, and seed 3 in another, whose hashes of strings differ."""
     Scenes("test", 64, 1).batch([0])  # draws what all scenes are made of, where no test did before
 
-    def run(hash_seed, *seeds):
+    def start(hash_seed, *seeds):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "CAMBOOK_CACHE": str(paths.CACHE)}
-        command = [sys.executable, "-c", MADE, *seeds]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen([sys.executable, "-c", MADE, *seeds], env=environment, text=True, **pipes)
 
-    return [*run("1", "3", "4", "3"), *run("2", "3")]
+    lines = []
+    for process in [start("1", "3", "4", "3"), start("2", "3")]:
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        lines += map(json.loads, out.splitlines())
+    return lines
 
 
 @pytest.mark.parametrize("what", WHAT)
