@@ -35,6 +35,20 @@ gpu:
 	@status=75; while [ $$status = 75 ]; do $(GPU_PYTHON) benchmarks/gpu.py run $(ARGS); status=$$?; done; exit $$status
 	@$(GPU_PYTHON) benchmarks/gpu.py finish && $(GPU_PYTHON) benchmarks/gpu.py write
 
+# The fast tests 20 times, each time in another order of files and of tests in a file; it stops at the first failure.
+# make flakes N=1 SEED=17 is one run again.
+SLOW := browser distributed kill mutants notebooks packaging
+FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
+.PHONY: flakes
+flakes: N := 20
+flakes: setup
+	@for run in $$(seq $(N)); do \
+	    seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); \
+	    echo "run $$run of $(N): seed $$seed"; \
+	    $(BIN)/python -m pytest -q -x --random-order --random-order-seed=$$seed $(FAST) || \
+	        { echo "Seed $$seed fails: make flakes N=1 SEED=$$seed makes this run again."; exit 1; }; \
+	done
+
 # All of it in one pytest, in the order of tests/conftest.py, so that its last lines count everything.
 test: setup chromium
 	$(BIN)/ruff check .

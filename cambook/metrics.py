@@ -258,6 +258,8 @@ class BoxAccuracy:
         return CONTOURS.index(contours), IOUS.index(iou)
 
     def _ground_truth(self, gt_boxes: ArrayLike) -> np.ndarray:
+        """Inclusive whole pixels. wsolevaluation scales the last pixel of a box, the data sets here its edge: from a
+        picture that is larger than the grid, a box may end one pixel earlier than there."""
         boxes = _ground_truth(gt_boxes)
         if boxes.min() < -1 or boxes.max() > self.size + 1:
             raise ValueError(f"A ground-truth box leaves the grid of {self.size} pixels: scale both alike.")

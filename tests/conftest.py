@@ -1,6 +1,7 @@
 """What all tests share: where runs go, the order of the stages, tiny notebooks, the real photographs."""
 
 import os
+import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +11,8 @@ REPOSITORY = Path(__file__).parents[1]
 # before cambook.paths is read, and for every kernel
 os.environ["CAMBOOK_RUNS"] = str(REPOSITORY / "runs" / "test")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # runs.SPIN_COUNT, for the kernels that nbval starts
+# A shell lets what it starts in the background ignore Ctrl-C, and so would the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 BEGAN = datetime.now(UTC).replace(microsecond=0)
 
 STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "test_browser.py")
