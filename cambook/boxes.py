@@ -33,6 +33,8 @@ def mask_above(map2d: ArrayLike, threshold: float, rule: str) -> np.ndarray:
         raise ValueError(f"threshold={threshold} is no share of the maximum: give a number from 0 to 1.")
     if not np.isfinite(map2d).all():
         return np.zeros(map2d.shape, bool)
+    if map2d.dtype.kind in "bi":  # in whose own arithmetic a difference may not fit
+        map2d = map2d.astype(np.float64)
     if rule == "wsol":
         map2d = map2d - map2d.min()
     peak = map2d.max()
@@ -194,7 +196,7 @@ def box_iou(a: ArrayLike, b: ArrayLike, inclusive: bool = False) -> np.ndarray:
 
     a: (N, 4), b: (M, 4), each (x0, y0, x1, y1); returns (N, M) float64, 0 where both boxes have no area
     inclusive: x1 and y1 belong to the box (+1 on widths and heights), as the ilsvrc and wsol metrics count
-    raises: ValueError where an array is not (N, 4)
+    raises: ValueError where an array is not (N, 4), a number is not finite, or corners are swapped (x1 < x0, y1 < y0)
     """
     a, b = _boxes(a, "a")[:, None], _boxes(b, "b")[None]
     extra = 1 if inclusive else 0
@@ -218,4 +220,8 @@ def _boxes(values: ArrayLike, name: str) -> np.ndarray:
         return values.reshape(0, 4)
     if values.ndim != 2 or values.shape[1] != 4:
         raise ValueError(f"{name} has shape {values.shape}: give boxes as an array of shape (N, 4).")
+    wrong = ~(np.isfinite(values).all(1) & (values[:, :2] <= values[:, 2:]).all(1))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(f"{name}[{row}] is {values[row].tolist()}: give (x0, y0, x1, y1), x0 <= x1, y0 <= y1, finite.")
     return values

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import reprlib
 import shutil
 import socket
 import threading
@@ -78,7 +79,7 @@ class Sweep(BaseModel):
                 if profile not in runs.PROFILES:
                     raise ValueError(f"{name} has lists by profile, but {profile!r} is not quick, full or paper")
                 if not isinstance(values, list) or not values or not all(isinstance(v, Value) for v in values):
-                    raise ValueError(f"{name} needs a list of values, such as [null], not {values!r}")
+                    raise ValueError(f"{name} needs a list of values, such as [null], not {reprlib.repr(values)}")
         return grid
 
     def values(self, name: str) -> list[Value]:
