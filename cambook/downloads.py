@@ -260,6 +260,10 @@ def unpack(file: Path, folder: Path) -> None:
                     raise DownloadError(f"{file.name} holds {member.name!r}, a place outside its folder: delete it.")
                 archive.extract(member, folder, filter="data")
                 bar.update()
+            while rest := archive.fileobj.read(2**20):  # to its end, where a compressed file has a checksum
+                total += len(rest)
+                if total > limit:
+                    raise DownloadError(f"{file.name} goes on for more than {limit} bytes: it is no data set, delete it.")
     except tarfile.FilterError as error:
         raise DownloadError(f"{file.name} holds what no data set needs ({error}): delete it.") from error
     except DownloadError:
