@@ -263,7 +263,7 @@ def unpack(file: Path, folder: Path) -> None:
             while rest := archive.fileobj.read(2**20):  # to its end, where a compressed file has a checksum
                 total += len(rest)
                 if total > limit:
-                    raise DownloadError(f"{file.name} goes on for more than {limit} bytes: it is no data set, delete it.")
+                    raise DownloadError(f"{file.name} is longer than {limit} bytes: it is no data set, delete it.")
     except tarfile.FilterError as error:
         raise DownloadError(f"{file.name} holds what no data set needs ({error}): delete it.") from error
     except DownloadError:

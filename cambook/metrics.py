@@ -29,7 +29,7 @@ def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
     if k < 1:
         raise ValueError(f"k={k} asks for no guess: give 1 or more.")
     if not (finite := np.isfinite(logits).all(axis=1)).all():
-        raise ValueError(f"logits[{finite.argmin()}] hold NaN or infinity: look at the network that made them.")
+        raise ValueError(f"logits[{finite.argmin()}] hold a value that is not finite: look at the network that made them.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(f"labels go from {labels.min()} to {labels.max()}: give 0 to {logits.shape[1] - 1}.")
     own = np.take_along_axis(logits, labels[:, None], axis=1)
@@ -548,10 +548,11 @@ def seed_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
 
 def _check_finite(values: ArrayLike, name: str) -> None:
     """raises: ValueError that names the first place where a value is NaN or infinite"""
+    values = np.asarray(values)
     finite = np.isfinite(values)
     if not finite.all():
         place = np.unravel_index(np.argmin(finite), finite.shape)
-        raise ValueError(f"{name} holds {np.asarray(values)[place]} at {[*map(int, place)]}: look at what made it.")
+        raise ValueError(f"{name} holds {values[place]} at {[*map(int, place)]}: look at what made it.")
 
 
 def _percent(right: np.ndarray) -> float:
