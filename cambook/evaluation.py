@@ -201,7 +201,7 @@ def evaluate(
         logits, feature_maps = network(batch.images)
         guesses = logits.topk(max(ks)).indices
         raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1)).cpu()
-        check_finite(logits, batch, data, f"a score of {network.name or 'the network'}")
+        check_finite(logits, batch, data, "a score of the network")
         check_finite(raw, batch, data, f"its {source} map")
         full = upsample(raw, data.size).numpy()
         boxes = [[box_from_map(m, "paper", PAPER_THRESHOLD) for m in maps] for maps in full]

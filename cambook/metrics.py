@@ -29,7 +29,7 @@ def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
     if k < 1:
         raise ValueError(f"k={k} asks for no guess: give 1 or more.")
     if not (finite := np.isfinite(logits).all(axis=1)).all():
-        raise ValueError(f"logits[{finite.argmin()}] hold a value that is not finite: look at the network that made them.")
+        raise ValueError(f"logits[{finite.argmin()}] hold a value that is not finite: look at the network.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(f"labels go from {labels.min()} to {labels.max()}: give 0 to {logits.shape[1] - 1}.")
     own = np.take_along_axis(logits, labels[:, None], axis=1)

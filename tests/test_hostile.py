@@ -860,13 +860,13 @@ call(
 call(
     "maps",
     "NaN scores of a network",
-    "squares, picture 0 .square-0.: a score of mini-gap is NaN or infinite; look at",
+    "squares, picture 0 .square-0.: a score of the network is NaN or infinite; look at",
     lambda: examined(classifier__bias=math.nan),
 )
 call(
     "maps",
     "infinite maps of a network",
-    "squares, picture 0 .square-0.: (a score of mini-gap|its cam map) is NaN or inf",
+    "squares, picture 0 .square-0.: (a score of the network|its cam map) is NaN or inf",
     lambda: examined(classifier__weight=math.inf),
 )
 call(
