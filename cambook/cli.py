@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,11 +32,14 @@ app = typer.Typer(
 def main() -> None:
     """The `cambook` command; an expected mistake ends in one sentence, not in a traceback."""
     from cambook.downloads import DownloadError
-    from cambook.runs import ParameterError, RunError
+    from cambook.runs import RunError
 
     try:
         app()
-    except (ParameterError, RunError, DownloadError, FileNotFoundError) as error:
+    except (ValueError, RunError, DownloadError, FileNotFoundError) as error:
+        foreign = not Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(Path(__file__).parent)
+        if foreign and not isinstance(error, FileNotFoundError):  # a mistake of ours, not of the reader
+            raise
         typer.echo(f"cambook: {error}", err=True)
         sys.exit(1)
 
@@ -59,7 +63,7 @@ def find_notebook(name: str) -> Path:
 
     raises: FileNotFoundError that lists the known ones
     """
-    if name.endswith(".ipynb") and Path(name).is_file():
+    if name.endswith(".ipynb") and os.path.isfile(name):
         return Path(name)
     stem = Path(name).stem
     known = sorted(set(paths.NOTEBOOKS.rglob("*.ipynb")) - set(paths.NOTEBOOKS.rglob(".ipynb_checkpoints/*")))
@@ -297,8 +301,12 @@ def train(
     given = {"network": network, "dataset": dataset, "seed": seed}
     given |= {"epochs": epochs, "learning_rate": learning_rate}
     given = {name: value for name, value in given.items() if value is not None}
-    if source not in evaluation.MAPS:
-        raise typer.BadParameter(f"--source {source} is unknown: choose one of {', '.join(evaluation.MAPS)}")
+    networks.check_name(network)
+    try:
+        if network not in networks.CUTS or source not in ("cam", "grad-cam"):  # every cut has these maps
+            evaluation.check_source(networks.build(network, 2), source)
+    except (ValueError, TypeError) as error:
+        raise typer.BadParameter(f"--source {source}: {error}") from None
     with distributed.processes() as device:
         folder = run_folder(Path("train"), given)
         dataset = distributed.from_first(lambda: runs.start("train", folder, **given).parameters.dataset)

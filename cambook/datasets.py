@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections import Counter
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -67,7 +68,7 @@ def kind_and_folder(name: str) -> tuple[str, str | None]:
     if kind in ("scenes", "scenes-new-objects") and colon:
         raise ValueError(f'"{name}": {kind} are made, not read from a folder: write {kind}')
     if kind not in [known.removesuffix(":FOLDER") for known in KNOWN]:
-        nearest = f"voc:{name}" if Path(name).is_dir() else "".join(get_close_matches(name, KNOWN, 1, 0.4))
+        nearest = f"voc:{name}" if os.path.isdir(name) else "".join(get_close_matches(name, KNOWN, 1, 0.4))
         hint = f'did you mean "{nearest}"? ' if nearest else ""
         raise ValueError(f'unknown data set "{name}": {hint}Known: {", ".join(KNOWN)}')
     return kind, folder or None
@@ -242,9 +243,9 @@ def load_picture(path: str | Path, size: int | None = None) -> Tensor:
     path = Path(path).expanduser()
     if size is not None:
         check_counts(size, None)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ValueError(f"{path} is a folder: give the path of one picture in it")
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileNotFoundError(f"there is no picture {path}{near(path)}")
     try:
         with quiet_decoders():
@@ -295,7 +296,7 @@ def _package_folder(module: str, package: str) -> Path:
 
 
 def _split_lists(root: Path) -> dict[str, Path]:
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise FileNotFoundError(f"there is no folder {root}{near(root)}")
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         if not (root / part).is_dir():

@@ -7,6 +7,7 @@ each, so that a loader can report every one of them.
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ MAX_ANNOTATION_BYTES = 4 * 2**20
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
 _MAX_MISSING_ROWS = 0.1  # share of a cut-off JPEG that may be missing
 _MAX_CLIPPED = 0.1  # share of a box that clipping may take where the size tag is wrong as well
+_FEW_PIXELS, _RIBBON = 8, 20  # a shorter side in pixels, or a longer side as a multiple of it, that is worth a note
 _ORIENTATION_TAG = 0x0112
 
 # EXIF orientation -> how Pillow turns the picture upright, where its point (x, y) of w x h pixels goes.
@@ -50,7 +52,7 @@ class Unusable(Exception):
 
 def near(path: Path) -> str:
     """How a sentence about a path that does not exist goes on: the nearest name there is, or what is missing."""
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return f": the folder {path.parent} does not exist"
     found = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1)
     return f': did you mean "{path.parent / found[0]}"?' if found else ": check the spelling"
@@ -261,6 +263,7 @@ def open_picture(data: bytes, at_least: int | None = None) -> tuple[Image.Image,
         image = Image.open(BytesIO(data), formats=_FORMATS)
         if math.prod(image.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise Image.DecompressionBombError
+        notes += _odd(image)
         if at_least is not None:
             image.draft(None, (at_least, at_least))
         try:
@@ -285,6 +288,15 @@ def quiet_decoders() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+def _odd(image: Image.Image) -> Iterator[str]:
+    """What is used as it is and worth knowing: few pixels, a ribbon, more than one frame."""
+    width, height = image.size
+    if min(width, height) < _FEW_PIXELS or max(width, height) > _RIBBON * min(width, height):
+        yield f"has {width} x {height} pixels, of which a square shows little"
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's further frames are a camera's extras
+        yield "holds several frames, of which the first is used"
 
 
 def _mend_cut_off(data: bytes, image: Image.Image, notes: list[str]) -> Image.Image:

@@ -7,9 +7,11 @@ unpacked into a temporary folder, which gets its name when everything is in it. 
 from __future__ import annotations
 
 import hashlib
+import lzma
 import re
 import shutil
 import tarfile
+import zlib
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -258,12 +260,19 @@ def unpack(file: Path, folder: Path) -> None:
                     raise DownloadError(f"{file.name} holds {member.name!r}, a place outside its folder: delete it.")
                 archive.extract(member, folder, filter="data")
                 bar.update()
+            while rest := archive.fileobj.read(2**20):  # to its end, where a compressed file has a checksum
+                total += len(rest)
+                if total > limit:
+                    raise DownloadError(f"{file.name} is longer than {limit} bytes: it is no data set, delete it.")
     except tarfile.FilterError as error:
         raise DownloadError(f"{file.name} holds what no data set needs ({error}): delete it.") from error
-    except (tarfile.TarError, EOFError, OSError) as error:
-        if isinstance(error, DownloadError):
-            raise
-        raise DownloadError(f"{file.name} cannot be unpacked to {folder} ({str(error).splitlines()[0]}).") from error
+    except DownloadError:
+        raise
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        no_tar = isinstance(error, tarfile.ReadError) and not total
+        reason = "it is no tar file" if no_tar else str(error).splitlines()[0]
+        mend = "delete it and fetch it again, or free some room there"
+        raise DownloadError(f"{file.name} cannot be unpacked to {folder} ({reason}): {mend}.") from error
 
 
 def catalogue() -> list[tuple[str, str, str, str, str]]:

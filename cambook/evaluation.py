@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -98,6 +99,29 @@ MAPS: dict[str, Callable[[Network, Tensor, Tensor, Tensor], Tensor]] = {
 }
 
 
+def check_source(network: Network, source: str) -> None:
+    """raises: ValueError where no map is called so, or the network lacks the branches that it is made of; TypeError
+    where the network has no class activation map. It may be asked before the network is trained."""
+    if source not in MAPS:
+        near = difflib.get_close_matches(source, MAPS, 1)
+        hint = f", did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}{hint}")
+    if source.startswith("acol") and not hasattr(network, "both"):
+        raise ValueError(f"source={source!r} asks for ACoL's two branches, which {network.name} lacks: use mini-acol.")
+    if source == "cam":
+        _ = network.class_weight
+
+
+def check_finite(values: Tensor, batch, data, what: str) -> None:
+    """values: (B, ...), one row a picture of the batch. raises: ValueError that names the first picture where one of
+    them is NaN or infinite"""
+    finite = torch.isfinite(values).flatten(1).all(1).tolist()
+    if not all(finite):
+        place = int(batch.indices[finite.index(False)])
+        name = f" ({data.names[place]})" if hasattr(data, "names") else ""
+        raise ValueError(f"{data.name}, picture {place}{name}: {what} is NaN or infinite; look at the weights.")
+
+
 @dataclass
 class Evaluation:
     """One row of a results table, in percent, with 95% bootstrap intervals over the pictures.
@@ -155,13 +179,15 @@ def evaluate(
     source:  what makes the map, a key of MAPS: "cam", "grad-cam", "saliency", "smooth saliency", for ACoL "acol", or
              the control "centre"; the control of random weights is another network
     seed:    of the bootstrap
-    raises:  ValueError for another source, TypeError where the network has no class activation map
+    raises:  ValueError for another source or a batch_size below 1; as `check_source`; ValueError that names the picture
+             where a score or a map is not finite
 
     Under torchrun each process looks at its share of the batches, which are those of one process, and all of them
     return the Evaluation of the whole set: every bit as one process with as many threads makes it.
     """
-    if source not in MAPS:
-        raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}.")
+    check_source(network, source)
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} holds no picture: give a whole number of at least 1.")
     device = distributed.own(device)
     network.to(device).eval()
     ks = (1, 5) if network.classes > 5 else (1,)
@@ -175,6 +201,8 @@ def evaluate(
         logits, feature_maps = network(batch.images)
         guesses = logits.topk(max(ks)).indices
         raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1)).cpu()
+        check_finite(logits, batch, data, "a score of the network")
+        check_finite(raw, batch, data, f"its {source} map")
         full = upsample(raw, data.size).numpy()
         boxes = [[box_from_map(m, "paper", PAPER_THRESHOLD) for m in maps] for maps in full]
         logits, labels, guesses = logits.cpu(), batch.labels.cpu().numpy(), guesses.cpu().numpy()

@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import re
+import reprlib
 import shutil
 import socket
 import threading
@@ -36,6 +37,9 @@ ANSWER_SECONDS = 10  # for which a cluster's scheduler and its first worker are 
 COLUMNS = ("run", "sweep", "notebook", "profile", "dataset", "seed", "network", "source", "metric", "value", "device")
 COLUMNS += ("finished", "image", "epochs", "learning_rate")
 SETTING = ("notebook", "profile", "dataset", "image", "epochs", "learning_rate", "network", "source", "metric")
+
+_BRIEF = reprlib.Repr()  # of a few aliases YAML makes lists with billions of values
+_BRIEF.maxlevel = 1
 
 # papermill changes folder and environment of its whole process
 _one_run_in_a_process = threading.Lock()
@@ -78,7 +82,7 @@ class Sweep(BaseModel):
                 if profile not in runs.PROFILES:
                     raise ValueError(f"{name} has lists by profile, but {profile!r} is not quick, full or paper")
                 if not isinstance(values, list) or not values or not all(isinstance(v, Value) for v in values):
-                    raise ValueError(f"{name} needs a list of values, such as [null], not {values!r}")
+                    raise ValueError(f"{name} needs a list of values, such as [null], not {_BRIEF.repr(values)}")
         return grid
 
     def values(self, name: str) -> list[Value]:

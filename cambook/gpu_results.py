@@ -19,6 +19,11 @@ ABOUT = {
     "gpu-trainings": "Trained from scratch on scenes, not on ILSVRC: the papers' comparisons, not their figures.",
     "gpu-localization": "Trained from scratch on scenes, not on ILSVRC: the papers' comparisons, not their figures.",
 }
+NEEDED = {  # columns without which a table would have empty cells and nobody would know why
+    "gpu-throughput": ("device", "torch", "torchvision", "network", "work", "pictures_per_second"),
+    "gpu-trainings": ("device", "torch", "torchvision", "network", "seed", "train_pictures", "test_pictures", "size"),
+    "gpu-localization": ("device", "network", "seed", "source"),
+}
 NOT_MEASURED = "Results on a GPU: not measured yet."
 BEGIN, END = "<!-- gpu -->\n", "\n<!-- end of gpu -->"
 SHOWN = {
@@ -54,8 +59,14 @@ def add(name: str, new: Iterable[dict], folder: Path = FOLDER) -> None:
 
 
 def markdown(folder: Path = FOLDER) -> str:
-    """The tables of what is in the folder, or the sentence that nothing was measured yet."""
+    """The tables of what is in the folder, or the sentence that nothing was measured yet.
+
+    raises: ValueError where a file lacks a column of NEEDED
+    """
     speed, trained, located = (rows(name, folder) for name in ABOUT)
+    for (name, needed), table in zip(NEEDED.items(), (speed, trained, located), strict=True):
+        if missing := [column for column in needed if table and column not in table[0]]:
+            raise ValueError(f"{folder / name}.csv has no column {', '.join(missing)}: make it again with `make gpu`.")
     parts = [_throughput(device, _of(speed, device=device)) for device in _values(speed, "device")]
     parts += [_results(trained, located)] if trained else []
     return "\n\n".join(parts) or NOT_MEASURED

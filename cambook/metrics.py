@@ -31,8 +31,8 @@ def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
         raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit: give (N, C) and (N,).")
     if k < 1:
         raise ValueError(f"k={k} asks for no guess: give 1 or more.")
-    if not np.isfinite(logits).all():
-        raise ValueError("logits hold a value that is not finite: look at the network that made them.")
+    if not (finite := np.isfinite(logits).all(axis=1)).all():
+        raise ValueError(f"logits[{finite.argmin()}] hold a value that is not finite: look at the network.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(f"labels go from {labels.min()} to {labels.max()}: give 0 to {logits.shape[1] - 1}.")
     own = np.take_along_axis(logits, labels[:, None], axis=1)
@@ -166,7 +166,7 @@ class BoxAccuracy:
 
         map2d:    (size, size) float from 0 to 1: map of the true class, upsampled, then normalized
         gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the picture's class
-        raises:   ValueError where a shape or value is not like that
+        raises:   ValueError where a shape or value is not like that; of one that is not finite it says which map it is
         """
         self._add(*self._examined(map2d, gt_boxes))
 
@@ -185,6 +185,7 @@ class BoxAccuracy:
         """The 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
         from cambook import sweep  # here, so that errors can be counted where Numba is not installed
 
+        _check_finite(map2d, f"map {len(self)}")
         score = sweep.to_uint8(map2d)
         if score.shape != (self.size, self.size):
             raise ValueError(f"The map has shape {score.shape}: upsample it to {(self.size,) * 2} first.")
@@ -298,10 +299,11 @@ class PixelAveragePrecision:
         map2d:  (H, W) float from 0 to 1, normalized per map
         mask:   (H, W) bool, the pixels of any instance of the class
         ignore: (H, W) bool, pixels that count neither way, unless the mask holds them
-        raises: ValueError where a shape or value is not like that
+        raises: ValueError where a shape or value is not like that; of one that is not finite it says which map it is
         """
         from cambook import sweep
 
+        _check_finite(map2d, f"map {len(self)}")
         map2d, mask = np.asarray(map2d), np.asarray(mask).astype(bool)
         ignore = np.zeros_like(mask) if ignore is None else np.asarray(ignore).astype(bool)
         if map2d.ndim != 2 or map2d.size == 0 or not map2d.shape == mask.shape == ignore.shape:
@@ -401,13 +403,14 @@ def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = N
     map2d:  (H, W), raw, before any normalization, which would lift what is 0; values below 0 count as 0
     mask:   (H, W) bool, the pixels of the object
     ignore: (H, W) bool, pixels whose values count neither way, unless the mask holds them
-    raises: ValueError where the shapes differ or the mask is empty
+    raises: ValueError where the shapes differ, the mask is empty or a value of the map is not finite
     A map that is the same everywhere gives the share of the picture that the object covers. The energy-based pointing
     game of Wang et al. 2020 (Score-CAM), with a mask in place of a box.
     """
     map2d, mask = np.asarray(map2d, np.float64), np.asarray(mask).astype(bool)
     if map2d.ndim != 2 or map2d.shape != mask.shape or not mask.any():
         raise ValueError(f"Map {map2d.shape} and mask {mask.shape} must be one (H, W), the mask with some object.")
+    _check_finite(map2d, "the map")
     positive = np.maximum(map2d, 0)
     if ignore is not None:
         positive[np.asarray(ignore).astype(bool) & ~mask] = 0
@@ -418,12 +421,14 @@ def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = N
 def area_under(curves: ArrayLike) -> np.ndarray:
     """Area under each curve whose points are evenly spaced from 0 to 1, by trapezoids: the mean height.
 
-    curves: (N, steps + 1); returns (N,); raises ValueError where there are fewer than two points
+    curves: (N, steps + 1); returns (N,)
+    raises: ValueError where there are fewer than two points or a value is not finite
     The deletion and insertion scores of Petsiuk et al. 2018 are this area under the class's probability.
     """
     curves = np.asarray(curves, np.float64)
     if curves.ndim != 2 or curves.shape[1] < 2:
         raise ValueError(f"curves has shape {curves.shape}: give (N, points) with at least two points.")
+    _check_finite(curves, "curves")
     return (curves[:, 1:] + curves[:, :-1]).mean(1) / 2
 
 
@@ -467,9 +472,12 @@ def mean_iou(counts: ArrayLike) -> float:
     """Mean IoU in percent: for each class the shared pixels of ALL pictures over the joint ones, then their mean.
 
     counts: (N, classes, 2) from `iou_counts`; a class that is nowhere, predicted or true, is left out
+    raises: ValueError where no class is anywhere
     The background is a class. Everingham et al. 2015, The Pascal VOC challenge: a retrospective, section 4.2.
     """
     shared, joint = np.asarray(counts).sum(0).T
+    if not joint.any():
+        raise ValueError("counts hold no pixel of any class: count at least one picture with iou_counts.")
     return 100 * float((shared[joint > 0] / joint[joint > 0]).mean())
 
 
@@ -507,7 +515,7 @@ def bootstrap_interval(
       (D, N, levels)  the same for D IoUs; the mean of the D, as MaxBoxAccV2
     Booleans count as 0 and 100, so that the interval is in percent; numbers stay in their own unit.
     returns: (low, high), quantiles (1 - level) / 2 and (1 + level) / 2
-    raises:  ValueError where nothing can be drawn
+    raises:  ValueError where nothing can be drawn, or a value is not finite
 
     Efron 1979. Uncertainty from the choice of test pictures only: that of training needs several seeds.
     """
@@ -539,6 +547,7 @@ def _resampled(per_picture: ArrayLike, seed: int, repeats: int, level: float) ->
         raise ValueError(f"per_picture has shape {values.shape}: give (N,), (N, levels) or (D, N, levels).")
     if repeats < 1 or not 0 < level < 1:
         raise ValueError(f"repeats={repeats}, level={level}: give at least 1 and a share between 0 and 1.")
+    _check_finite(values, "per_picture")
     scale = 100 if values.dtype == bool else 1
     tables = values[None, :, None] if values.ndim == 1 else values[None] if values.ndim == 2 else values
     number = tables.shape[1]
@@ -560,16 +569,26 @@ def seed_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
     """Interval of the mean over repeated trainings: mean -+ t s / sqrt(n), with Student's t for n - 1.
 
     values: (n,), n > 1, one number a seed: a metric, or the difference of two methods with the same seed
-    returns: (low, high); raises ValueError for fewer than two values or another level
+    returns: (low, high); raises ValueError for fewer than two values, one that is not finite, or another level
     Student 1908. It says how much training varies; the test pictures are the same in each. With three seeds t is 4.3.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) < 2 or not 0 < level < 1:
         raise ValueError(f"{values.size} values at level={level}: give two or more and a share between 0 and 1.")
+    _check_finite(values, "values")
     from scipy import stats
 
     half = stats.t.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def _check_finite(values: ArrayLike, name: str) -> None:
+    """raises: ValueError that names the first place where a value is NaN or infinite"""
+    values = np.asarray(values)
+    finite = np.isfinite(values)
+    if not finite.all():
+        place = np.unravel_index(np.argmin(finite), finite.shape)
+        raise ValueError(f"{name} holds {values[place]} at {[*map(int, place)]}: look at what made it.")
 
 
 def _percent(right: np.ndarray) -> float:

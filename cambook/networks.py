@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 import difflib
-import pickle
+import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -518,7 +518,7 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
     pretrained = weights == "pretrained"
     if pretrained and not name.startswith(PRETRAINED):
         raise ValueError(f"{name} has no pretrained weights: use weights=None and train it (training.trained).")
-    if weights is not None and not pretrained and not Path(weights).is_file():
+    if weights is not None and not pretrained and not os.path.isfile(weights):
         raise FileNotFoundError(f"weights={str(weights)!r} is no file: give a state_dict file, 'pretrained' or None.")
     classes = classes or len(imagenet_classes())
     made = CUTS.get(name)
@@ -535,15 +535,38 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
 
 
 def load_weights(network: Network, path: Path) -> None:
-    """Loads a state_dict file into the network; ValueError where it belongs to another one or is damaged."""
+    """Loads a state_dict file into the network.
+
+    raises: ValueError where it is damaged, holds more than weights or does not fit; the network is then as it was
+    """
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:
-        unreadable = isinstance(error, pickle.UnpicklingError)
-        reason = "damaged, or it holds more than weights" if unreadable else str(error).splitlines()[0]
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        reason = misfit(network, state)
+    except Exception:  # a damaged file fails in every way there is
+        reason = "it is damaged, or it holds more than weights"
+    if reason:
         raise ValueError(
-            f"{path} holds no weights of {network.name} with {network.classes} classes ({reason})."
-        ) from error
+            f"{path} holds no weights of {network.name} with {network.classes} classes ({reason}): "
+            "give a file that torch.save wrote of this network's state_dict()."
+        )
+    network.load_state_dict(state)
+
+
+def misfit(network: nn.Module, state: object) -> str:
+    """Why something is no state_dict of this network, or none to be used; empty where it is one."""
+    if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
+        return "it is no state_dict"
+    own = network.state_dict()
+    strange = [f"lacks {name}" for name in own if name not in state]
+    strange = strange[:1] + [f"has {name}" for name in state if name not in own][:1]
+    if strange:
+        return f"it {' and '.join(strange)}"
+    for name, values in state.items():
+        if values.shape != own[name].shape:
+            return f"{name} is {tuple(values.shape)} and should be {tuple(own[name].shape)}"
+        if not torch.isfinite(values).all():
+            return f"{name} holds NaN or infinity"
+    return ""
 
 
 def imagenet_classes() -> list[str]:

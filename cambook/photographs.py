@@ -244,9 +244,12 @@ class Photographs:
     def batch(self, indices, device: str | torch.device = "cpu") -> Batch:
         """The pictures at those places, decoded in threads; images and labels lie on `device`, the rest on the CPU.
 
-        raises: RuntimeError where a file is no longer what it was when the set was loaded
+        raises: IndexError for no place or one outside 0 .. len-1; RuntimeError where a file is no longer what it was
+                when the set was loaded
         """
         indices = torch.as_tensor(indices, dtype=torch.int64).cpu().reshape(-1)
+        if not len(indices) or indices.min() < 0 or indices.max() >= len(self):
+            raise IndexError(f"{self.name} {self.split} has pictures 0 to {len(self) - 1}, not {indices.tolist()[:3]}.")
         places = indices.tolist()
         with ThreadPoolExecutor(THREADS) as pool:
             pixels, masks, ignored = zip(*pool.map(self._decode, places), strict=True)
@@ -636,7 +639,7 @@ def _state(file: str | None) -> tuple[int, int] | None:
 
 def _existing(folder: str | Path) -> Path:
     path = Path(folder).expanduser()
-    if not path.is_dir():
+    if not os.path.isdir(path):  # False, where Path.is_dir raises, for a name too long for any folder
         raise FileNotFoundError(f"there is no folder {path}{near(path)}")
     return path
 

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from cambook import paths
+from cambook.tables import read_table
 
 pd.set_option("display.max_colwidth", None)  # conditions that differ are read to their end
 
@@ -41,7 +42,7 @@ def tables() -> list[str]:
 def table(name: str) -> pd.DataFrame:
     """A table of published figures, for instance "cam_table2", with the columns of COLUMNS; value is a float.
 
-    raises: KeyError for an unknown name, ValueError where the file lacks a column
+    raises: KeyError for an unknown name, ValueError where the file lacks a column or a value
     """
     return _read(name).copy()
 
@@ -52,11 +53,7 @@ def _read(name: str) -> pd.DataFrame:
         known = ", ".join(tables()) or f"none, since {paths.DATA / 'published'} holds no csv file"
         raise KeyError(f"no published table {name!r}; known: {known}.")
     path = paths.data_file("published", f"{name}.csv")
-    rows = pd.read_csv(path, keep_default_na=False)
-    missing = [column for column in COLUMNS if column not in rows.columns]
-    if missing:
-        raise ValueError(f"{path} has no column {', '.join(missing)}: restore the file from the repository.")
-    return rows.astype({"value": float})
+    return read_table(path, COLUMNS, ["value"], keep_default_na=False)
 
 
 def figure(name: str, **where: str) -> pd.Series:

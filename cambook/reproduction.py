@@ -29,6 +29,7 @@ from cambook.evaluation import MAPS, PAPER_THRESHOLD, Evaluation, classify, eval
 from cambook.maps import class_activation_map, upsample
 from cambook.networks import HiddenLayerNetwork, Network
 from cambook.runs import Run
+from cambook.tables import read_table
 from cambook.training import Recipe, Trained, is_large, pictures, recipe_for, throughput, trained
 
 # ---- which network stands for which line of a paper ----
@@ -639,7 +640,7 @@ COLUMNS = (
 def recorded(name: str) -> pd.DataFrame:
     """Our recorded runs of a table, data/results/NAME.csv, one row a number; empty where nothing was recorded."""
     path = paths.DATA / "results" / f"{name}.csv"
-    return pd.read_csv(path, comment="#") if path.is_file() else pd.DataFrame(columns=COLUMNS)
+    return read_table(path, COLUMNS, ["value"]) if path.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
 def results(name: str, run: Run, found: Found) -> pd.DataFrame:

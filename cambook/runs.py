@@ -103,7 +103,7 @@ class Parameters(BaseModel):
         if folder is None:
             return name
         place = Path(folder).expanduser().absolute()
-        if not place.is_dir():
+        if not os.path.isdir(place):
             raise ValueError(f"the folder {place} does not exist, give the one that holds the data set")
         return f"{kind}:{place}"
 
@@ -124,7 +124,7 @@ class Parameters(BaseModel):
         if image is None:
             return None
         path = Path(image).expanduser()
-        if path.is_file():
+        if os.path.isfile(path):  # False, where Path.is_file raises, for a name too long for any file
             return str(path.absolute())
         from cambook.datasets import EXAMPLE_PICTURES
 
@@ -175,7 +175,7 @@ def declared_parameters(notebook: str | os.PathLike) -> dict[str, Any]:
     raises: FileNotFoundError; ValueError where it is no notebook; ParameterError where a default is not plain
     """
     notebook = Path(notebook)
-    if not notebook.is_file():
+    if not os.path.isfile(notebook):
         raise FileNotFoundError(f"{notebook} does not exist: give the path of a notebook.")
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
@@ -184,14 +184,14 @@ def declared_parameters(notebook: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(f"{notebook} is no Jupyter notebook (version 4): give the path of one.") from None
     declared = {}
     for cell in tagged[:1]:
-        for statement in ast.parse("".join(cell["source"])).body:
-            targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-            try:
+        try:
+            for statement in ast.parse("".join(cell["source"])).body:
+                targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
                 declared[targets[0].id] = ast.literal_eval(statement.value)
-            except (AttributeError, ValueError):
-                raise ParameterError(
-                    f"{notebook.name}: keep only lines like `seed = 0` in the cell tagged `parameters`."
-                ) from None
+        except (AttributeError, KeyError, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            raise ParameterError(
+                f"{notebook.name}: keep only lines like `seed = 0` in the cell tagged `parameters`."
+            ) from None
     return declared
 
 
@@ -366,11 +366,11 @@ def record(name: str, value: Any) -> None:
 def recorded(name: str) -> pd.DataFrame:
     """Our own earlier measurements, data/results/NAME.csv; its first lines say by which command, when and on what.
 
-    raises: FileNotFoundError
+    raises: FileNotFoundError; ValueError where the file is no table
     """
-    import pandas as pd
+    from cambook.tables import read_table  # here, since pandas takes half a second
 
-    return pd.read_csv(paths.data_file("results", f"{name}.csv"), comment="#")
+    return read_table(paths.data_file("results", f"{name}.csv"))
 
 
 def side_by_side(works: Mapping[str, Callable[[], Any]], repeats: int = 15) -> dict[str, float]:

@@ -30,6 +30,7 @@ from typing import Literal, TypeVar
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cambook import distributed, networks, paths
@@ -81,11 +82,11 @@ class Recipe:
         wrong = [
             f"{name}={getattr(self, name)} ({rule})"
             for name, right, rule in (
-                ("epochs", self.epochs >= 1, "at least 1"),
-                ("batch_size", self.batch_size >= 1, "at least 1"),
+                ("epochs", isinstance(self.epochs, int) and self.epochs >= 1, "whole, at least 1"),
+                ("batch_size", isinstance(self.batch_size, int) and self.batch_size >= 1, "whole, at least 1"),
                 ("lr", 0 < self.lr < math.inf, "above 0"),
                 ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or above"),
-                ("new_layer_factor", self.new_layer_factor > 0, "above 0"),
+                ("new_layer_factor", 0 < self.new_layer_factor < math.inf, "above 0"),
                 ("crop", 0 < self.crop <= 1, "above 0, at most 1"),
                 ("optimizer", self.optimizer in ("adamw", "sgd"), "adamw or sgd"),
                 ("schedule", decays or self.schedule in ("cosine", "constant"), "cosine, constant or a StepDecay"),
@@ -327,7 +328,8 @@ def fit(
                 exists; it is removed at the end
     returns:    one row an epoch: loss, share of wrong answers on the training pictures as they were shown (percent, for
                 classes the top-1 error), seconds
-    raises:     ValueError where labels do not fit the network, or the loss is no number any more
+    raises:     ValueError where labels do not fit the network, the checkpoint is another training's, or the loss or a
+                weight is no number any more
 
     Under torchrun each step's batch is shared out over the processes, whose gradients together are the mean over the
     whole batch; batch_size counts all of it. The first process writes the checkpoint, all continue from it.
@@ -343,9 +345,14 @@ def fit(
     optimizer = _begin(network, recipe, device)
     per_epoch = math.ceil(len(data) / recipe.batch_size)
     steps = recipe.epochs * per_epoch
+    of = _key({"recipe": dataclasses.asdict(recipe), "seed": seed, "data": data.fingerprint, "labels": _digest(labels)})
     state = distributed.from_first(lambda: load_whole(checkpoint)) if checkpoint else None
     first, history, sums, spent = 0, [], [0.0, 0.0], 0.0
     if state:
+        reason = networks.misfit(network, state.get("network"))
+        reason = reason or (state.get("of") != of and "it was trained with another recipe, seed or data set")
+        if reason:
+            raise ValueError(f"{checkpoint} is no checkpoint of this {network.name} ({reason}): delete it.")
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         first, history, sums, spent = state["step"], state["history"], state["sums"], state["spent"]
@@ -398,13 +405,15 @@ def fit(
                 bar.set_postfix(loss=f"{row['loss']:.3f}", error=f"{row['top1_error']:.1f}%")
             due = epoch_ends or now - saved > CHECKPOINT_SECONDS
             if checkpoint and first_process and step < steps and due:
-                progress = {"step": step, "history": history, "sums": sums, "spent": spent + now - began}
+                progress = {"of": of, "step": step, "history": history, "sums": sums, "spent": spent + now - began}
                 weights = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
                 save_whole({**progress, **weights}, checkpoint)
                 saved = time.perf_counter()
                 if saved > _pause_at:
                     raise Paused(f"{network.name} was paused after {step} of {steps} steps: start again to go on.")
     network.eval()
+    if reason := networks.misfit(network, network.state_dict()):
+        raise ValueError(f"{network.name}: {reason} after the last step; lower lr={recipe.lr}.")
     return distributed.from_first(lambda: history)
 
 
@@ -518,7 +527,14 @@ def load_whole(path: Path) -> dict | None:
     if content[:64] != hashlib.sha256(content[64:]).hexdigest().encode():
         warnings.warn(f"{path} is damaged (its checksum differs): it is left aside and made again.", stacklevel=2)
         return None
-    return torch.load(io.BytesIO(content[64:]), map_location="cpu", weights_only=True)
+    try:
+        found = torch.load(io.BytesIO(content[64:]), map_location="cpu", weights_only=True)
+    except Exception:  # a right checksum, and not from save_whole all the same
+        found = None
+    if not isinstance(found, dict):
+        warnings.warn(f"{path} holds more than weights, or none: it is left aside and made again.", stacklevel=2)
+        return None
+    return found
 
 
 # ---- trained once ----
@@ -583,7 +599,7 @@ def trained(
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "data": data.fingerprint,
-        "labels": hashlib.sha256(np.ascontiguousarray(labels, np.int64)).hexdigest() if labels is not None else None,
+        "labels": _digest(labels) if labels is not None else None,
         "weights": _state(given) if given else _content(weights),
         "start": start.key if start else None,
         "source": [
@@ -602,6 +618,9 @@ def trained(
     by_several = sorted(entry.parent.glob(f"{name}-{together}-*.pt")) if processes == 1 else []
     for file in (entry, *by_several):
         found = distributed.from_first(lambda file=file: load_whole(file))
+        if found and (reason := networks.misfit(network, found.get("network"))):
+            warnings.warn(f"{file} is no {name} ({reason}): it is left aside and made again.", stacklevel=2)
+            continue
         if found:
             if file != entry:
                 warnings.warn(f"{name} was trained by {found['processes']} processes: taken from {file}.", stacklevel=2)
@@ -657,6 +676,10 @@ def before_and_after(
 
 def _key(determined_by: dict) -> str:
     return hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def _digest(labels: ArrayLike) -> str:
+    return hashlib.sha256(np.ascontiguousarray(labels, np.int64)).hexdigest()
 
 
 def _state(network: Network) -> str:
