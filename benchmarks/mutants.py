@@ -5,8 +5,8 @@
 
 The copy lies in a temporary folder, so that a fault never stands in the repository, whatever stops the run. The copy as
 it is has to pass first. A fault is caught where a test fails at what it checks; one that keeps the tests from starting,
-or fails for a name that does not exist, is a mistake of this list. Each is judged by a process of its own, a fork of one
-that has imported torch and the others once; its result goes to data/results/mutants.csv at once. Exit status 1 where a
+or fails for a name that does not exist, is a mistake of this list. Each is judged by a process of its own, forked from
+one that has imported torch and the others; its result goes to data/results/mutants.csv at once. Exit status 1 where a
 fault survives.
 """
 
@@ -598,7 +598,7 @@ def main(files: list[str]) -> int:
     if unknown:
         raise SystemExit(f"{', '.join(sorted(unknown))}: no fault is planted there, choose from {', '.join(TESTS)}.")
     chosen = [mutant for mutant in MUTANTS if not files or mutant.file in files]
-    found, survivors = read(), 0
+    survivors = 0
     PROCESSES.set_forkserver_preload(IMPORTED)
     with tempfile.TemporaryDirectory() as folder:
         copy = copied(Path(folder))
@@ -614,8 +614,7 @@ def main(files: list[str]) -> int:
             survivors += caught is None
             tqdm.write(f"{mutant.file}: {mutant.fault}: {caught or said}")
             row = (mutant.file, mutant.fault, caught or "", str(date.today()))
-            found[mutant.file, mutant.fault] = dict(zip(COLUMNS, row, strict=True))
-            write(found)
+            write(read() | {(mutant.file, mutant.fault): dict(zip(COLUMNS, row, strict=True))})
     print(f"{len(chosen) - survivors} of {len(chosen)} faults are caught.")
     return int(survivors > 0)
 

@@ -1,4 +1,4 @@
-"""The planted faults of benchmarks/mutants.py: a list that fits the code of today, and a table in which all are caught."""
+"""The planted faults of benchmarks/mutants.py: a list that fits today's code, a table in which all are caught."""
 
 import ast
 import importlib.util
