@@ -18,6 +18,7 @@ import os
 import shutil
 import sys
 import tempfile
+import textwrap
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -87,7 +88,7 @@ MUTANTS = [
         "low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)",
         "low, high = maps.amin(), maps.amax()",
     ),
-    Mutant("maps.py", "normalized by the range without its minimum taken off", "(maps - low) / torch", "maps / torch"),
+    Mutant("maps.py", "normalized by the range without its minimum taken off", "(maps - low)", "(maps - 0)"),
     Mutant("maps.py", "saliency without the absolute value", "gradient.abs().amax(1, keep", "gradient.amax(1, keep"),
     Mutant("maps.py", "saliency's mean over the colours", "gradient.abs().amax(1, keep", "gradient.abs().mean(1, keep"),
     Mutant(
@@ -259,8 +260,8 @@ MUTANTS = [
     ),
     Mutant("metrics.py", "MaxBoxAccV2 of the largest contour", 'self.curve(iou, "all").max()', "self.curve(iou).max()"),
     Mutant("metrics.py", "MaxBoxAccV2 at one IoU", 'self.curve(iou, "all").max()', 'self.curve(0.5, "all").max()'),
-    Mutant("metrics.py", "PxAP counts ignored pixels", "counted = mask | ~ignore", "counted = mask | True"),
-    Mutant("metrics.py", "PxAP drops ignored pixels of the object", "counted = mask | ~ignore", "counted = ~ignore"),
+    Mutant("metrics.py", "PxAP counts ignored pixels", "mask | ~ignore", "mask | True"),
+    Mutant("metrics.py", "PxAP drops ignored pixels of the object", "mask | ~ignore", "~ignore"),
     Mutant("metrics.py", "PxAP from low scores to high", "count[:, :, ::-1].cumsum(axis=2)", "count.cumsum(axis=2)"),
     Mutant("metrics.py", "the map's minimum points", "map2d.argmax(), map2d.shape", "map2d.argmin(), map2d.shape"),
     Mutant(
@@ -590,7 +591,7 @@ def with_sentence(readme: str, rows: list[dict[str, str]]) -> str:
     sentence = f"Of {len(rows)} planted faults ({each}) the tests catch {caught}, tried {when}."
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{sentence}\n{END}{after}"
+    return f"{before}{BEGIN}{textwrap.fill(sentence, 120)}\n{END}{after}"
 
 
 def main(files: list[str]) -> int:
