@@ -623,5 +623,7 @@ def main(files: list[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
+    except Mistake as mistake:  # of the copy as it is
+        sys.exit(f"Without any fault {mistake}")
     except KeyboardInterrupt:
         sys.exit("Stopped; what was tried before is in data/results/mutants.csv.")
