@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
 TORCH_FITS := $(BIN)/python -c 'import torchvision' 2>/dev/null
 
-.PHONY: course test lab notebooks gpu setup chromium
+.PHONY: course test mutants lab notebooks gpu setup chromium
 
 course: setup
 	$(BIN)/cambook course
@@ -53,6 +53,10 @@ flakes: setup
 test: setup chromium
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
+
+# Faults planted in a copy of the package, one at a time: the tests must catch each. ARGS="maps.py boxes.py" for some.
+mutants: setup
+	$(BIN)/python benchmarks/mutants.py $(ARGS)
 
 setup: $(READY)
 

@@ -62,6 +62,24 @@ def test_the_class_that_a_predicts_is_erased_unless_labels_say_another(network, 
     assert torch.equal(maps_a, network.both(feature_maps, other)[0])
 
 
+def test_each_picture_is_erased_for_the_class_that_a_predicts_in_it(network, images):
+    feature_maps = network.features(images)
+    with torch.no_grad():
+        network.branch_a[-1].bias -= network.scores(feature_maps).mean(0)  # else one class for all of them
+    maps_a, maps_b = network.both(feature_maps)
+    predicted = network.scores(feature_maps).argmax(1).tolist()
+    assert len(set(predicted)) > 1
+    for i, c in enumerate(predicted):
+        one = slice(i, i + 1)
+        left = erase(feature_maps[one], maps_a[one, c : c + 1], network.delta)
+        assert torch.allclose(maps_b[one], network.branch_b(left), atol=1e-12)
+
+
+def test_the_scores_are_the_means_of_the_maps_of_a(network, images):
+    logits, feature_maps = network(images)
+    assert torch.allclose(logits, network.branch_a(feature_maps).mean((2, 3)), atol=1e-12)
+
+
 def test_the_loss_is_the_sum_of_both_cross_entropies_and_teaches_both_branches(network, images):
     labels = torch.tensor([0, 3, 1])
     loss, wrong = network.loss(images, labels)

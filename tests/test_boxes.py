@@ -97,6 +97,15 @@ def test_a_box_is_taken_around_the_largest_component_only():
     assert box_from_map(torch.from_numpy(map2d), "wsol", 0.2).tolist() == [1, 1, 3, 3]
 
 
+def test_the_rule_says_what_largest_means():
+    line_and_square = 3.0 * mask("#######..",
+                                 ".........",
+                                 ".......##",
+                                 ".......##")
+    assert box_from_map(line_and_square, "paper", 0.2).tolist() == [0, 0, 7, 1]
+    assert box_from_map(line_and_square, "wsol", 0.2).tolist() == [7, 2, 9, 4]
+
+
 def test_iou_by_hand():
     # 4x4 and 4x4 share 2x2: 4 / (16 + 16 - 4) = 1/7; inclusive, two 5x5 share 3x3: 9 / (25 + 25 - 9) = 9/41
     a, b = [[0, 0, 4, 4]], [[2, 2, 6, 6], [4, 0, 8, 4], [0, 0, 4, 4]]

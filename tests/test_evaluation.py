@@ -101,14 +101,40 @@ def test_without_masks_there_is_no_pxap_and_the_boxes_are_pointed_at(seer):
     assert "pxap" not in found.row and found.row["pointing"] == 100
 
 
-def test_saliency_is_smoothed_in_proportion_to_the_picture(seer):
-    images = torch.rand(2, 3, 56, 56)
+def test_saliency_is_smoothed_in_proportion_to_the_picture():
+    network, images = networks.build("mini-gap", 5, seed=1), torch.rand(2, 3, 64, 64)
     classes = torch.tensor([[0, 1], [2, 0]])
-    _, feature_maps = seer(images)
-    raw = evaluation.saliency_maps(seer, images, feature_maps, classes)
-    assert raw.shape == (2, 2, 56, 56)
-    smooth = evaluation.smooth_saliency_maps(seer, images, feature_maps, classes)
-    assert torch.allclose(smooth, evaluation.blur(raw, 9 * 56 / 224))
+    _, feature_maps = network(images)
+    raw = evaluation.saliency_maps(network, images, feature_maps, classes)
+    assert raw.shape == (2, 2, 64, 64)
+    smooth = evaluation.smooth_saliency_maps(network, images, feature_maps, classes)
+    assert torch.equal(smooth, evaluation.blur(raw, 9 * 64 / 224)) and not torch.allclose(smooth, raw)
+
+
+def test_a_bias_is_no_part_of_a_map(seer):
+    images, classes = Corners().batch(range(3)).images, torch.tensor([[0, 1], [1, 2], [2, 0]])
+    without = evaluation.cam_maps(seer, images, seer(images)[1], classes)
+    with torch.no_grad():
+        seer.classifier.bias.copy_(torch.tensor([5.0, -3.0, 1.0]))
+    assert torch.equal(evaluation.cam_maps(seer, images, seer(images)[1], classes), without)
+
+
+def test_each_guess_has_the_box_of_its_own_map_and_boxes_are_examined_by_that_of_the_true_class():
+    """Six classes: the fourth is guessed first in every picture and sees nothing, the true one comes second."""
+    network = PooledNetwork(torch.nn.Identity(), 3, 6, "gap", mean=(0.0,) * 3, std=(1.0,) * 3)
+    with torch.no_grad():
+        network.classifier.weight.zero_()[:3].copy_(torch.eye(3))
+        network.classifier.bias.copy_(torch.tensor([0.0, 0, 0, 9, -1, -2]))
+    row = evaluate(network, Corners()).row
+    assert row["top1_error"] == row["top1_loc_error"] == 100
+    assert row["top5_error"] == row["top5_loc_error"] == 0
+    assert row["gt_known"] == row["max_box_acc"] == row["pointing"] == 100
+
+
+def test_gt_known_reads_the_raw_map_and_max_box_acc_the_stretched_one(seer):
+    seer.mean.fill_(-0.5)  # now black is 0.5, above 20% of the square's 1.5: the paper's rule boxes the whole picture
+    row = evaluate(seer, Corners()).row
+    assert row["top1_error"] == row["gt_known"] == 0 and row["top1_loc_error"] == row["max_box_acc"] == 100
 
 
 def test_the_mean_over_batches_is_the_mean_over_pictures(seer):

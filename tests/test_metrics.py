@@ -14,7 +14,11 @@ from cambook.metrics import (
     bootstrap_interval,
     gt_known_accuracy,
     gt_known_correct,
+    iou_counts,
+    lands_on,
     localization_correct,
+    mean_iou,
+    mean_iou_interval,
     paired_interval,
     pointing_hit,
     rank_correlation,
@@ -672,3 +676,61 @@ def test_parts_of_a_set_that_are_joined_are_the_set_counted_at_once():
         boxes.extend(BoxAccuracy(8, 40))
     with pytest.raises(ValueError, match="cannot be joined"):
         pixels.extend(PixelAveragePrecision(40))
+
+
+# --- mean IoU
+
+
+def test_mean_iou_by_hand():
+    truth = np.array([[[1, 1, 0, 0]], [[1, 0, 0, 0]]])
+    found = np.array([[[1, 0, 0, 0]], [[1, 1, 0, 0]]])
+    counts = iou_counts(found, truth)
+    assert counts.tolist() == [[[2, 3], [1, 2]], [[2, 3], [1, 2]]]  # shared, joint of background and object
+    assert mean_iou(counts) == pytest.approx(100 * (4 / 6 + 2 / 4) / 2)
+
+
+def test_mean_iou_pools_the_pixels_of_the_set_and_is_no_mean_over_pictures():
+    truth, found = np.zeros((2, 4, 4), int), np.zeros((2, 4, 4), int)
+    truth[0, :2], found[0, :2] = 1, 1  # eight pixels, all found
+    truth[1, 0, 0] = 1  # one pixel, not found
+    assert mean_iou(iou_counts(found, truth)[:, 1:]) == pytest.approx(100 * 8 / 9)
+
+
+def test_a_class_that_is_nowhere_does_not_count_and_bool_masks_are_two_classes():
+    masks = np.random.default_rng(0).random((3, 5, 5)) < 0.5
+    assert mean_iou(iou_counts(masks, masks, classes=7)) == 100
+    assert mean_iou(iou_counts(masks, ~masks)) == 0
+
+
+def test_mean_iou_equals_the_confusion_matrix_of_scikit_learn():
+    from sklearn.metrics import jaccard_score
+
+    draw = np.random.default_rng(1)
+    found, truth = draw.integers(0, 4, (2, 6, 9, 9))
+    expected = 100 * jaccard_score(truth.ravel(), found.ravel(), average="macro")
+    assert mean_iou(iou_counts(found, truth, 4)) == pytest.approx(expected)
+
+
+def test_the_interval_of_mean_iou_surrounds_it_and_narrows_with_more_pictures():
+    draw = np.random.default_rng(2)
+    truth = draw.random((400, 8, 8)) < 0.4
+    found = truth ^ (draw.random(truth.shape) < draw.random((400, 1, 1)) * 0.4)
+    counts = iou_counts(found, truth)
+    low, high = mean_iou_interval(counts, 0)
+    few_low, few_high = mean_iou_interval(counts[:20], 0)
+    assert low < mean_iou(counts) < high and high - low < (few_high - few_low) / 2
+
+
+def test_masks_of_other_shapes_are_refused():
+    with pytest.raises(ValueError, match="do not fit"):
+        iou_counts(np.zeros((2, 4, 4)), np.zeros((2, 4, 5)))
+
+
+def test_maps_that_are_the_masks_land_on_them_and_flat_maps_land_by_area():
+    masks = np.zeros((4, 10, 10), bool)
+    masks[:, 3:5, 6:9] = True
+    found = lands_on(masks.astype(float), masks, 0)
+    assert found == {"pointing": 100, "low": 100, "high": 100, "mass": 100, "area": 6}
+    beside = lands_on(np.roll(masks, 1, 1).astype(float), masks, 0)  # one row below: no tolerance
+    assert beside["mass"] == 50
+    assert lands_on(np.ones(masks.shape), masks, 0)["mass"] == pytest.approx(6)

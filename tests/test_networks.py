@@ -171,6 +171,22 @@ def test_class_score_is_the_mean_of_its_map_plus_the_bias(name):
     assert torch.allclose(cams.mean((2, 3)) + network.class_bias, logits, atol=1e-10)
 
 
+def test_the_backbone_sees_pictures_scaled_by_mean_and_std():
+    network = networks.PooledNetwork(nn.Identity(), 3, 2, "gap", mean=(0.1, 0.2, 0.3), std=(0.5, 1.0, 2.0))
+    picture = torch.tensor([0.6, 0.2, 0.7]).view(1, 3, 1, 1)
+    assert torch.allclose(network.features(picture).flatten(), torch.tensor([1.0, 0.0, 0.2]))
+
+
+def test_pixels_without_a_label_count_neither_in_the_loss_nor_as_wrong():
+    network = networks.Network(nn.Identity(), mean=(0.0,) * 3, std=(1.0,) * 3)
+    network.classifier = nn.Identity()  # the colours are the scores of three classes
+    pixels = torch.eye(3)[:, [0, 1, 2, 2]].view(1, 3, 2, 2)
+    loss, wrong = network.loss(pixels, torch.tensor([[[0, 2], [-100, -100]]]))
+    assert wrong == 0.5
+    right = torch.tensor([1.0, 0, 0]).log_softmax(0)
+    assert torch.isclose(loss, -(right[0] + right[1]) / 2)
+
+
 def test_gmp_takes_the_maximum_of_each_feature_map():
     network = networks.build("mini-gmp", 5).double()
     logits, feature_maps = network(torch.rand(2, 3, 64, 64, dtype=torch.float64))
