@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
 TORCH_FITS := $(BIN)/python -c 'import torchvision' 2>/dev/null
 
-.PHONY: course test lab notebooks gpu setup chromium
+.PHONY: course test stress lab notebooks gpu setup chromium
 
 course: setup
 	$(BIN)/cambook course
@@ -34,6 +34,10 @@ gpu:
 test: setup chromium
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
+
+# Twenty kills each of what `make test` kills three times; data/results/stress.csv
+stress: setup
+	$(BIN)/python benchmarks/stress.py $(ARGS)
 
 setup: $(READY)
 
