@@ -26,6 +26,7 @@ import nbformat
 import psutil
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 from cambook import cli, datasets, downloads, networks, paths, runs, training
 from cambook.batch import Batch
@@ -97,30 +98,35 @@ def finish(work, folder):
     return seconds
 
 
+_seconds = {}  # of each work from its beginning to its end, the least that was seen
+
+
 @functools.cache
 def uninterrupted(work, prepare):
-    """(folder, seconds) of the work without a kill. The first time is not measured: it finds cold files."""
-    finish(work, _fresh(prepare))
+    """The folder of the work without a kill."""
     folder = _fresh(prepare)
-    return folder, finish(work, folder)
+    _seconds[work] = finish(work, folder)
+    return folder
 
 
 @contextmanager
 def killed(work, prepare, draw, seconds=None):
-    """A folder in which the work was killed at a random moment of its `seconds`; another is made where it was done
-    before that. What the victim's own children still do goes on until the block ends."""
-    whole = seconds or uninterrupted(work, prepare)[1]
+    """A folder in which the work was killed at a random moment of the `seconds` it takes (by default: as measured);
+    another is made where it was done before that. What the victim's own children still do goes on until the block
+    ends."""
+    if seconds is None:
+        uninterrupted(work, prepare)
     while True:
         folder, began = _fresh(prepare), time.monotonic()
         process = _start(work, folder)
-        process.join(draw.uniform(0, whole))
+        process.join(draw.uniform(0, seconds or _seconds[work]))
         process.kill()
         process.join()
         if process.exitcode == -signal.SIGKILL:
             break
         _clear(process, folder)
         assert process.exitcode == 0, f"exit {process.exitcode}\n{(folder / 'log').read_text()[-3000:]}"
-        whole = min(whole, time.monotonic() - began)
+        _seconds[work] = min(_seconds[work], time.monotonic() - began)
     try:
         yield folder
     finally:
@@ -199,7 +205,7 @@ def _kept(folder, suffix):
 
 
 def _same_as_uninterrupted(folder):
-    one, other = (torch.load(f / "made.pt", weights_only=True) for f in (uninterrupted(train, with_scenes)[0], folder))
+    one, other = (torch.load(f / "made.pt", weights_only=True) for f in (uninterrupted(train, with_scenes), folder))
     kept = _kept(folder, ".pt")["network"]
     assert one["network"].keys() == other["network"].keys() == kept.keys() and len(kept) > 20
     for name, values in one["network"].items():
@@ -210,7 +216,7 @@ def _same_as_uninterrupted(folder):
 
 def a_training(draw):
     """It goes on at its last checkpoint, not from the beginning, and ends with the same bits."""
-    assert _steps(uninterrupted(train, with_scenes)[0]) == list(range(STEPS))
+    assert _steps(uninterrupted(train, with_scenes)) == list(range(STEPS))
     with killed(train, with_scenes, draw) as folder, warnings.catch_warnings():
         warnings.simplefilter("error")  # "is damaged"
         entry, part = _kept(folder, ".pt"), _kept(folder, ".part")
@@ -227,7 +233,7 @@ def a_training(draw):
 
 def with_entry(folder):
     with_scenes(folder)
-    source = uninterrupted(train, with_scenes)[0] / "networks"
+    source = uninterrupted(train, with_scenes) / "networks"
     (folder / "networks").mkdir()
     (entry,) = source.glob("*.pt")
     (folder / "networks" / entry.name).write_bytes(entry.read_bytes())
@@ -402,7 +408,10 @@ def sweep_one_by_one(folder):
 
 
 def sweep_two_at_a_time(folder):
-    _command(folder, "sweep", folder / "notebooks" / "tiny.yaml", "--jobs", 2)
+    try:
+        _command(folder, "sweep", folder / "notebooks" / "tiny.yaml", "--jobs", 2)
+    finally:  # a forked process does not do at its exit what joblib has a command do
+        get_reusable_executor().shutdown()
 
 
 def _journal(folder, what):
@@ -418,7 +427,7 @@ def _outputs(copy):
 
 def a_notebook(draw):
     """The executed copy is there whole or not at all, and only a whole one counts as a run that ended."""
-    whole, _ = uninterrupted(run, with_notebook)
+    whole = uninterrupted(run, with_notebook)
     expected = _outputs(whole / "runs" / "tiny" / "tiny.ipynb")
     assert [len(text) for text in expected if text] == [300_001, 300_001]
     with killed(run, with_notebook, draw) as folder:
