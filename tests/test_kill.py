@@ -455,9 +455,10 @@ def _runs_made(folder):
 
 def _a_sweep(work, draw):
     """The command completes it, with as many jobs or others; a finished run is not made again; each counts once."""
+    again = draw.choice((sweep_one_by_one, sweep_two_at_a_time))
     with killed(work, with_notebook, draw) as folder:
         before = _runs_made(folder)
-        finish(draw.choice((sweep_one_by_one, sweep_two_at_a_time)), folder)
+        finish(again, folder)
         after, place = _runs_made(folder), folder / "runs" / "sweeps" / "tiny"
         assert sorted(after) == [0, 1, 2] and before.items() <= after.items()
         assert all(_journal(folder, "began").count(seed) == 1 for seed in before), "a finished run was begun again"
