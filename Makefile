@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
 TORCH_FITS := $(BIN)/python -c 'import torchvision' 2>/dev/null
 
-.PHONY: course test mutants lab notebooks gpu setup chromium
+.PHONY: course test mutants stress flakes bench lab notebooks gpu setup chromium
 
 course: setup
 	$(BIN)/cambook course
@@ -22,7 +22,6 @@ notebooks: setup
 	$(BIN)/cambook notebooks
 
 # Every benchmarks/bench_*.py, then README's table; ARGS="maps data" for some. An idle machine, ten minutes.
-.PHONY: bench
 bench: setup
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
@@ -39,7 +38,6 @@ gpu:
 # make flakes N=1 SEED=17 is one run again.
 SLOW := browser distributed kill mutants notebooks packaging
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
-.PHONY: flakes
 flakes: N := 20
 flakes: setup
 	@for run in $$(seq $(N)); do \
@@ -57,6 +55,10 @@ test: setup chromium
 # Faults planted in a copy of the package, one at a time: the tests must catch each. ARGS="maps.py boxes.py" for some.
 mutants: setup
 	$(BIN)/python benchmarks/mutants.py $(ARGS)
+
+# Twenty kills each of what `make test` kills three times; data/results/stress.csv
+stress: setup
+	$(BIN)/python benchmarks/stress.py $(ARGS)
 
 setup: $(READY)
 

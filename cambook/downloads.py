@@ -12,6 +12,7 @@ import re
 import shutil
 import tarfile
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -146,9 +147,10 @@ def fetch(name: str) -> Path:
     source, folder = SOURCES[known(name)], place(name)
     if not source.archives:
         raise DownloadError(f"{name} is not downloaded: {source.how}.")
-    if folder.is_dir():
-        return folder
     kept = folder.parent / "downloads"
+    if folder.is_dir():
+        _remove(source.archives, kept)  # a process that was killed when it had unpacked them left them
+        return folder
     kept.mkdir(parents=True, exist_ok=True)
     with FileLock(kept / f"{name}.lock"):  # a second process waits, then finds the folder
         if folder.is_dir():
@@ -169,9 +171,14 @@ def fetch(name: str) -> Path:
             unpacked.rename(folder)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
-        for file in files:
-            file.unlink()
+        _remove(source.archives, kept)
     return folder
+
+
+def _remove(archives: tuple[Archive, ...], kept: Path) -> None:
+    for archive in archives:
+        with suppress(OSError):
+            (kept / archive.name).unlink()
 
 
 def _held(archive: Archive, kept: Path) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -18,6 +20,7 @@ DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 CACHE = _folder("CAMBOOK_CACHE", DATA / "cache")
 RUNS = _folder("CAMBOOK_RUNS", ROOT / "runs")
+A_DAY = 24 * 3600  # seconds; nobody writes to a file that was not touched for so long
 
 
 def data_file(*parts: str) -> Path:
@@ -38,10 +41,15 @@ def data_file(*parts: str) -> Path:
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary sibling of `path` to write to: it becomes `path` at the end, and is removed on an error.
 
-    Readers of `path` see the old file or the new one, never a part; missing folders are made.
+    Readers of `path` see the old file or the new one, never a part; missing folders are made. What a killed process
+    left is removed by the first write to `path` a day later.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"):
+        with suppress(OSError):  # another process was quicker, or may not
+            if time.time() - left.stat().st_mtime > A_DAY:
+                left.unlink()
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary

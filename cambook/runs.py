@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import difflib
+import glob
 import hashlib
 import importlib.metadata
 import io
@@ -450,7 +451,8 @@ def execute(
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
     checked = check(notebook, parameters)
     executed, failed = out_dir / notebook.name, out_dir / f"{notebook.stem}.failed.ipynb"
-    for leftover in (executed, failed, out_dir / "record.json"):
+    halves = out_dir.glob(f".{glob.escape(notebook.stem)}.*.ipynb")  # of a run that was killed
+    for leftover in (executed, failed, out_dir / "record.json", *halves):
         leftover.unlink(missing_ok=True)
 
     from papermill import PapermillExecutionError, execute_notebook

@@ -2,10 +2,7 @@
 
 import hashlib
 import io
-import os
 import re
-import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -38,7 +35,6 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         time.sleep(state.delay)
         self.wfile.write(rest[: state.stop_after])
-        state.go_on.wait()
 
     def log_message(self, *_):
         pass
@@ -48,8 +44,6 @@ class Handler(BaseHTTPRequestHandler):
 def server():
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         state = SimpleNamespace(files={}, asked=[], ranges=True, stop_after=None, encoding=None, delay=0)
-        state.go_on = threading.Event()
-        state.go_on.set()
         running.state = state
         state.url = f"http://127.0.0.1:{running.server_port}/"
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
@@ -129,36 +123,6 @@ def test_a_download_that_was_cut_off_is_kept_and_finished_later(server, offer, m
     server.stop_after = None
     assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
     assert server.asked == [0, 49_152]  # whole chunks of 16 KiB
-
-
-KILLED = """
-import sys
-from cambook import downloads
-archive = downloads.Archive("birds.tgz", (sys.argv[1],), int(sys.argv[2]), sys.argv[3])
-downloads.SOURCES["birds"] = downloads.Source("2 and 2", "CC0", archives=(archive,))
-downloads.fetch("birds")
-"""
-
-
-def test_a_download_that_was_killed_goes_on_where_it_was(server, offer):
-    content = tar(("a", NOISE))
-    archive = offer(content)
-    server.stop_after = 2**16
-    server.go_on.clear()  # the connection stays open, with half the file sent
-    command = [sys.executable, "-c", KILLED, archive.urls[0], str(archive.size), archive.checksum]
-    environment = os.environ | {"CAMBOOK_CACHE": str(paths.CACHE), "PYTHONPATH": os.pathsep.join(sys.path)}
-    part = paths.CACHE / "datasets/downloads/birds.tgz.part"
-    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        until = time.monotonic() + 30
-        while not (part.is_file() and part.stat().st_size >= 2**16) and time.monotonic() < until:
-            time.sleep(0.01)
-        process.kill()
-    assert held() == {"birds.tgz.part": 2**16}
-    nothing_is_there()
-    server.stop_after = None
-    server.go_on.set()
-    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
-    assert server.asked == [0, 2**16]
 
 
 def test_a_second_round_goes_on_by_itself(server, offer):
@@ -242,14 +206,6 @@ def test_two_that_want_the_same_set_download_it_once(server, offer):
     for each in both:
         each.join()
     assert found == [downloads.place("birds")] * 2 and server.asked == [0]
-
-
-def test_what_a_killed_unpacking_left_is_removed(server, offer):
-    offer(tar(("a", b"content")))
-    left = downloads.place("birds").with_name(".birds.unpacking")
-    (left / "half").mkdir(parents=True)
-    folder = downloads.fetch("birds")
-    assert [file.name for file in folder.iterdir()] == ["a"] and not left.exists()
 
 
 # ---- archives that attack ----

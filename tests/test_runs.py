@@ -1,3 +1,4 @@
+import functools
 import json
 import os
 import signal
@@ -31,7 +32,7 @@ WRONG = [
     ({"profile": "fast"}, "profile='fast' is refused: .*'quick'"),
     ({"dataset": "scnes"}, "dataset='scnes' is refused: .*did you mean \"scenes\""),
     ({"dataset": "cubs"}, "dataset='cubs' is refused: .*did you mean \"cub\""),
-    ({"dataset": "ilsvrc"}, "\"ilsvrc\" names no folder: write ilsvrc:FOLDER"),
+    ({"dataset": "ilsvrc"}, '"ilsvrc" names no folder: write ilsvrc:FOLDER'),
     ({"dataset": "pets:/no/such"}, "the folder /no/such does not exist"),
     ({"dataset": "voc:/no/such"}, "the folder /no/such does not exist"),
     ({"dataset": 7}, "dataset=7 is refused"),
@@ -206,7 +207,8 @@ def test_an_interrupted_run_leaves_no_copy_and_no_kernel(make_notebook, tmp_path
     sleep = f"import os, pathlib, time\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
     notebook = make_notebook(tmp_path / "tiny.ipynb", sleep)
     code = f"from cambook import runs; runs.execute({str(notebook)!r}, {{}}, {str(tmp_path / 'out')!r})"
-    runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # though pytest's own parent may not
+    runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, preexec_fn=hears)
     _wait_for(lambda: pid.exists() and pid.read_text(), 60)
     runner.send_signal(signal.SIGINT)
     assert runner.wait(30) != 0

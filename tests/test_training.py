@@ -1,9 +1,4 @@
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -53,11 +48,6 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
-def entry():
-    (file,) = (paths.CACHE / "networks").glob("*.pt")
-    return file
-
-
 def test_training_learns_the_labels():
     network = networks.build("mini-gap", 2)
     history = fit(network, Squares(), QUICK)
@@ -83,45 +73,6 @@ def test_shuffled_labels_are_another_training_and_other_weights():
     assert plain.key != shuffled.key and not same(weights(plain.network), weights(shuffled.network))
 
 
-KILLED = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import torch
-from pathlib import Path
-from test_training import QUICK, Squares
-from cambook import networks, training
-torch.set_num_threads(1)
-training.CHECKPOINT_SECONDS = 0
-training.fit(networks.build("lite0-gap", 2), Squares(), QUICK, checkpoint=Path(sys.argv[2]))
-"""
-
-
-def test_a_killed_training_continues_and_ends_with_the_same_bits(tmp_path):
-    """SIGKILL in the middle, of a network with dropout, stochastic depth and batch norm."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        whole = networks.build("lite0-gap", 2)
-        fit(whole, Squares(), QUICK)
-        checkpoint = tmp_path / "training.part"
-        child = subprocess.Popen(
-            [sys.executable, "-c", KILLED, os.path.dirname(__file__), str(checkpoint)], stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 120
-        while not (checkpoint.is_file() and (training.load_whole(checkpoint) or {}).get("step", 0) >= 4):
-            assert time.monotonic() < deadline and child.poll() is None, "the child never came to a checkpoint"
-            time.sleep(0.05)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        assert 4 <= training.load_whole(checkpoint)["step"] < 9
-        resumed = networks.build("lite0-gap", 2)
-        history = fit(resumed, Squares(), QUICK, checkpoint=checkpoint)
-    finally:
-        torch.set_num_threads(threads)
-    assert len(history) == 3
-    assert same(weights(resumed), weights(whole))
-
-
 def test_what_was_trained_once_comes_from_the_cache():
     first = trained("mini-gap", Squares(), QUICK)
     again = trained("mini-gap", Squares(), QUICK)
@@ -136,21 +87,6 @@ def test_what_was_trained_once_comes_from_the_cache():
     ):
         settings = {"network": "mini-gap", "data": Squares(), "recipe": QUICK, **change}
         assert not trained(**settings).reused
-
-
-@pytest.mark.parametrize("place", [10, 100, -1, None])
-def test_a_damaged_entry_is_noticed_said_and_made_again(place):
-    first = trained("mini-gap", Squares(), QUICK)
-    content = bytearray(entry().read_bytes())
-    if place is None:
-        content = content[: len(content) // 2]
-    else:
-        content[place] ^= 1
-    entry().write_bytes(content)
-    with pytest.warns(UserWarning, match="is damaged .* made again"):
-        again = trained("mini-gap", Squares(), QUICK)
-    assert not again.reused and same(weights(first.network), weights(again.network))
-    assert trained("mini-gap", Squares(), QUICK).reused
 
 
 def test_a_cut_starts_from_its_originals_weights():

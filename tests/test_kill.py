@@ -1,0 +1,533 @@
+"""Processes that are killed by SIGKILL at a random moment of real work, and what the next one makes of what they left.
+
+Three times each here, twenty times each by `make stress`. The victims are forked from a server that has imported
+everything and started no thread: the moment falls into their work, not into their imports.
+"""
+
+import functools
+import hashlib
+import io
+import multiprocessing
+import os
+import random
+import re
+import signal
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import warnings
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+import torch
+from joblib.externals.loky import get_reusable_executor
+
+from cambook import cli, datasets, downloads, networks, paths, runs, training
+from cambook.batch import Batch
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+
+PATIENCE = 120  # seconds for what takes two or three
+MARK = "CAMBOOK_KILLED_IN"  # in the environment of whatever a victim starts: its folder
+
+
+# ---- victims ----
+
+
+@functools.cache
+def _server():
+    """Forks the victims; it waits for each by its id, whatever their own children hold open."""
+    context = multiprocessing.get_context("forkserver")
+    ours = [f"cambook.{name}" for name in ("cli", "datasets", "downloads", "experiments", "reproduction", "training")]
+    context.set_forkserver_preload([*ours, "joblib", "pandas", "papermill", "psutil", "pytest", "tabulate"])
+    return context
+
+
+@functools.cache
+def _root():
+    return tempfile.TemporaryDirectory(prefix="cambook-kill-", ignore_cleanup_errors=True)
+
+
+def _fresh(prepare):
+    folder = Path(tempfile.mkdtemp(dir=_root().name))
+    prepare(folder)
+    return folder
+
+
+def _victim(work, folder):
+    """In the victim: its group, its output, its thread, its work."""
+    os.setpgid(0, 0)
+    os.environ[MARK] = str(folder)
+    with open(folder / "log", "ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    torch.set_num_threads(1)
+    work(folder)
+
+
+def _start(work, folder):
+    process = _server().Process(target=_victim, args=(work, folder))
+    process.start()
+    return process
+
+
+def _clear(process, folder):
+    """Ends what a victim left behind: its group, and kernels, which have groups of their own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    for other in psutil.process_iter():
+        with suppress(psutil.Error):
+            if other.environ().get(MARK) == str(folder):
+                other.kill()
+
+
+def finish(work, folder):
+    """Lets the work come to its end, and returns its seconds."""
+    began, process = time.monotonic(), _start(work, folder)
+    process.join(PATIENCE)
+    seconds = time.monotonic() - began
+    _clear(process, folder)
+    process.join()
+    assert process.exitcode == 0, f"exit {process.exitcode}\n{(folder / 'log').read_text()[-3000:]}"
+    return seconds
+
+
+_seconds = {}  # of each work from its beginning to its end, the least that was seen
+
+
+@functools.cache
+def uninterrupted(work, prepare):
+    """The folder of the work without a kill."""
+    folder = _fresh(prepare)
+    _seconds[work] = finish(work, folder)
+    return folder
+
+
+@contextmanager
+def killed(work, prepare, draw, seconds=None):
+    """A folder in which the work was killed at a random moment of the `seconds` it takes (by default: as measured);
+    another is made where it was done before that. What the victim's own children still do goes on until the block
+    ends."""
+    if seconds is None:
+        uninterrupted(work, prepare)
+    while True:
+        folder, began = _fresh(prepare), time.monotonic()
+        process = _start(work, folder)
+        process.join(draw.uniform(0, seconds or _seconds[work]))
+        process.kill()
+        process.join()
+        if process.exitcode == -signal.SIGKILL:
+            break
+        _clear(process, folder)
+        assert process.exitcode == 0, f"exit {process.exitcode}\n{(folder / 'log').read_text()[-3000:]}"
+        _seconds[work] = min(_seconds[work], time.monotonic() - began)
+    try:
+        yield folder
+    finally:
+        _clear(process, folder)
+
+
+# ---- training ----
+
+
+class TinyScenes:
+    """Pictures of `scenes` that were made once and kept in a file."""
+
+    name, split, size = "scenes", "train", 64
+
+    def __init__(self, folder):
+        self._kept = torch.load(folder / "scenes.pt", weights_only=True)
+        self.classes, self.fingerprint = self._kept["classes"], self._kept["fingerprint"]
+        self.labels = self._kept["labels"].numpy()
+
+    def __len__(self):
+        return len(self.labels)
+
+    def batch(self, indices, device="cpu"):
+        indices = torch.as_tensor(indices)
+        labels = self._kept["labels"][indices]
+        return Batch(self._kept["images"][indices].to(device), labels, [None] * len(indices), None, indices)
+
+
+RECIPE = training.Recipe(epochs=3, batch_size=6, lr=3e-3, crop=0.8)
+STEPS = 12
+
+
+@functools.cache
+def _tiny_scenes():
+    data = datasets.load("scenes", "train", 64, length=24)
+    images = data.batch(range(24)).images
+    about = {"classes": data.classes, "fingerprint": data.fingerprint}
+    return about | {"images": images, "labels": torch.from_numpy(data.labels)}
+
+
+def with_scenes(folder):
+    torch.save(_tiny_scenes(), folder / "scenes.pt")
+
+
+def train(folder):
+    """`training.trained`, a checkpoint after every step; the steps that were made stand in `steps`."""
+    paths.CACHE, training.CHECKPOINT_SECONDS = folder, -1
+    schedule = training.learning_rate
+
+    def watched(step, *more):
+        with open(folder / "steps", "a") as steps:
+            steps.write(f"{step}\n")
+        return schedule(step, *more)
+
+    training.learning_rate = watched
+    data = TinyScenes(folder)
+    network = networks.build("mini-gap", len(data.classes))
+    network.dropout.p = 0.5  # so that resuming has random numbers to get wrong
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        made = training.trained(network, data, RECIPE)
+    found = {"network": made.network.state_dict(), "reused": made.reused, "said": [str(each.message) for each in said]}
+    history = [(row["loss"], row["top1_error"]) for row in made.history]
+    torch.save(found | {"history": history}, folder / "made.pt")
+
+
+def _steps(folder):
+    return [int(step) for step in (folder / "steps").read_text().split()] if (folder / "steps").exists() else []
+
+
+def _kept(folder, suffix):
+    """The one entry of the cache with that ending, whole; None where none is."""
+    files = list((folder / "networks").glob(f"mini-gap-*{suffix}"))
+    assert len(files) <= 1
+    return training.load_whole(files[0]) if files else None
+
+
+def _same_as_uninterrupted(folder):
+    one, other = (torch.load(f / "made.pt", weights_only=True) for f in (uninterrupted(train, with_scenes), folder))
+    kept = _kept(folder, ".pt")["network"]
+    assert one["network"].keys() == other["network"].keys() == kept.keys() and len(kept) > 20
+    for name, values in one["network"].items():
+        assert torch.equal(values, other["network"][name]) and torch.equal(values, kept[name]), name
+    assert one["history"] == other["history"] and len(one["history"]) == RECIPE.epochs
+    return other
+
+
+def a_training(draw):
+    """It goes on at its last checkpoint, not from the beginning, and ends with the same bits."""
+    assert _steps(uninterrupted(train, with_scenes)) == list(range(STEPS))
+    with killed(train, with_scenes, draw) as folder, warnings.catch_warnings():
+        warnings.simplefilter("error")  # "is damaged"
+        entry, part = _kept(folder, ".pt"), _kept(folder, ".part")
+        first = STEPS if entry else part["step"] if part else 0
+        (folder / "steps").unlink(missing_ok=True)
+        finish(train, folder)
+        assert _steps(folder) == list(range(first, STEPS))
+        made = _same_as_uninterrupted(folder)
+        assert made["said"] == [] and made["reused"] == bool(entry)
+
+
+# ---- the cache ----
+
+
+def with_entry(folder):
+    with_scenes(folder)
+    source = uninterrupted(train, with_scenes) / "networks"
+    (folder / "networks").mkdir()
+    (entry,) = source.glob("*.pt")
+    (folder / "networks" / entry.name).write_bytes(entry.read_bytes())
+
+
+def write_again_and_again(folder):
+    (entry,) = (folder / "networks").glob("*.pt")
+    state = training.load_whole(entry)
+    while True:
+        training.save_whole(state, entry)
+
+
+def a_cache(draw):
+    """Killed while it writes an entry, whose next reader finds a whole one; then the entry is damaged: said and made
+    again."""
+    with killed(write_again_and_again, with_entry, draw, seconds=0.5) as folder:
+        finish(train, folder)
+        made = _same_as_uninterrupted(folder)
+        assert made["reused"] and made["said"] == [] and _steps(folder) == []
+        (entry,) = (folder / "networks").glob("[!.]*.pt")
+        content = bytearray(entry.read_bytes())
+        if draw.random() < 0.5:
+            content = content[: draw.randrange(len(content))]
+        else:
+            content[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+        entry.write_bytes(content)
+        finish(train, folder)
+        made = _same_as_uninterrupted(folder)
+        (sentence,) = made["said"]
+        assert not made["reused"] and _steps(folder) == list(range(STEPS))
+        assert re.search(r"mini-gap-\w+\.pt is damaged .* made again", sentence)
+
+
+# ---- downloads ----
+
+FILES = {f"birds/{i:03}.jpg": hashlib.sha256(bytes([i % 256, i // 256])).digest() * 80 for i in range(400)}
+CHUNK = 2**15
+
+
+@functools.cache
+def _archive():
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in FILES.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+class SlowServer(BaseHTTPRequestHandler):
+    asked = []
+
+    def do_GET(self):
+        content, start = _archive(), int(re.match(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
+        self.asked.append(start)
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        with suppress(ConnectionError):
+            for place in range(start, len(content), CHUNK):
+                self.wfile.write(content[place : place + CHUNK])
+                time.sleep(0.01)
+
+    def log_message(self, *_):
+        pass
+
+
+@functools.cache
+def _address():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), SlowServer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}/birds.tar"
+
+
+def with_address(folder):
+    (folder / "address").write_text(_address())
+
+
+def with_archive(folder):
+    with_address(folder)
+    (folder / "datasets" / "downloads").mkdir(parents=True)
+    (folder / "datasets" / "downloads" / "birds.tar").write_bytes(_archive())
+
+
+def fetch(folder):
+    paths.CACHE, content = folder, _archive()
+    url, checksum = (folder / "address").read_text(), f"sha256:{hashlib.sha256(content).hexdigest()}"
+    archive = downloads.Archive("birds.tar", (url,), len(content), checksum)
+    downloads.SOURCES["birds"] = downloads.Source("2 and 2", "CC0", archives=(archive,))
+    downloads.fetch("birds")
+
+
+def unpack(folder):
+    fetch(folder)
+
+
+def _whole_set(folder):
+    birds = folder / "datasets" / "birds"
+    found = {str(f.relative_to(birds)): f.read_bytes() for f in birds.rglob("*") if f.is_file()}
+    return found == FILES
+
+
+def _a_download(work, prepare, draw):
+    with killed(work, prepare, draw) as folder:
+        place, kept = folder / "datasets" / "birds", folder / "datasets" / "downloads"
+        file, part = kept / "birds.tar", kept / "birds.tar.part"
+        assert not place.exists() or _whole_set(folder), "a half-unpacked set has the name of a whole one"
+        assert not file.exists() or file.read_bytes() == _archive()
+        held = part.read_bytes() if part.exists() else b""
+        assert _archive().startswith(held)
+        nothing_missing = place.exists() or file.exists() or len(held) == len(_archive())
+        SlowServer.asked.clear()
+        finish(work, folder)
+        assert SlowServer.asked == ([] if nothing_missing else [len(held)])
+        assert _whole_set(folder)
+        finish(work, folder)  # once more, as every later use
+        assert sorted(file.name for file in (folder / "datasets").iterdir()) == ["birds", "downloads"]
+        assert [file.name for file in kept.iterdir()] == ["birds.lock"], "what was unpacked takes its room twice"
+
+
+def a_download(draw):
+    """It goes on at the byte where it was, and nothing is used before all of it is there."""
+    _a_download(fetch, with_address, draw)
+
+
+def an_unpacking(draw):
+    """Nothing half-unpacked is used, and nothing of it stays."""
+    _a_download(unpack, with_archive, draw)
+
+
+# ---- notebooks and sweeps ----
+
+# A notebook that notes its beginning and end in a journal and records without importing torch.
+DECLARED = 'profile = "quick"\nseed = 0'
+BEGIN = """import json, os, pathlib, time
+def write(what):
+    with open("../journal", "a") as journal:
+        journal.write(f"{what} {seed}\\n")
+write("began")
+print("x" * 300_000)"""
+MIDDLE = "time.sleep(0.1)\nprint('y' * 300_000)"
+END = """record = {"notebook": "tiny", "parameters": {"seed": seed}, "metrics": {"value": 10.0 + seed}, "started": "",
+    "seconds": 0, "environment": {"device": "cpu"}}
+pathlib.Path(os.environ["CAMBOOK_RUN_DIR"], "record.json").write_text(json.dumps(record))
+write("ended")"""
+
+
+def with_notebook(folder):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in (DECLARED, BEGIN, MIDDLE, END)]
+    notebook.cells[0].metadata.tags = ["parameters"]
+    (folder / "notebooks").mkdir()
+    nbformat.write(notebook, folder / "notebooks" / "tiny.ipynb")
+    (folder / "notebooks" / "tiny.yaml").write_text("notebook: tiny\nseeds: [0, 1, 2]\n")
+
+
+def _command(folder, *arguments):
+    """A `cambook` command in a folder of its own."""
+    paths.NOTEBOOKS, paths.RUNS = folder / "notebooks", folder / "runs"
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    cli.app([str(argument) for argument in arguments])
+
+
+def run(folder):
+    _command(folder, "run", folder / "notebooks" / "tiny.ipynb")
+
+
+def sweep_one_by_one(folder):
+    _command(folder, "sweep", folder / "notebooks" / "tiny.yaml", "--jobs", 1)
+
+
+def sweep_two_at_a_time(folder):
+    try:
+        _command(folder, "sweep", folder / "notebooks" / "tiny.yaml", "--jobs", 2)
+    finally:  # a forked process does not do at its exit what joblib has a command do
+        get_reusable_executor().shutdown()
+
+
+def _journal(folder, what):
+    lines = (folder / "journal").read_text().splitlines() if (folder / "journal").exists() else []
+    return [int(line.split()[1]) for line in lines if line.startswith(what)]
+
+
+def _outputs(copy):
+    notebook = nbformat.read(copy, as_version=4)
+    nbformat.validate(notebook)
+    return ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
+
+
+def a_notebook(draw):
+    """The executed copy is there whole or not at all, and only a whole one counts as a run that ended."""
+    whole = uninterrupted(run, with_notebook)
+    expected = _outputs(whole / "runs" / "tiny" / "tiny.ipynb")
+    assert [len(text) for text in expected if text] == [300_001, 300_001]
+    with killed(run, with_notebook, draw) as folder:
+        out = folder / "runs" / "tiny"
+        copies = [file for file in out.glob("*.ipynb") if not file.name.startswith(".")]
+        assert [_outputs(copy) for copy in copies] in ([], [expected])
+        if (out / "record.json").exists() and not copies:
+            with suppress(ValueError):  # the kernel of this test writes its record at once, not atomically
+                assert runs.Record.load(out).finished is None
+        finish(run, folder)
+        assert sorted(file.name for file in out.iterdir()) == ["record.json", "tiny.ipynb"]
+        assert _outputs(out / "tiny.ipynb") == expected and runs.Record.load(out).finished
+
+
+def _runs_made(folder):
+    """{seed: when its record was last changed} of the sweep's finished runs, by their folders."""
+    found = {}
+    for file in (folder / "runs" / "sweeps" / "tiny").glob("[!.]*/record.json"):
+        record = runs.Record.load(file.parent)
+        if record.finished:
+            assert record.parameters["seed"] not in found, "a run is there twice"
+            found[record.parameters["seed"]] = file.stat().st_mtime_ns
+    return found
+
+
+def _a_sweep(work, draw):
+    """The command completes it, with as many jobs or others; a finished run is not made again; each counts once."""
+    again = draw.choice((sweep_one_by_one, sweep_two_at_a_time))
+    with killed(work, with_notebook, draw) as folder:
+        before = _runs_made(folder)
+        finish(again, folder)
+        after, place = _runs_made(folder), folder / "runs" / "sweeps" / "tiny"
+        assert sorted(after) == [0, 1, 2] and before.items() <= after.items()
+        assert all(_journal(folder, "began").count(seed) == 1 for seed in before), "a finished run was begun again"
+        folders = {each.name: sorted(f.name for f in each.iterdir()) for each in place.iterdir() if each.is_dir()}
+        assert list(folders.values()) == [["record.json", "tiny.ipynb"]] * 3, folders
+        assert not any(name.startswith(".") for name in folders), folders
+        rows = (place / "results.csv").read_text().splitlines()
+        assert len(rows) == 1 + 3
+        header, row = ((place / "summary.csv").read_text().splitlines()[n].split(",") for n in (0, 1))
+        found = dict(zip(header, row, strict=True))
+        assert (float(found["mean"]), float(found["spread"]), int(found["seeds"])) == (11, 1, 3)
+
+
+def a_sweep_one_by_one(draw):
+    _a_sweep(sweep_one_by_one, draw)
+
+
+def a_sweep_two_at_a_time(draw):
+    _a_sweep(sweep_two_at_a_time, draw)
+
+
+SUBJECTS = {
+    "training": a_training,
+    "cache": a_cache,
+    "downloading": a_download,
+    "unpacking": an_unpacking,
+    "notebook": a_notebook,
+    "sweep, 1 job": a_sweep_one_by_one,
+    "sweep, 2 jobs": a_sweep_two_at_a_time,
+}
+
+
+def survives(subject, seed):
+    """Kills the subject's process once, at a moment drawn by the seed, and looks at what was left and what the next
+    process makes of it.
+
+    raises: AssertionError where something was lost, damaged or done twice; its note says how to do it again
+    """
+    try:
+        SUBJECTS[subject](random.Random(f"{subject} {seed}"))
+    except BaseException as fault:
+        fault.add_note(f"survives({subject!r}, {seed})")
+        raise
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_what_is_killed_at_any_moment_loses_and_damages_nothing(subject, seed):
+    survives(subject, seed)
+
+
+# ---- what the kills seldom hit ----
+
+
+def test_archives_that_a_killed_process_had_unpacked_do_not_stay(tmp_path, monkeypatch):
+    (tmp_path / "datasets" / "birds").mkdir(parents=True)
+    with_archive(tmp_path)
+    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    monkeypatch.setitem(downloads.SOURCES, "birds", None)
+    fetch(tmp_path)
+    assert list((tmp_path / "datasets" / "downloads").iterdir()) == []
+
+
+def test_half_written_files_are_removed_by_the_first_write_a_day_later(tmp_path):
+    old, new, others = (tmp_path / f".a.{n}.txt" for n in ("01234567", "89abcdef", "01234567.b"))
+    for file in (old, new, others):
+        file.write_text("half")
+    for file in (old, others):
+        os.utime(file, (0, 0))
+    with paths.atomic_write(tmp_path / "a.txt") as part:
+        part.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.txt", new, others])
