@@ -6,6 +6,7 @@ pixels inclusively (+1 on widths and heights); what that means for a half-open b
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -168,7 +169,7 @@ class BoxAccuracy:
         gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the picture's class
         raises:   ValueError where a shape or value is not like that; of one that is not finite it says which map it is
         """
-        self._add(*self._examined(map2d, gt_boxes))
+        self._add(*self._examined(map2d, gt_boxes, len(self)))
 
     def update_all(self, maps: Sequence[ArrayLike], gt_boxes: Sequence[ArrayLike]) -> None:
         """`update` for several pictures, on all cores of the processor: the same numbers in the same order.
@@ -178,14 +179,14 @@ class BoxAccuracy:
         if len(maps) != len(gt_boxes):
             raise ValueError(f"{len(maps)} maps, ground truth of {len(gt_boxes)} pictures: give equally many.")
         with ThreadPoolExecutor(CORES) as pool:
-            for peak, hits in list(pool.map(self._examined, maps, gt_boxes)):
+            for peak, hits in list(pool.map(self._examined, maps, gt_boxes, itertools.count(len(self)))):
                 self._add(peak, hits)
 
-    def _examined(self, map2d: ArrayLike, gt_boxes: ArrayLike) -> tuple[int, np.ndarray]:
-        """The 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
+    def _examined(self, map2d: ArrayLike, gt_boxes: ArrayLike, place: int) -> tuple[int, np.ndarray]:
+        """Of the map at that place: the 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
         from cambook import sweep  # here, so that errors can be counted where Numba is not installed
 
-        _check_finite(map2d, f"map {len(self)}")
+        _check_finite(map2d, f"map {place}")
         score = sweep.to_uint8(map2d)
         if score.shape != (self.size, self.size):
             raise ValueError(f"The map has shape {score.shape}: upsample it to {(self.size,) * 2} first.")

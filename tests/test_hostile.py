@@ -835,6 +835,15 @@ def box_accuracy(value):
         seen.update(map2d, [[4, 4, 8, 8]])
 
 
+def box_accuracy_of_all(value):
+    seen = metrics.BoxAccuracy(8)
+    seen.update(FIELD, [[4, 4, 8, 8]])
+    try:
+        seen.update_all([FIELD, FIELD, holed(value)], [[[4, 4, 8, 8]]] * 3)
+    finally:
+        assert len(seen) == 1
+
+
 def pxap(value):
     seen = metrics.PixelAveragePrecision()
     for map2d in (FIELD, holed(value)):
@@ -843,6 +852,7 @@ def pxap(value):
 
 call("maps", "NaN, MaxBoxAcc", r"map 1 holds nan at \[2, 3\]", lambda: box_accuracy(math.nan))
 call("maps", "infinite, MaxBoxAcc", r"map 1 holds inf at \[2, 3\]", lambda: box_accuracy(math.inf))
+call("maps", "NaN, MaxBoxAcc of several", r"map 3 holds nan at \[2, 3\]", lambda: box_accuracy_of_all(math.nan))
 call("maps", "NaN, PxAP", r"map 1 holds nan at \[2, 3\]", lambda: pxap(math.nan))
 call("maps", "infinite, PxAP", r"map 1 holds -inf at \[2, 3\]", lambda: pxap(-math.inf))
 call(
