@@ -26,7 +26,7 @@ import torch
 import torchcam.methods
 import torchvision
 from captum.attr import LayerAttribution, LayerGradCam
-from form import row, write
+from form import rounded, row, write
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
@@ -232,7 +232,7 @@ def rows_of_times(name: str) -> list[dict]:
     for (work, library), values in found.items():
         what = f"{name}: {work}: {library}"
         if library == OURS and work in AIMED:
-            within = statistics.median(values) <= noise["high"]
+            within = rounded(statistics.median(values)) <= noise["high"]
             more = "the sums for 1000 maps come on top" if work == CAM_ALL else f"{ENLARGED} takes {enlarging['value']}"
             rows[work, library] = row(what, values, TIMES, NOISE, within, f"{more}, noise reaches {noise['high']}")
         else:

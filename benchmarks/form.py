@@ -17,6 +17,11 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 DEVICE = f"{platform.machine()} CPU, {CORES} cores"
 
 
+def rounded(value: float) -> float:
+    """As it stands in the table, and as it is compared with what else stands there."""
+    return float(f"{value:.4g}")
+
+
 def row(what: str, values: ArrayLike, unit: str, aim: str | None = None, met: bool = False, why: str = "") -> dict:
     """One row of the table.
 
@@ -25,7 +30,7 @@ def row(what: str, values: ArrayLike, unit: str, aim: str | None = None, met: bo
     """
     values = np.atleast_1d(np.asarray(values, np.float64))
     low, high = np.quantile(values, [0.05, 0.95]) if len(values) > 1 else (None, None)
-    value, low, high = (None if v is None else float(f"{v:.4g}") for v in (np.median(values), low, high))
+    value, low, high = (None if v is None else rounded(v) for v in (np.median(values), low, high))
     met = None if aim is None else bool(met)
     found = {"what": what, "value": value, "low": low, "high": high, "unit": unit, "aim": aim, "met": met}
     found["why"] = why if met is False else None

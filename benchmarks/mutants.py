@@ -504,6 +504,8 @@ def run_tests(copy: Path, tests: list[str]) -> None:
     """What a process of its own does: pytest in the copy, what it says to a file there, its status as the exit's."""
     os.chdir(copy)
     sys.path.insert(0, str(copy))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cambook"]:
+        del sys.modules[name]  # the server may be that of a process that has imported it
     own = {"PYTHONPATH": str(copy), "CAMBOOK_HOME": str(ROOT), "CAMBOOK_CACHE": str(copy / "cache")}
     os.environ.update(own, PYTHONDONTWRITEBYTECODE="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     sys.dont_write_bytecode = True  # a fault of the same size in the same second has to be read again

@@ -2,10 +2,9 @@
 
 import json
 import re
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
+import bench
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -13,28 +12,23 @@ FILES = sorted((ROOT / "data" / "results").glob("bench-*.json"))
 ROW = {"what": "a", "value": 1.0, "low": 0.9, "high": 1.1, "unit": "s", "aim": None, "met": None, "why": None}
 
 
-@pytest.fixture(scope="module")
-def bench():
-    return SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "bench.py")))
-
-
 def report(*rows):
     return {"command": "python x.py", "date": "2026-01-01", "device": "cpu", "versions": {}, "rows": list(rows)}
 
 
-def test_the_readme_has_the_table_of_the_committed_files(bench):
+def test_the_readme_has_the_table_of_the_committed_files():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert bench.with_table(readme, bench.reports()) == readme, "run python benchmarks/bench.py --write"
 
 
-def test_every_benchmark_has_its_result(bench):
+def test_every_benchmark_has_its_result():
     assert {file.stem.removeprefix("bench_") for file in bench.benchmarks([])} == {
         file.stem.removeprefix("bench-") for file in FILES if file.stem != "bench-course"
     }
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_result_has_the_form_and_says_where_it_comes_from(file, bench):
+def test_a_result_has_the_form_and_says_where_it_comes_from(file):
     found = bench.read(file)
     assert (
         len(found.rows) > 0
@@ -61,7 +55,7 @@ def reaches(row, rows):
     return row.high >= 1 if row.aim == "at least level" else row.value > 1
 
 
-def test_aims_are_met_where_the_files_say_so(bench):
+def test_aims_are_met_where_the_files_say_so():
     judged = 0
     for found in bench.reports():
         for row in found.rows:
@@ -71,7 +65,7 @@ def test_aims_are_met_where_the_files_say_so(bench):
     assert judged >= 8
 
 
-def test_the_course_is_judged_from_its_own_file(bench):
+def test_the_course_is_judged_from_its_own_file():
     (found,) = (each for each in bench.reports() if each.command == "python benchmarks/course.py")
     cold, warm = (r for r in found.rows if r.what in ("whole course, cold", "whole course, warm"))
     import pandas as pd
@@ -103,7 +97,7 @@ def test_a_result_of_another_form_is_named(change, message, bench, tmp_path):
         bench.read(file)
 
 
-def test_another_library_stands_beside_ours_and_an_aim_that_is_not_met_says_why(bench, tmp_path):
+def test_another_library_stands_beside_ours_and_an_aim_that_is_not_met_says_why(tmp_path):
     file = tmp_path / "bench-x.json"
     ours = ROW | {"what": "maps: cambook", "aim": "at most 1", "met": False, "why": "a reason"}
     theirs = ROW | {"what": "maps: other", "value": 16.25, "low": 15.0, "high": 120.0, "note": "ours takes less"}
@@ -116,7 +110,7 @@ def test_another_library_stands_beside_ours_and_an_aim_that_is_not_met_says_why(
     assert lines[4] == "| a | 1,234 s |  |  |" and len(lines) == 5
 
 
-def test_a_readme_without_marks_and_an_unknown_benchmark_are_named(bench):
+def test_a_readme_without_marks_and_an_unknown_benchmark_are_named():
     with pytest.raises(SystemExit, match="README.md needs one line <!-- bench -->"):
         bench.with_table("no marks", [])
     with pytest.raises(SystemExit, match="There is no benchmark speed: there are .*maps"):
@@ -125,13 +119,8 @@ def test_a_readme_without_marks_and_an_unknown_benchmark_are_named(bench):
 
 def test_equal_means_that_each_median_lies_in_the_other_interval():
     pytest.importorskip("pytorch_grad_cam")
-    import sys
+    from bench_maps import note
 
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        from bench_maps import note
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
     ours = {"value": 1.0, "low": 0.9, "high": 1.1}
     assert note(ours, {"value": 1.05, "low": 0.95, "high": 1.2}) == "equal to ours"
     assert note(ours, {"value": 1.05, "low": 1.02, "high": 1.2}) == "ours takes less"

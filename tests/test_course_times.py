@@ -1,18 +1,15 @@
 """Where the seconds of a lesson go: the rule of benchmarks/course.py on small executed notebooks."""
 
 import json
-import runpy
 from datetime import timedelta
-from pathlib import Path
-from types import SimpleNamespace
 
+import course
 import nbformat
 import pandas as pd
 import pytest
 
 from cambook import paths, runs
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 PAUSES = {"import": 0.3, "rest": 0.4, "drawing": 0.5, "trains": 0.6}
 CELLS = [
     "import time\nimport os\nfrom cambook import runs\n"
@@ -24,11 +21,6 @@ CELLS = [
     f"time.sleep({PAUSES['trains']})",
     "",
 ]
-
-
-@pytest.fixture(scope="module")
-def course():
-    return SimpleNamespace(**runpy.run_path(str(BENCHMARKS / "course.py")))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +40,7 @@ def trained_in(course, cell, seconds, after=0.2):
     return course.Trained("tiny", began + timedelta(seconds=after), seconds)
 
 
-def test_each_part_has_the_seconds_of_its_cells_and_together_they_are_the_whole(course, executed):
+def test_each_part_has_the_seconds_of_its_cells_and_together_they_are_the_whole(executed):
     notebook, whole = executed
     parts = course.where_time_goes(notebook, whole, [trained_in(course, notebook.cells[4], 0.25)])
     assert list(parts) == list(course.PARTS) and sum(parts.values()) == pytest.approx(whole)
@@ -61,7 +53,7 @@ def test_each_part_has_the_seconds_of_its_cells_and_together_they_are_the_whole(
     assert parts["rest"] >= PAUSES["rest"] + PAUSES["trains"] - 0.25
 
 
-def test_a_training_is_taken_out_of_the_cell_in_which_it_ended(course, executed):
+def test_a_training_is_taken_out_of_the_cell_in_which_it_ended(executed):
     notebook, whole = executed
     without = course.where_time_goes(notebook, whole, [])
     inside = course.where_time_goes(notebook, whole, [trained_in(course, notebook.cells[3], 0.1)])
@@ -71,7 +63,7 @@ def test_a_training_is_taken_out_of_the_cell_in_which_it_ended(course, executed)
     assert elsewhere == without
 
 
-def test_a_notebook_without_times_is_refused(course, executed):
+def test_a_notebook_without_times_is_refused(executed):
     notebook = nbformat.from_dict(executed[0])
     fresh = nbformat.reads(json.dumps(notebook), as_version=4)
     del fresh.cells[2].metadata["papermill"]
@@ -79,8 +71,7 @@ def test_a_notebook_without_times_is_refused(course, executed):
         course.where_time_goes(fresh, 9.0, [])
 
 
-def test_the_course_is_set_beside_its_aims(course, monkeypatch, tmp_path):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+def test_the_course_is_set_beside_its_aims(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "DATA", tmp_path)
     (tmp_path / "results").mkdir()
     lesson = {"kind": "lesson", "name": "00_x", "lesson": "00", "cold_seconds": 900.0, "warm_seconds": 60.0}
@@ -95,7 +86,6 @@ def test_the_course_is_set_beside_its_aims(course, monkeypatch, tmp_path):
 
 
 def test_a_row_has_median_and_quantiles_and_a_missed_aim_needs_a_reason(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
     from form import row
 
     many = row("speed", range(101), "times", aim="60", met=50 >= 60, why="slow")

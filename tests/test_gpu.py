@@ -1,7 +1,6 @@
 """The stages of benchmarks/gpu.py, small and on the CPU, with nothing but torch, torchvision and what they bring."""
 
 import csv
-import importlib.util
 import itertools
 import json
 import os
@@ -12,6 +11,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import gpu
 import numpy as np
 import pytest
 import torch
@@ -58,16 +58,6 @@ class Alone:
 
 sys.meta_path[:] = map(Alone, sys.meta_path)
 """
-
-
-def load():
-    spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
-    module = sys.modules["gpu"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-gpu = load()
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,12 @@
 
 import ast
 import functools
-import importlib.util
-import sys
 from pathlib import Path
 
+import mutants
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILE = importlib.util.spec_from_file_location("mutants", ROOT / "benchmarks" / "mutants.py")
-mutants = sys.modules["mutants"] = importlib.util.module_from_spec(FILE)
-FILE.loader.exec_module(mutants)
 KEYS = [(mutant.file, mutant.fault) for mutant in mutants.MUTANTS]
 
 
@@ -65,7 +61,6 @@ def copy(tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     monkeypatch.setitem(mutants.TESTS, "one.py", ("test_one.py",))
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # where the process that runs the tests finds this module
     return tmp_path
 
 

@@ -246,6 +246,12 @@ def test_pretrained_lite0_sees_a_cat_an_espresso_and_a_tripod(lite0, name, expec
     assert best == expected or (name == "chelsea" and best in ("tabby", "tiger cat"))
 
 
+def test_the_names_of_imagenets_classes_are_torchvisions():
+    from torchvision.models import AlexNet_Weights
+
+    assert networks.imagenet_classes() == AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
+
+
 def test_any_size_of_picture_goes_through_lite0(lite0):
     with torch.no_grad():
         _, feature_maps = lite0(torch.rand(1, 3, 160, 352))

@@ -2,13 +2,12 @@ import ast
 import importlib.metadata
 import json
 import re
-import runpy
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
+import course
 import pytest
 from packaging.requirements import Requirement
 
@@ -66,7 +65,7 @@ def test_every_requirement_says_in_a_comment_why_it_is_there(line):
 
 def test_what_is_imported_is_required():
     required = {canonical(Requirement(line).name) for line in REQUIREMENTS}
-    beside = {"conftest", "form", "bench_maps"}  # modules of tests/ and benchmarks/
+    beside = {path.stem for path in TRACKED if path.parent.name in ("benchmarks", "tests")}
     providers = importlib.metadata.packages_distributions()
     for path in TRACKED:
         if path.suffix != ".py":
@@ -167,7 +166,6 @@ def test_a_notebook_starts_its_run_in_the_second_code_cell(path):
 
 
 def test_readme_and_titles_say_the_seconds_that_were_measured():
-    course = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "course.py")))
     measured = runs.recorded("course")
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert course.with_times(readme, measured) == readme

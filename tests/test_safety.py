@@ -47,8 +47,6 @@ ALLOWED = {
     ("cambook/check/__init__.py", "importlib.import_module"): "the lessons' exercises, beside it",
     ("tests/test_check.py", "?exec"): "the solution that an exercise prints",
     ("tests/test_distributed.py", "pickle.loads"): "what the test's own processes found",
-    ("tests/test_gpu.py", "importlib.util.spec_from_file_location"): "benchmarks/gpu.py",
-    ("tests/test_packaging.py", "runpy.run_path"): "benchmarks/course.py",
 }
 
 
