@@ -88,7 +88,7 @@ def test_the_course_is_judged_from_its_own_file():
         ({"speed": 1}, "rows 0 speed: Extra inputs are not permitted"),
     ],
 )
-def test_a_result_of_another_form_is_named(change, message, bench, tmp_path):
+def test_a_result_of_another_form_is_named(change, message, tmp_path):
     file = tmp_path / "bench-x.json"
     file.write_text(json.dumps(report(ROW)))
     assert bench.read(file).rows[0].value == 1

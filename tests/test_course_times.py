@@ -35,14 +35,14 @@ def executed(make_notebook, tmp_path_factory):
     return nbformat.read(folder / "out" / "tiny.ipynb", as_version=4), record.seconds
 
 
-def trained_in(course, cell, seconds, after=0.2):
+def trained_in(cell, seconds, after=0.2):
     began = course.datetime.fromisoformat(cell.metadata.papermill.start_time)
     return course.Trained("tiny", began + timedelta(seconds=after), seconds)
 
 
 def test_each_part_has_the_seconds_of_its_cells_and_together_they_are_the_whole(executed):
     notebook, whole = executed
-    parts = course.where_time_goes(notebook, whole, [trained_in(course, notebook.cells[4], 0.25)])
+    parts = course.where_time_goes(notebook, whole, [trained_in(notebook.cells[4], 0.25)])
     assert list(parts) == list(course.PARTS) and sum(parts.values()) == pytest.approx(whole)
     assert parts["training"] == 0.25
     assert PAUSES["drawing"] <= parts["drawing"] < PAUSES["drawing"] + 0.3
@@ -56,10 +56,10 @@ def test_each_part_has_the_seconds_of_its_cells_and_together_they_are_the_whole(
 def test_a_training_is_taken_out_of_the_cell_in_which_it_ended(executed):
     notebook, whole = executed
     without = course.where_time_goes(notebook, whole, [])
-    inside = course.where_time_goes(notebook, whole, [trained_in(course, notebook.cells[3], 0.1)])
+    inside = course.where_time_goes(notebook, whole, [trained_in(notebook.cells[3], 0.1)])
     assert without["training"] == 0 and inside["training"] == 0.1
     assert inside["drawing"] == pytest.approx(without["drawing"] - 0.1)
-    elsewhere = course.where_time_goes(notebook, whole, [trained_in(course, notebook.cells[3], 0.1, after=3600)])
+    elsewhere = course.where_time_goes(notebook, whole, [trained_in(notebook.cells[3], 0.1, after=3600)])
     assert elsewhere == without
 
 
