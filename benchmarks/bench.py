@@ -14,16 +14,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from cambook import paths, runs
+from cambook import paths
 
 HERE = Path(__file__).parent
 RESULTS = paths.DATA / "results"
 README = paths.ROOT / "README.md"
 BEGIN, END = "<!-- bench -->\n", "<!-- end of bench -->"
-AIMS = {"cold": 14, "warm": 7}  # minutes of the whole course
 
 
 class Row(BaseModel):
@@ -73,30 +71,9 @@ def read(file: Path) -> Report:
         raise SystemExit(f"{file.name} has not the form of benchmarks/form.py ({place}: {first['msg']}).") from error
 
 
-def course(table: pd.DataFrame, header: str) -> Report:
-    """The whole course's minutes, from data/results/course.csv and its first lines."""
-    lessons, trained = (table[table.kind == kind] for kind in ("lesson", "training"))
-    shortest, longest = lessons.warm_seconds.min(), lessons.warm_seconds.max()
-    whys = {
-        "cold": f"training takes {trained.cold_seconds.sum() / 60:.1f} minutes of it",
-        "warm": f"it is {len(lessons)} lessons of {shortest:.0f} to {longest:.0f} s",
-    }
-    rows = []
-    for when, aim in AIMS.items():
-        minutes = round(float(lessons[f"{when}_seconds"].sum()) / 60, 1)
-        met = minutes < aim
-        parts = {"low": None, "high": None, "unit": "minutes", "aim": f"under {aim} minutes"}
-        rows.append(Row(what=f"whole course, {when}", value=minutes, met=met, why=None if met else whys[when], **parts))
-    day, device = header.splitlines()[1].removeprefix("# ").partition(", python")[0].split(", ", 1)
-    return Report(command="python benchmarks/course.py", date=day, device=device, versions={}, rows=rows)
-
-
 def reports() -> list[Report]:
-    """Those of the committed files, and the course."""
-    found = [read(file) for file in sorted(RESULTS.glob("bench-*.json"))]
-    if not (RESULTS / "bench-course.json").exists():
-        found.append(course(runs.recorded("course"), (RESULTS / "course.csv").read_text(encoding="utf-8")))
-    return found
+    """Those of the committed files."""
+    return [read(file) for file in sorted(RESULTS.glob("bench-*.json"))]
 
 
 def shown(row: Row) -> str:

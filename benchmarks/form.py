@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
 
@@ -17,21 +18,23 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 DEVICE = f"{platform.machine()} CPU, {CORES} cores"
 
 
-def rounded(value: float) -> float:
-    """As it stands in the table, and as it is compared with what else stands there."""
-    return float(f"{value:.4g}")
-
-
-def row(what: str, values: ArrayLike, unit: str, aim: str | None = None, met: bool = False, why: str = "") -> dict:
+def row(
+    what: str,
+    values: ArrayLike,
+    unit: str,
+    aim: str | None = None,
+    reached: Callable[[float], bool] | None = None,
+    why: str = "",
+) -> dict:
     """One row of the table.
 
     values: (n,) repeated measurements: their median, and as low and high their quantiles 0.05 and 0.95; one has neither
-    aim:    what was hoped for; met: whether value or interval reach it; why: read only where it is not met
+    aim:    what was hoped for; reached: whether the median, as the table has it, is that; why: read where it is not
     """
     values = np.atleast_1d(np.asarray(values, np.float64))
     low, high = np.quantile(values, [0.05, 0.95]) if len(values) > 1 else (None, None)
-    value, low, high = (None if v is None else rounded(v) for v in (np.median(values), low, high))
-    met = None if aim is None else bool(met)
+    value, low, high = (None if v is None else float(f"{v:.4g}") for v in (np.median(values), low, high))
+    met = None if aim is None else bool(reached(value))
     found = {"what": what, "value": value, "low": low, "high": high, "unit": unit, "aim": aim, "met": met}
     found["why"] = why if met is False else None
     if met is False and not why:

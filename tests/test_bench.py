@@ -30,11 +30,8 @@ def test_every_benchmark_has_its_result():
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_result_has_the_form_and_says_where_it_comes_from(file):
     found = bench.read(file)
-    assert (
-        len(found.rows) > 0
-        and found.command == f"python benchmarks/{file.stem.replace('bench-', 'bench_')}.py"
-        or (file.stem == "bench-course")
-    )
+    script = "course" if file.stem == "bench-course" else file.stem.replace("-", "_")
+    assert len(found.rows) > 0 and found.command == f"python benchmarks/{script}.py"
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", found.date) and "CPU" in found.device and "python" in found.versions
     assert len({row.what for row in found.rows}) == len(found.rows)
 

@@ -88,10 +88,10 @@ def test_the_course_is_set_beside_its_aims(monkeypatch, tmp_path):
 def test_a_row_has_median_and_quantiles_and_a_missed_aim_needs_a_reason(monkeypatch):
     from form import row
 
-    many = row("speed", range(101), "times", aim="60", met=50 >= 60, why="slow")
+    many = row("speed", range(101), "times", aim="60", reached=lambda times: times >= 60, why="slow")
     assert (many["value"], many["low"], many["high"], many["met"], many["why"]) == (50, 5, 95, False, "slow")
-    one = row("speed", 7, "times", aim="5", met=7 >= 5, why="slow")
+    one = row("speed", 7, "times", aim="5", reached=lambda times: times >= 5, why="slow")
     assert (one["value"], one["low"], one["high"], one["met"], one["why"]) == (7, None, None, True, None)
     assert row("speed", 7, "times")["met"] is None
     with pytest.raises(ValueError, match="say why"):
-        row("speed", 1, "times", aim="5", met=False)
+        row("speed", 1, "times", aim="5", reached=lambda times: times >= 5)

@@ -1217,6 +1217,11 @@ def test_the_table_covers_every_kind_with_enough_cases():
     assert len(CASES) >= LEAST and len({(kind, name) for kind, name, *_ in CASES}) == len(CASES)
 
 
+def test_the_readme_counts_them():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"feeds {len(CASES)} hostile inputs" in readme
+
+
 def test_an_error_out_of_another_library_is_told_from_one_of_ours():
     with pytest.raises(ValueError) as ours:
         boxes.box_from_map(np.zeros((2, 2)), "no rule", 0.2)

@@ -510,6 +510,13 @@ def test_what_is_killed_at_any_moment_loses_and_damages_nothing(subject, seed):
     survives(subject, seed)
 
 
+def test_the_readme_says_what_survived():
+    rows = runs.recorded("stress")
+    assert list(rows.what) == list(SUBJECTS) and (rows.times >= 20).all()
+    said = " ".join((paths.ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"at random moments, {rows.times.sum()} times; {rows.survived.sum()} times nothing was lost" in said
+
+
 # ---- what the kills seldom hit ----
 
 

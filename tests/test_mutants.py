@@ -42,8 +42,11 @@ def test_every_fault_of_the_list_was_tried_and_caught():
 
 
 def test_the_sentence_about_them_counts_the_table():
-    readme = mutants.README.read_text(encoding="utf-8")
-    assert mutants.with_sentence(readme, list(mutants.read().values())) == readme
+    readme, rows = mutants.README.read_text(encoding="utf-8"), list(mutants.read().values())
+    assert mutants.with_sentence(readme, rows) == readme
+    caught = sum(bool(row["caught_by"]) for row in rows)
+    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"plants {len(rows)} faults in a copy of the package" in said and f"the tests catch {caught} (" in said
 
 
 # ---- how they are tried, on a package of one line ----
