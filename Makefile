@@ -40,11 +40,13 @@ SLOW := browser distributed kill mutants notebooks packaging
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 flakes: N := 20
 flakes: setup
+	@[ -n "$(SEED)" ] || printf '# make flakes: the fast tests in random orders\nseed,result,date\n' > data/results/flakes.csv
 	@for run in $$(seq $(N)); do \
 	    seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); \
 	    echo "run $$run of $(N): seed $$seed"; \
 	    $(BIN)/python -m pytest -q -x --random-order --random-order-seed=$$seed $(FAST) || \
 	        { echo "Seed $$seed fails: make flakes N=1 SEED=$$seed makes this run again."; exit 1; }; \
+	    [ -n "$(SEED)" ] || echo "$$seed,passed,$$(date +%F)" >> data/results/flakes.csv; \
 	done
 
 # All of it in one pytest, in the order of tests/conftest.py, so that its last lines count everything.

@@ -261,7 +261,8 @@ class BoxAccuracy:
 
     def _ground_truth(self, gt_boxes: ArrayLike) -> np.ndarray:
         """Inclusive whole pixels. wsolevaluation scales the last pixel of a box, the data sets here its edge: from a
-        picture that is larger than the grid, a box may end one pixel earlier than there."""
+        larger picture than the grid a box may end one pixel earlier than there, from a smaller one up to a pixel of the
+        picture later."""
         boxes = _ground_truth(gt_boxes)
         if boxes.min() < -1 or boxes.max() > self.size + 1:
             raise ValueError(f"A ground-truth box leaves the grid of {self.size} pixels: scale both alike.")

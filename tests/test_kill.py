@@ -514,7 +514,7 @@ def test_the_readme_says_what_survived():
     rows = runs.recorded("stress")
     assert list(rows.what) == list(SUBJECTS) and (rows.times >= 20).all()
     said = " ".join((paths.ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"at random moments, {rows.times.sum()} times; {rows.survived.sum()} times nothing was lost" in said
+    assert f"at random moments, {rows.times.sum()} times; {rows.survived.sum()} times no finished work was lost" in said
 
 
 # ---- what the kills seldom hit ----

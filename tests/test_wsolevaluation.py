@@ -5,8 +5,9 @@ its revisions 8abc943d and 6692538b, which agree in them; the tests are written 
 pixel, as in box_iou(..., inclusive=True). Two things are told apart:
 - its files (metadata/, test_data/) are not here: of its masks the published numbers of pixels are enough, since with a
   constant map the order of pixels does not matter;
-- it scales the first and the last pixel of a box, we the box's edges, so that ours may end one
-  pixel earlier: the test of the published boxes holds it to that.
+- it scales the first and the last pixel of a box, we the box's edges, so that from a picture that is larger than the
+  grid ours may end one pixel earlier, and from a smaller one later by less than one pixel of the picture: tests hold it
+  to that.
 """
 
 import numpy as np
@@ -72,6 +73,14 @@ def ours(box, size, grid=(224, 224)):
 def test_the_published_rule_of_scaling_by_hand():
     assert theirs((1, 2, 4, 3), (10, 20), (35, 10)) == [3, 1, 14, 1]
     assert theirs((1, 2, 1, 2), (3, 3), (3, 3)) == [1, 2, 1, 2]
+
+
+def test_from_a_smaller_picture_ours_ends_later_within_the_same_pixel_of_the_picture():
+    assert ours((1, 2, 4, 3), (10, 20), (35, 10)) == [3, 1, 16, 1]
+    for last in range(20):
+        for side in range(last + 1, 225):
+            box, size = (0, 0, last, 0), (side, side)
+            assert 0 <= ours(box, size)[2] - theirs(box, size, (224, 224))[2] < 224 / side
 
 
 def test_a_box_at_its_own_size_stays_as_it_is():
