@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from collections.abc import Callable
 from datetime import date
@@ -13,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cambook import paths
+from cambook.metrics import CORES
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 DEVICE = f"{platform.machine()} CPU, {CORES} cores"
 
 

@@ -34,6 +34,8 @@ import torch
 import typer
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from test_datasets import BOX, GRID_BOX, HEIGHT, WIDTH, encoded, picture
+from test_downloads import tar
 
 from cambook import (
     boxes,
@@ -107,23 +109,7 @@ def case(kind, name, expected):
 
 # ---- a folder in Pascal VOC layout, and one dirty picture in it
 
-SIZE, WIDTH, HEIGHT = 80, 80, 40
-BOX = (11, 6, 30, 15)  # as annotated: counted from 1, last pixel included
-GRID = [10, 10, 30, 30]  # the same, half-open, on the 80 x 80 grid
-
-
-def picture(box=BOX, size=(WIDTH, HEIGHT)) -> Image.Image:
-    """Dark, with a red rectangle exactly in the annotated box."""
-    pixels = np.full((size[1], size[0], 3), 20, np.uint8)
-    x0, y0, x1, y1 = box
-    pixels[y0 - 1 : y1, x0 - 1 : x1] = (250, 10, 10)
-    return Image.fromarray(pixels)
-
-
-def encoded(image, format="PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
+SIZE = 80
 
 
 def thing(box=BOX, name="cat") -> str:
@@ -168,7 +154,7 @@ def row(kind, name, expected, **options):
     CASES.append((kind, name, lambda folder: voc(folder, **{key: make() for key, make in made.items()}), expected))
 
 
-def used(*sentences, box=GRID, red=None):
+def used(*sentences, box=GRID_BOX, red=None):
     """The dirty picture is used: the box of its annotation, by default also of its red pixels; ... for any."""
     red = Near(box) if red is None else red
     return Right([box, red], tuple(f"[^:]*dirty[^:]*: {sentence}" for sentence in sentences))
@@ -418,18 +404,6 @@ def _(folder):
 # ---- archives
 
 
-def tar(*members, mode="w:gz") -> bytes:
-    """Members: (name, content), or TarInfo."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for member in members:
-            info = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member[0])
-            content = b"" if isinstance(member, tarfile.TarInfo) else member[1]
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def link(name, target, kind=tarfile.SYMTYPE):
     info = tarfile.TarInfo(name)
     info.type, info.linkname = kind, target
@@ -508,7 +482,7 @@ archive(
 archive(
     "damaged in the middle, xz",
     Refused("birds.tgz cannot be unpacked .*: delete it and fetch it again"),
-    lambda: flipped(tar(("a", b"".join(b"%d " % i for i in range(99_999))), mode="w:xz")),
+    lambda: flipped(tar(("a", b"".join(b"%d " % i for i in range(99_999))), compression="xz")),
 )
 
 
