@@ -100,7 +100,9 @@ def table(found: list[Report]) -> str:
                 others.append(f"{other.what.rpartition(': ')[2]} {shown(other)}, {other.note}")
             judged = "" if row.aim is None else f"{row.aim}: " + ("met" if row.met else f"**not met**, {row.why}")
             what = row.what.removesuffix(": cambook")
-            lines.append(f"| {what} | {shown(row)} {row.unit} | {'; '.join(others)} | {judged} |")
+            level = row.unit == "times as fast" and row.low is not None and row.low <= 1 <= row.high
+            measured = f"{shown(row)} {row.unit}" + (": equal" if level else "")
+            lines.append(f"| {what} | {measured} | {'; '.join(others)} | {judged} |")
     return "\n".join(lines)
 
 

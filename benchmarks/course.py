@@ -24,6 +24,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import form
 import nbformat
 import pandas as pd
 import torch
@@ -120,7 +121,7 @@ def measure() -> None:
     with paths.atomic_write(RESULT) as file:
         file.write_text(
             f"# python benchmarks/course.py\n"
-            f"# {date.today()}, {platform.machine()} CPU, {torch.get_num_threads()} threads, "
+            f"# {date.today()}, {form.DEVICE}, "
             f"python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}\n"
             + table.to_csv(index=False)
         )
@@ -129,8 +130,6 @@ def measure() -> None:
 
 def write_bench(table: pd.DataFrame) -> None:
     """The whole course beside its aims, and where its time goes, as data/results/bench-course.json."""
-    import form  # beside this file
-
     lessons, rows = table[table.kind == "lesson"], []
     for when, aim in AIMS.items():
         minutes = {part: lessons[f"{when}_{part}"].sum() / 60 for part in PARTS}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +16,15 @@ from numpy.typing import ArrayLike
 from cambook import paths
 from cambook.metrics import CORES
 
-DEVICE = f"{platform.machine()} CPU, {CORES} cores"
+
+def processor() -> str:
+    """What Linux calls the processor, or the kind of machine where it does not say: AMD EPYC, x86_64."""
+    file = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*: (.+)$", file.read_text(), re.MULTILINE) if file.is_file() else None
+    return named.group(1).strip() if named else platform.machine()
+
+
+DEVICE = f"CPU {processor()}, {CORES} cores"
 
 
 def row(

@@ -107,6 +107,20 @@ def test_another_library_stands_beside_ours_and_an_aim_that_is_not_met_says_why(
     assert lines[4] == "| a | 1,234 s |  |  |" and len(lines) == 5
 
 
+def test_a_ratio_is_called_equal_where_its_interval_holds_1(tmp_path):
+    file = tmp_path / "bench-x.json"
+    level, faster = (
+        ROW | {"unit": "times as fast"},
+        ROW | {"unit": "times as fast", "value": 1.3, "low": 1.2, "high": 1.4},
+    )
+    file.write_text(json.dumps(report(level, faster)))
+    lines = bench.table([bench.read(file)]).splitlines()
+    assert lines[3:] == [
+        "| a | 1.00 (0.900 to 1.10) times as fast: equal |  |  |",
+        "| a | 1.30 (1.20 to 1.40) times as fast |  |  |",
+    ]
+
+
 def test_a_readme_without_marks_and_an_unknown_benchmark_are_named():
     with pytest.raises(SystemExit, match="README.md needs one line <!-- bench -->"):
         bench.with_table("no marks", [])
