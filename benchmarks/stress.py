@@ -3,20 +3,19 @@
     python benchmarks/stress.py [SUBJECT ...] [--times 20]        make stress
 
 The subjects and what survival means are those of tests/test_kill.py, which does three of each. One subject takes half a
-minute to five minutes on two cores. A row is replaced when its subject is done, so that a part can be done alone.
+minute to six minutes on two cores. A row is replaced when its subject is done, so that a part can be done alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import traceback
 from datetime import date
 from pathlib import Path
 
 import pandas as pd
+from form import DEVICE
 from tqdm import tqdm
 
 from cambook import paths
@@ -59,11 +58,11 @@ def main() -> None:
         parser.error(f"{unknown.pop()!r} is unknown: choose from {'; '.join(SUBJECTS)}")
     if given.times < 1:
         parser.error(f"--times {given.times}: give at least 1")
-    device, lost = f"{platform.machine()} CPU, {os.cpu_count()} cores", 0
+    lost = 0
     for subject in given.subject or SUBJECTS:
         count = survived(subject, given.times)
         lost += given.times - count
-        row = {"what": subject, "times": given.times, "survived": count, "date": date.today(), "device": device}
+        row = {"what": subject, "times": given.times, "survived": count, "date": date.today(), "device": DEVICE}
         record(row)
         print(f"{subject}: {count} of {given.times} kills survived")
     sys.exit(1 if lost else 0)

@@ -4,6 +4,7 @@ Three times each here, twenty times each by `make stress`. The victims are forke
 everything and started no thread: the moment falls into their work, not into their imports.
 """
 
+import csv
 import functools
 import hashlib
 import io
@@ -11,6 +12,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import tarfile
@@ -126,7 +128,8 @@ def killed(work, prepare, draw, seconds=None):
             break
         _clear(process, folder)
         assert process.exitcode == 0, f"exit {process.exitcode}\n{(folder / 'log').read_text()[-3000:]}"
-        _seconds[work] = min(_seconds[work], time.monotonic() - began)
+        if seconds is None:
+            _seconds[work] = min(_seconds[work], time.monotonic() - began)
     try:
         yield folder
     finally:
@@ -389,7 +392,16 @@ def with_notebook(folder):
     notebook.cells[0].metadata.tags = ["parameters"]
     (folder / "notebooks").mkdir()
     nbformat.write(notebook, folder / "notebooks" / "tiny.ipynb")
-    (folder / "notebooks" / "tiny.yaml").write_text("notebook: tiny\nseeds: [0, 1, 2]\n")
+    (folder / "notebooks" / "sweep.yaml").write_text("notebook: tiny\nseeds: [0, 1, 2]\n")
+
+
+LESSON = "02_class_score"
+
+
+def with_lesson(folder):
+    (folder / "notebooks").mkdir()
+    shutil.copy(paths.NOTEBOOKS / f"{LESSON}.ipynb", folder / "notebooks")
+    (folder / "notebooks" / "sweep.yaml").write_text(f"notebook: {LESSON}\nseeds: [0, 1]\n")
 
 
 def _command(folder, *arguments):
@@ -400,16 +412,20 @@ def _command(folder, *arguments):
 
 
 def run(folder):
-    _command(folder, "run", folder / "notebooks" / "tiny.ipynb")
+    _command(folder, "run", next((folder / "notebooks").glob("*.ipynb")))
+
+
+def run_lesson(folder):
+    run(folder)  # a work of its own, with seconds of its own
 
 
 def sweep_one_by_one(folder):
-    _command(folder, "sweep", folder / "notebooks" / "tiny.yaml", "--jobs", 1)
+    _command(folder, "sweep", folder / "notebooks" / "sweep.yaml", "--jobs", 1)
 
 
 def sweep_two_at_a_time(folder):
     try:
-        _command(folder, "sweep", folder / "notebooks" / "tiny.yaml", "--jobs", 2)
+        _command(folder, "sweep", folder / "notebooks" / "sweep.yaml", "--jobs", 2)
     finally:  # a forked process does not do at its exit what joblib has a command do
         get_reusable_executor().shutdown()
 
@@ -420,64 +436,96 @@ def _journal(folder, what):
 
 
 def _outputs(copy):
+    """Of each cell that shows something: what it printed, in one piece, and its figures' and values' bytes and text."""
     notebook = nbformat.read(copy, as_version=4)
     nbformat.validate(notebook)
-    return ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
+    shown = []
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        printed = "".join(output.text for output in outputs if output.output_type == "stream")
+        data = [output.data for output in outputs if output.output_type != "stream"]
+        shown.append((printed, [each.get("image/png") or each["text/plain"] for each in data]))
+    return [each for each in shown if each != ("", [])]
 
 
-def a_notebook(draw):
+def _a_notebook(work, prepare, name, draw):
     """The executed copy is there whole or not at all, and only a whole one counts as a run that ended."""
-    whole = uninterrupted(run, with_notebook)
-    expected = _outputs(whole / "runs" / "tiny" / "tiny.ipynb")
-    assert [len(text) for text in expected if text] == [300_001, 300_001]
-    with killed(run, with_notebook, draw) as folder:
-        out = folder / "runs" / "tiny"
+    expected = _outputs(uninterrupted(work, prepare) / "runs" / name / f"{name}.ipynb")
+    with killed(work, prepare, draw) as folder:
+        out = folder / "runs" / name
         copies = [file for file in out.glob("*.ipynb") if not file.name.startswith(".")]
         assert [_outputs(copy) for copy in copies] in ([], [expected])
         if (out / "record.json").exists() and not copies:
-            with suppress(ValueError):  # the kernel of this test writes its record at once, not atomically
+            with suppress(ValueError):  # the kernel of the tiny notebook writes its record at once, not atomically
                 assert runs.Record.load(out).finished is None
-        finish(run, folder)
-        assert sorted(file.name for file in out.iterdir()) == ["record.json", "tiny.ipynb"]
-        assert _outputs(out / "tiny.ipynb") == expected and runs.Record.load(out).finished
+        finish(work, folder)
+        assert sorted(file.name for file in out.iterdir()) == sorted(["record.json", f"{name}.ipynb"])
+        assert _outputs(out / f"{name}.ipynb") == expected and runs.Record.load(out).finished
+    return expected
 
 
-def _runs_made(folder):
+def a_notebook(draw):
+    expected = _a_notebook(run, with_notebook, "tiny", draw)
+    assert [(len(printed), data) for printed, data in expected] == [(300_001, []), (300_001, [])]
+
+
+def a_lesson(draw):
+    assert len(_a_notebook(run_lesson, with_lesson, LESSON, draw)) > 20
+
+
+def _runs_made(folder, name):
     """{seed: when its record was last changed} of the sweep's finished runs, by their folders."""
     found = {}
-    for file in (folder / "runs" / "sweeps" / "tiny").glob("[!.]*/record.json"):
+    for file in (folder / "runs" / "sweeps" / "sweep").glob("[!.]*/record.json"):
         record = runs.Record.load(file.parent)
         if record.finished:
             assert record.parameters["seed"] not in found, "a run is there twice"
+            assert _outputs(file.parent / f"{name}.ipynb")
             found[record.parameters["seed"]] = file.stat().st_mtime_ns
     return found
 
 
-def _a_sweep(work, draw):
-    """The command completes it, with as many jobs or others; a finished run is not made again; each counts once."""
-    again = draw.choice((sweep_one_by_one, sweep_two_at_a_time))
-    with killed(work, with_notebook, draw) as folder:
-        before = _runs_made(folder)
+def _a_sweep(work, again, prepare, name, seeds, draw, seconds=None):
+    """The command completes it, with as many jobs or others; a finished run is not made again; each counts once.
+
+    Returns the rows of summary.csv, a dict each.
+    """
+    with killed(work, prepare, draw, seconds) as folder:
+        before = _runs_made(folder, name)
         finish(again, folder)
-        after, place = _runs_made(folder), folder / "runs" / "sweeps" / "tiny"
-        assert sorted(after) == [0, 1, 2] and before.items() <= after.items()
-        assert all(_journal(folder, "began").count(seed) == 1 for seed in before), "a finished run was begun again"
+        after, place = _runs_made(folder, name), folder / "runs" / "sweeps" / "sweep"
+        assert sorted(after) == seeds and before.items() <= after.items()
         folders = {each.name: sorted(f.name for f in each.iterdir()) for each in place.iterdir() if each.is_dir()}
-        assert list(folders.values()) == [["record.json", "tiny.ipynb"]] * 3, folders
+        assert list(folders.values()) == [sorted(["record.json", f"{name}.ipynb"])] * len(seeds), folders
         assert not any(name.startswith(".") for name in folders), folders
-        rows = (place / "results.csv").read_text().splitlines()
-        assert len(rows) == 1 + 3
-        header, row = ((place / "summary.csv").read_text().splitlines()[n].split(",") for n in (0, 1))
-        found = dict(zip(header, row, strict=True))
-        assert (float(found["mean"]), float(found["spread"]), int(found["seeds"])) == (11, 1, 3)
+        with (place / "results.csv").open(newline="", encoding="utf-8") as file:
+            rows = [(int(row["seed"]), row["network"], row["source"], row["metric"]) for row in csv.DictReader(file)]
+        assert len(set(rows)) == len(rows) and sorted({seed for seed, *_ in rows}) == seeds
+        if name == "tiny":  # it notes what it begins
+            assert all(_journal(folder, "began").count(seed) == 1 for seed in before), "a finished run was begun again"
+        with (place / "summary.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+def _a_tiny_sweep(work, draw):
+    again = draw.choice((sweep_one_by_one, sweep_two_at_a_time))
+    (found,) = _a_sweep(work, again, with_notebook, "tiny", [0, 1, 2], draw)
+    assert (float(found["mean"]), float(found["spread"]), int(found["seeds"])) == (11, 1, 3)
 
 
 def a_sweep_one_by_one(draw):
-    _a_sweep(sweep_one_by_one, draw)
+    _a_tiny_sweep(sweep_one_by_one, draw)
 
 
 def a_sweep_two_at_a_time(draw):
-    _a_sweep(sweep_two_at_a_time, draw)
+    _a_tiny_sweep(sweep_two_at_a_time, draw)
+
+
+def a_sweep_of_a_lesson(draw):
+    uninterrupted(run_lesson, with_lesson)
+    seconds = 2 * _seconds[run_lesson]
+    rows = _a_sweep(sweep_one_by_one, sweep_one_by_one, with_lesson, LESSON, [0, 1], draw, seconds)
+    assert {row["seeds"] for row in rows} == {"2"}
 
 
 SUBJECTS = {
@@ -488,6 +536,8 @@ SUBJECTS = {
     "notebook": a_notebook,
     "sweep, 1 job": a_sweep_one_by_one,
     "sweep, 2 jobs": a_sweep_two_at_a_time,
+    "lesson": a_lesson,
+    "sweep of a lesson": a_sweep_of_a_lesson,
 }
 
 
