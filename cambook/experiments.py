@@ -255,8 +255,7 @@ def _perform(one: Planned, wait: bool, slots: Sequence[tuple[str, Path]], starte
 
 
 def _attempt(one: Planned, slots: Sequence[tuple[str, Path]]) -> Outcome:
-    for dead in _attempts(one):
-        shutil.rmtree(dead, ignore_errors=True)
+    _remove_attempts(one)
     attempt, error = one.folder.with_name(f".{one.run}-{uuid.uuid4().hex[:8]}"), ""
     attempt.mkdir()
     try:
@@ -272,7 +271,13 @@ def _attempt(one: Planned, slots: Sequence[tuple[str, Path]]) -> Outcome:
     if one.folder.exists():  # of an attempt that failed
         shutil.rmtree(one.folder)
     attempt.rename(one.folder)
+    _remove_attempts(one)  # the kernel of a killed one lives on for a second, and may have written its record again
     return Outcome(one.run, "failed" if error else "ran", error)
+
+
+def _remove_attempts(one: Planned) -> None:
+    for dead in _attempts(one):
+        shutil.rmtree(dead, ignore_errors=True)
 
 
 def _attempts(one: Planned) -> list[Path]:
