@@ -83,11 +83,16 @@ def test_the_batched_backward_pass_equals_one_pass_a_class(name, pictures):
             assert (found.gradients[picture, place] - expected).abs().max() <= 1e-10 * expected.abs().max()
 
 
-# GoogLeNet's random weights give maps that are small differences of large numbers, too rough for float32.
+# Equal is said in double precision. In single precision the order of a sum moves a map, by how much depends on the
+# processor: 1.5e-6 of the maximum was seen, the larger part of it the other library's. GoogLeNet's random weights give
+# maps that are small differences of large numbers, too rough for it.
+ROUNDING = 32 * torch.finfo(torch.float32).eps  # 3.8e-6
+
+
 @pytest.mark.parametrize(
     "name, dtype, tolerance",
     [(name, torch.float64, 1e-10) for name in LAYERS]
-    + [(name, torch.float32, 1e-6) for name in LAYERS if name != "googlenet"],
+    + [(name, torch.float32, ROUNDING) for name in LAYERS if name != "googlenet"],
 )
 def test_maps_equal_those_of_captum(name, dtype, tolerance, pictures):
     captum = pytest.importorskip("captum.attr")
@@ -100,7 +105,7 @@ def test_maps_equal_those_of_captum(name, dtype, tolerance, pictures):
         assert (ours[:, place] - theirs).abs().max() <= tolerance * theirs.max()
 
 
-@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-6), (torch.float64, 1e-10)])
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, ROUNDING), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "googlenet"])
 def test_maps_equal_those_of_torch_cam(name, dtype, tolerance, pictures):
     methods = pytest.importorskip("torchcam.methods")
