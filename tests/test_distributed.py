@@ -260,7 +260,7 @@ def test_a_training_by_two_processes_is_that_of_one_within_rounding(alone, toget
         two, its_history = found["fits"][name]
         moved = [(one[k] - begun.state_dict()[k]).abs().max() for k in one]
         apart = [(one[k] - two[k]).abs().max() for k in one]
-        assert min(moved) > 1e-3 and max(apart) < 1e-6
+        assert min(moved) > 1e-3 and all(a < 1e-5 * m for a, m in zip(apart, moved, strict=True))
         assert np.allclose(history, its_history, rtol=1e-5)
     assert same(together[0]["fits"][name][0], together[1]["fits"][name][0])
 
