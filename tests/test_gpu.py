@@ -131,7 +131,8 @@ def test_throughput_has_every_precision_layout_and_map_and_shares_of_the_peak(al
         for row in steps:
             assert 0 < float(row["least"]) <= float(row["pictures_per_second"]) <= float(row["most"])
             share = 100 * float(row["tflops"]) / peaks[row["precision"]]
-            assert float(row["share_of_peak"]) == pytest.approx(share, abs=0.06)
+            # both rates have four digits, and what a busy CPU calls its peak may be far below the step's
+            assert float(row["share_of_peak"]) == pytest.approx(share, rel=1e-3, abs=0.06)
         assert [row["data"] for row in own if row["work"] == "training step"][-1] == "held"
         works = {row["work"] for row in own} - {"training step"}
         cam = {"forward and CAM, all classes"} if name == "mini-fc-gap" else set()
