@@ -44,9 +44,10 @@ flakes: setup
 	@for run in $$(seq $(N)); do \
 	    seed=$(or $(SEED),$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')); \
 	    echo "run $$run of $(N): seed $$seed"; \
-	    $(BIN)/python -m pytest -q -x --random-order --random-order-seed=$$seed $(FAST) || \
+	    $(BIN)/python -m pytest -q -x --random-order --random-order-seed=$$seed $(FAST) && ended=passed || ended=failed; \
+	    [ -n "$(SEED)" ] || echo "$$seed,$$ended,$$(date +%F)" >> data/results/flakes.csv; \
+	    [ $$ended = passed ] || \
 	        { echo "Seed $$seed fails: make flakes N=1 SEED=$$seed makes this run again."; exit 1; }; \
-	    [ -n "$(SEED)" ] || echo "$$seed,passed,$$(date +%F)" >> data/results/flakes.csv; \
 	done
 
 # All of it in one pytest, in the order of tests/conftest.py, so that its last lines count everything.

@@ -121,7 +121,7 @@ def measure() -> None:
     with paths.atomic_write(RESULT) as file:
         file.write_text(
             f"# python benchmarks/course.py\n"
-            f"# {date.today()}, {form.DEVICE}, "
+            f"# {date.today()}, {form.device()}, "
             f"python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}\n"
             + table.to_csv(index=False)
         )

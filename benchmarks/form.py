@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 from collections.abc import Callable
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,14 +15,11 @@ from cambook import paths
 from cambook.metrics import CORES
 
 
-def processor() -> str:
-    """What Linux calls the processor, or the kind of machine where it does not say: AMD EPYC, x86_64."""
-    file = Path("/proc/cpuinfo")
-    named = re.search(r"^model name\s*: (.+)$", file.read_text(), re.MULTILINE) if file.is_file() else None
-    return named.group(1).strip() if named else platform.machine()
+def device() -> str:
+    """The processor and how many of its cores are used."""
+    from cambook.runs import processor  # here, since what it imports would count where memory is measured
 
-
-DEVICE = f"CPU {processor()}, {CORES} cores"
+    return f"CPU {processor()}, {CORES} cores"
 
 
 def row(
@@ -57,7 +52,7 @@ def write(name: str, command: str, packages: list[str], rows: list[dict]) -> Non
     table = {
         "command": command,
         "date": str(date.today()),
-        "device": DEVICE,
+        "device": device(),
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
         "rows": rows,
     }

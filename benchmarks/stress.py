@@ -15,7 +15,7 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-from form import DEVICE
+from form import device
 from tqdm import tqdm
 
 from cambook import paths
@@ -62,7 +62,7 @@ def main() -> None:
     for subject in given.subject or SUBJECTS:
         count = survived(subject, given.times)
         lost += given.times - count
-        row = {"what": subject, "times": given.times, "survived": count, "date": date.today(), "device": DEVICE}
+        row = {"what": subject, "times": given.times, "survived": count, "date": date.today(), "device": device()}
         record(row)
         print(f"{subject}: {count} of {given.times} kills survived")
     sys.exit(1 if lost else 0)

@@ -284,7 +284,8 @@ def shown(number: int | float) -> str:
     return str(number) if isinstance(number, int) else f"{float(f'{number:.4g}'):g}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What Linux calls the processor, or what Python knows of it: AMD EPYC, x86_64."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -316,7 +317,7 @@ def _environment(device: torch.device) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.system(),
-        "processor": _processor(),
+        "processor": processor(),
         **{package: _version(package) for package in RECORDED_VERSIONS},
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),

@@ -7,6 +7,8 @@ from pathlib import Path
 import bench
 import pytest
 
+from cambook import runs
+
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "data" / "results").glob("bench-*.json"))
 ROW = {"what": "a", "value": 1.0, "low": 0.9, "high": 1.1, "unit": "s", "aim": None, "met": None, "why": None}
@@ -19,6 +21,13 @@ def report(*rows):
 def test_the_readme_has_the_table_of_the_committed_files():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert bench.with_table(readme, bench.reports()) == readme, "run python benchmarks/bench.py --write"
+
+
+def test_the_readme_says_how_the_random_orders_ended():
+    found = runs.recorded("flakes").result
+    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert set(found) <= {"passed", "failed"}
+    assert f"(data/results/flakes.csv): {(found == 'passed').sum()} of {len(found)} passed)" in said
 
 
 def test_every_benchmark_has_its_result():
