@@ -6,6 +6,7 @@ take NumPy arrays or torch tensors on the CPU. The boxes of all thresholds at on
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,8 +23,8 @@ def mask_above(map2d: ArrayLike, threshold: float, rule: str) -> np.ndarray:
     map2d: (H, W); threshold: share of the maximum, 0 to 1; returns (H, W) bool
     rule "paper": the map as it is; nothing is kept where its maximum is not above 0
     rule "wsol":  the map is first shifted so that its minimum is 0; a constant map keeps nothing
-    A non-finite map keeps nothing under either rule.
-    raises: ValueError for another rule, a threshold outside [0, 1], or a map that is not (H, W)
+    A non-finite map keeps nothing under either rule, and a warning says so.
+    raises: ValueError for another rule, a threshold outside [0, 1], or a map that is not (H, W) real numbers
     "paper": Zhou et al. 2016, section 3.2, with threshold 0.2. "wsol": Choe et al. 2020, section 3.
     """
     map2d = _two_dimensional(map2d, "map")
@@ -31,7 +32,7 @@ def mask_above(map2d: ArrayLike, threshold: float, rule: str) -> np.ndarray:
         raise ValueError(f"rule={rule!r} is unknown: choose one of {', '.join(map(repr, RULES))}.")
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold={threshold} is no share of the maximum: give a number from 0 to 1.")
-    if not np.isfinite(map2d).all():
+    if not is_finite(map2d):
         return np.zeros(map2d.shape, bool)
     if map2d.dtype.kind in "bi":  # in whose own arithmetic a difference may not fit
         map2d = map2d.astype(np.float64)
@@ -113,11 +114,11 @@ def loose_and_tight(map2d: ArrayLike) -> tuple[np.ndarray | None, np.ndarray | N
 
     map2d:   (H, W), raw, at the size of the picture; what is below 0 counts as 0
     returns: two boxes (4,) int64, half-open. Where there is only one, it is both; (None, None) where the map's maximum
-             is not above 0, or a value is not finite
+             is not above 0, or, with a warning, where a value is not finite
     Zhou et al. 2016, section 3.2: both boxes for the first and the second class, the loose one for the third.
     """
     map2d = _two_dimensional(map2d, "map")
-    if not np.isfinite(map2d).all() or map2d.max() <= 0:
+    if not is_finite(map2d) or map2d.max() <= 0:
         return None, None
     found = nested_boxes(np.round(255 * map2d.clip(min=0) / map2d.max()).astype(np.uint8))
     return (found[0], found[min(1, len(found) - 1)]) if len(found) else (None, None)
@@ -207,10 +208,20 @@ def box_iou(a: ArrayLike, b: ArrayLike, inclusive: bool = False) -> np.ndarray:
     return np.divide(shared, joint, out=np.zeros_like(shared), where=joint > 0)
 
 
+def is_finite(map2d: np.ndarray) -> bool:
+    """Whether a map has a number at every place; warns where it has not, for then it has no place to show."""
+    finite = bool(np.isfinite(map2d).all())
+    if not finite:
+        warnings.warn("The map holds NaN or infinity and shows no place: look at the network.", stacklevel=3)
+    return finite
+
+
 def _two_dimensional(values: ArrayLike, name: str) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"The {name} has shape {values.shape}: give one {name} of shape (H, W).")
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"The {name} holds values of type {values.dtype}: give real numbers.")
     return values
 
 

@@ -44,10 +44,17 @@ def normalize(maps: Tensor) -> Tensor:
 
     maps: (..., h, w); returns the same shape. Choe et al. 2020, section 3 (a map's units mean nothing between
           pictures).
+    warns: where a map is not finite
     """
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     span = high - low
-    usable = torch.isfinite(span) & (span > 0)
+    finite = torch.isfinite(span)
+    if not finite.all():
+        bad = int((~finite).sum())
+        warnings.warn(
+            f"{bad} of {finite.numel()} maps hold NaN or infinity and become zeros: look at the network.", stacklevel=2
+        )
+    usable = finite & (span > 0)
     span = torch.where(usable, span, 1.0)
     return (maps - low).to(span.dtype).div_(span).masked_fill_(~usable, 0.0)  # one new array of the maps' size
 

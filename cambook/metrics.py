@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cambook.boxes import box_iou
+from cambook.boxes import box_iou, is_finite
 
 IOUS = (0.3, 0.5, 0.7)  # the deltas of MaxBoxAccV2
 CONTOURS = ("largest", "all")
@@ -374,7 +374,7 @@ def _average_precision(count: np.ndarray) -> np.ndarray:
 def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 15) -> bool:
     """The pointing game: does the map's maximum lie in the object, or at most `tolerance` away from it?
 
-    map2d:         (H, W); of several maxima the first in reading order points; a non-finite map misses
+    map2d:         (H, W); of several maxima the first in reading order points; a non-finite map misses, with a warning
     mask_or_boxes: (H, W) bool, or (n, 4) half-open boxes on the map's grid, of which any may be hit
     tolerance:     in pixels at a longer side of 224, in proportion at others; between pixel centres
     raises:        ValueError where the shapes do not fit or there is no object
@@ -388,7 +388,7 @@ def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 
             raise ValueError(f"The mask {target.shape} has no pixel or not the map's shape {map2d.shape}.")
     else:
         target = _ground_truth(target)
-    if not np.isfinite(map2d).all():
+    if not is_finite(map2d):
         return False
     y, x = np.unravel_index(map2d.argmax(), map2d.shape)
     if target.dtype == bool:
@@ -458,11 +458,14 @@ def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.n
     """Shared and joint pixels of each picture and class, what mean IoU is made of: (N, classes, 2) int64.
 
     predicted, truth: (N, H, W), the class of each pixel from 0 (background) to classes - 1; bool for object or not
-    raises: ValueError where the shapes differ
+    raises: ValueError where the shapes differ or a pixel has another class
     """
     predicted, truth = np.asarray(predicted), np.asarray(truth)
     if predicted.shape != truth.shape or predicted.ndim != 3:
         raise ValueError(f"predicted {predicted.shape} and truth {truth.shape} do not fit: give both as (N, H, W).")
+    for name, of_pixels in (("predicted", predicted), ("truth", truth)):
+        if not np.isin(of_pixels, np.arange(classes)).all():
+            raise ValueError(f"{name} holds a class that is not 0 to {classes - 1}: give one of these for each pixel.")
     counts = np.empty((len(truth), classes, 2), np.int64)
     for c in range(classes):
         a, b = predicted == c, truth == c

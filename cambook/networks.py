@@ -11,6 +11,7 @@ import difflib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -496,7 +497,7 @@ def names() -> list[str]:
 def check_name(name: str) -> str:
     """The name itself, or ValueError that lists the known ones and the nearest."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), 1)
+        near = difflib.get_close_matches(str(name), names(), 1)
         raise ValueError(
             f"network={name!r} is unknown{f'; did you mean {near[0]!r}?' if near else '.'} Known: {', '.join(names())}."
         )
@@ -511,12 +512,12 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
     weights: None (random, from `seed`), "pretrained" (ImageNet; for a cut: its original's, the new layers random),
              or a file with a state_dict of this very network
     returns: a Network in evaluation mode
-    raises:  ValueError for an unknown name or weights that do not fit, FileNotFoundError, OSError where a download
-             fails
+    raises:  ValueError for an unknown name, fewer than two classes or weights that do not fit, FileNotFoundError,
+             OSError where a download fails
     """
     check_name(name)
-    if classes is not None and classes < 2:
-        raise ValueError(f"classes={classes} leaves nothing to tell apart: give at least 2.")
+    if classes is not None and not (isinstance(classes, Integral) and classes >= 2):
+        raise ValueError(f"classes={classes!r} are no classes to tell apart: give a whole number of at least 2.")
     pretrained = weights == "pretrained"
     if pretrained and not name.startswith(PRETRAINED):
         raise ValueError(f"{name} has no pretrained weights: use weights=None and train it (training.trained).")

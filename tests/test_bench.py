@@ -145,3 +145,8 @@ def test_equal_means_that_each_median_lies_in_the_other_interval():
     assert note(ours, {"value": 1.05, "low": 0.95, "high": 1.2}) == "equal to ours"
     assert note(ours, {"value": 1.05, "low": 1.02, "high": 1.2}) == "ours takes less"
     assert note(ours, {"value": 0.8, "low": 0.7, "high": 0.95}) == "ours takes more"
+    rows = {row["what"]: row for row in json.loads((ROOT / "data" / "results" / "bench-maps.json").read_text())["rows"]}
+    noted = {what: row for what, row in rows.items() if "note" in row}
+    assert len(noted) >= 16
+    for what, row in noted.items():
+        assert row["note"] == note(rows[f"{what.rpartition(': ')[0]}: cambook"], row), what

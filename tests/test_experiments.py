@@ -292,21 +292,18 @@ def test_an_interrupted_sweep_says_how_to_continue_and_leaves_no_half_run(slow, 
 def test_a_cluster_completes_the_sweep_although_a_worker_is_killed(slow, home):
     from dask.distributed import LocalCluster
 
-    journal = slow(1)
+    kills_its_worker_once = """if seed == 1 and not os.path.exists("killed"):
+    import psutil
+    open("killed", "w").close()
+    psutil.Process().parent().kill()
+    time.sleep(60)"""
+    journal = slow(1, kills_its_worker_once)
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        client = cluster.get_client()
-        victim = list(client.run(os.getpid).values())[0]
-
-        def kill_one():
-            wait_for(lambda: len(journal("began")) >= 2)
-            os.kill(victim, signal.SIGKILL)
-
-        killer = threading.Thread(target=kill_one)
-        killer.start()
         outcomes = experiments.carry_out(planned(home), cluster=cluster.scheduler_address)
-        killer.join()
-    assert [outcome.state for outcome in outcomes] == ["ran"] * 2
-    assert len(journal("began")) == 3, "the killed worker's run was begun twice"
+    # where the same worker had made the other run before, and told nobody yet, that one is asked for again
+    assert outcomes[0].state in ("ran", "done") and outcomes[1].state == "ran"
+    assert sorted(journal("began")) == ["0", "1", "1"], "the killed worker's run, and no other, is begun twice"
+    assert sorted(journal("ended")) == ["0", "1"]
     found = experiments.results()
     assert sorted(found[found.metric == "top1_error"].seed) == [0, 1]
 

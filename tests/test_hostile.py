@@ -662,6 +662,13 @@ call(
     "network='googlenetgap' is unknown; did you mean 'googlenet-gap'[?]",
     lambda: networks.build("googlenetgap"),
 )
+call("parameters", "no network", "network=None is unknown. Known: mini-fc", lambda: networks.build(None, 2))
+call(
+    "parameters",
+    "half a class",
+    "classes=2.5 are no classes to tell apart: give a whole number of at least 2",
+    lambda: networks.build("mini-gap", 2.5),
+)
 call(
     "parameters",
     "a misspelt source of maps",
@@ -879,6 +886,24 @@ call(
 )
 call(
     "maps",
+    "complex numbers",
+    "The map holds values of type complex128: give real numbers",
+    lambda: boxes.box_from_map(FIELD + 1j, "wsol", 0.2),
+)
+call(
+    "maps",
+    "text",
+    "The map holds values of type <U1: give real numbers",
+    lambda: boxes.box_from_map([["a", "b"]], "paper", 0.2),
+)
+call(
+    "maps",
+    "a mask of a class that is none",
+    "truth holds a class that is not 0 to 1",
+    lambda: metrics.iou_counts(np.zeros((1, 2, 2)), np.full((1, 2, 2), 7)),
+)
+call(
+    "maps",
     "NaN in what is resampled",
     r"per_picture holds nan at \[1\]",
     lambda: metrics.bootstrap_interval([1.0, math.nan], seed=0),
@@ -890,8 +915,8 @@ def by_both_rules(map2d):
     return [None if box is None else box.tolist() for box in found]
 
 
-def right(kind, name, value, function):
-    CASES.append((kind, name, lambda folder: function(), Right(value)))
+def right(kind, name, value, function, *sentences):
+    CASES.append((kind, name, lambda folder: function(), Right(value, sentences)))
 
 
 LOWER_RIGHT = [[1, 1, 2, 2], [1, 1, 2, 2]]
@@ -899,8 +924,18 @@ right("maps", "constant", [[0, 0, 8, 8], None], lambda: by_both_rules(np.full((8
 right("maps", "zero", [None, None], lambda: by_both_rules(np.zeros((8, 8))))
 right("maps", "one pixel", [[0, 0, 1, 1], None], lambda: by_both_rules([[2.0]]))
 right("maps", "negative", [None, [1, 1, 2, 2]], lambda: by_both_rules([[-5.0, -4.0], [-4.0, -1.0]]))
-right("maps", "NaN has no box", [None, None], lambda: by_both_rules(holed(math.nan)))
-right("maps", "infinity has no box", [None, None], lambda: by_both_rules(holed(math.inf)))
+NO_PLACE = "The map holds NaN or infinity and shows no place: look at the network."
+right("maps", "NaN has no box", [None, None], lambda: by_both_rules(holed(math.nan)), NO_PLACE, NO_PLACE)
+right("maps", "infinity has no box", [None, None], lambda: by_both_rules(holed(math.inf)), NO_PLACE, NO_PLACE)
+right("maps", "NaN has no loose box", (None, None), lambda: boxes.loose_and_tight(holed(math.nan)), NO_PLACE)
+right("maps", "NaN does not point", False, lambda: metrics.pointing_hit(holed(math.nan), FIELD > 0.5), NO_PLACE)
+right(
+    "maps",
+    "normalized: NaN, infinite",
+    [0, 0, 1],
+    lambda: maps.normalize(torch.tensor([[[math.nan, 1.0]], [[math.inf, 1.0]], [[0.0, 1.0]]]))[:, 0].amax(1).tolist(),
+    "2 of 3 maps hold NaN or infinity and become zeros: look at the network.",
+)
 right(
     "maps",
     "whole numbers whose range does not fit",

@@ -436,7 +436,8 @@ def test_of_several_maxima_the_first_in_reading_order_points():
 
 
 def test_a_map_that_is_not_finite_misses():
-    assert not pointing_hit(np.full((10, 10), np.nan), np.ones((10, 10), bool))
+    with pytest.warns(UserWarning, match="NaN or infinity"):
+        assert not pointing_hit(np.full((10, 10), np.nan), np.ones((10, 10), bool))
 
 
 # --- bootstrap
