@@ -45,7 +45,7 @@ def test_each_part_has_the_seconds_of_its_cells_and_together_they_are_the_whole(
     parts = course.where_time_goes(notebook, whole, [trained_in(notebook.cells[4], 0.25)])
     assert list(parts) == list(course.PARTS) and sum(parts.values()) == pytest.approx(whole)
     assert parts["training"] == 0.25
-    assert PAUSES["drawing"] <= parts["drawing"] < PAUSES["drawing"] + 0.3
+    assert PAUSES["drawing"] <= parts["drawing"]
     assert PAUSES["import"] <= parts["import"]
     duration = {n: notebook.cells[n].metadata.papermill.duration for n in (1, 3)}
     assert parts["import"] == pytest.approx(duration[1], abs=0.05)

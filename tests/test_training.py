@@ -67,6 +67,32 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
     assert same(ends[0], ends[1]) and not same(ends[0], ends[2])
 
 
+@pytest.mark.parametrize("place", [1, 3, 5, 8])
+def test_an_interrupted_training_goes_on_at_its_checkpoint_and_ends_with_the_same_bits(place, monkeypatch, tmp_path):
+    """In the middle of an epoch, at its end, in the last step: nine steps, of which `place` are made and kept."""
+    checkpoint, schedule, made = tmp_path / "squares.part", training.learning_rate, []
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    whole = networks.build("mini-gap", 2)
+    history = fit(whole, Squares(), QUICK)
+
+    def stop(step, *more):
+        if step == place and step not in made:
+            made.append(step)
+            raise KeyboardInterrupt
+        made.append(step)
+        return schedule(step, *more)
+
+    monkeypatch.setattr(training, "learning_rate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(networks.build("mini-gap", 2), Squares(), QUICK, checkpoint=checkpoint)
+    assert training.load_whole(checkpoint)["step"] == place
+    resumed = networks.build("mini-gap", 2, seed=5)
+    again = fit(resumed, Squares(), QUICK, checkpoint=checkpoint)
+    assert made == [*range(place), place, *range(place, 9)]
+    assert same(weights(resumed), weights(whole))
+    assert [(row["loss"], row["top1_error"]) for row in again] == [(row["loss"], row["top1_error"]) for row in history]
+
+
 def test_shuffled_labels_are_another_training_and_other_weights():
     labels = np.random.default_rng(5).permutation(Squares().labels)
     plain, shuffled = trained("mini-gap", Squares(), QUICK), trained("mini-gap", Squares(), QUICK, labels=labels)
