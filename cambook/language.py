@@ -367,9 +367,11 @@ def points_at(maps: Tensor, masks: Tensor, tolerance: float = 15) -> np.ndarray:
     returns: (B, n) bool; a map that is the same everywhere points at nothing. Two objects that nearly touch may both
              be hit by one maximum.
     """
-    large = upsample(maps[:, None], masks.shape[-1])[:, 0]
-    large[maps.flatten(1).amax(1) == maps.flatten(1).amin(1)] = torch.nan
-    large, masks = large.cpu().numpy(), masks.cpu().numpy()
+    flat = (maps.flatten(1).amax(1) == maps.flatten(1).amin(1)).tolist()
+    large, masks = upsample(maps[:, None], masks.shape[-1])[:, 0].cpu().numpy(), masks.cpu().numpy()
     return np.array(
-        [[pointing_hit(one, mask, tolerance) for mask in two] for one, two in zip(large, masks, strict=True)]
+        [
+            [not same and pointing_hit(one, mask, tolerance) for mask in two]
+            for same, one, two in zip(flat, large, masks, strict=True)
+        ]
     )

@@ -45,6 +45,10 @@ SLIDE = (1920, 1080)
 # How long a kernel's threads spin while they wait for each other. With OpenMP's own choice two trainings at once took
 # three to four times as long as with this on two cores; without spinning one alone took a third longer.
 SPIN_COUNT = "10000"
+
+# How many kernels are started until one answers: of two that start at the same moment one may find that its port, free
+# when it was chosen, is the other's, and dies (https://github.com/jupyter/jupyter_client/issues/154).
+KERNELS = 3
 RECORDED_VERSIONS = ("cambook", "torch", "torchvision", "numpy")
 
 
@@ -459,6 +463,7 @@ def execute(
     from papermill import PapermillExecutionError, execute_notebook
 
     begun, clock, error = _now(), time.monotonic(), None
+    dead, answered = 0, []
     try:
         with (
             paths.atomic_write(executed) as copy,
@@ -467,28 +472,32 @@ def execute(
             environ(SHARPNESS, str(sharpness)),
             environ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT)),
         ):
-            try:
-                execute_notebook(
-                    notebook,
-                    copy,
-                    {name: getattr(checked, name) for name in parameters},
-                    kernel_name="python3",
-                    language="python",
-                    progress_bar=False,
-                    request_save_on_cell_execute=False,
-                    cwd=notebook.parent,
-                    kernel_manager_class=_ThisPython,
-                    on_cell_complete=after_cell,
-                )
-            except PapermillExecutionError as fault:
-                os.replace(copy, failed)
-                error = f"{fault.ename}: {fault.evalue}".strip().splitlines()[0]
-                raise RunError(
-                    f"{notebook.name} stopped in cell [{fault.exec_count}] with {error} (look at {failed})"
-                ) from None
-            except RuntimeError as fault:
-                error = str(fault).splitlines()[0]
-                raise RunError(f"{notebook.name}: {error} (was memory short?)") from None
+            while not answered:
+                try:
+                    execute_notebook(
+                        notebook,
+                        copy,
+                        {name: getattr(checked, name) for name in parameters},
+                        kernel_name="python3",
+                        language="python",
+                        progress_bar=False,
+                        request_save_on_cell_execute=False,
+                        cwd=notebook.parent,
+                        kernel_manager_class=_ThisPython,
+                        on_cell_start=lambda cell, cell_index: answered.append(cell_index),
+                        on_cell_complete=after_cell,
+                    )
+                except PapermillExecutionError as fault:
+                    os.replace(copy, failed)
+                    error = f"{fault.ename}: {fault.evalue}".strip().splitlines()[0]
+                    raise RunError(
+                        f"{notebook.name} stopped in cell [{fault.exec_count}] with {error} (look at {failed})"
+                    ) from None
+                except RuntimeError as fault:
+                    dead += 1
+                    if answered or dead == KERNELS:
+                        error = str(fault).splitlines()[0]
+                        raise RunError(f"{notebook.name}: {error} (was memory short?)") from None
     except KeyboardInterrupt:
         error = "interrupted"
         raise

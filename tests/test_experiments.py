@@ -248,7 +248,9 @@ def test_each_worker_has_its_cores_and_a_gpu_and_one_that_dies_takes_its_run_alo
 
     dies = f"""if seed == 2:
     import psutil
-    while len(list(pathlib.Path({str(home / "runs" / "sweeps" / "tiny")!r}).glob("[!.]*/record.json"))) < 2:
+    end = time.monotonic() + 60
+    folder = pathlib.Path({str(home / "runs" / "sweeps" / "tiny")!r})
+    while len(list(folder.glob("[!.]*/record.json"))) < 2 and time.monotonic() < end:
         time.sleep(0.05)
     psutil.Process().parent().kill()
     time.sleep(60)"""

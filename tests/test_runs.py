@@ -189,10 +189,44 @@ def test_a_failed_run_is_called_failed_and_replaces_the_old_one(make_notebook, t
 
 
 def test_a_kernel_that_dies_is_told_from_one_that_ends(make_notebook, tmp_path):
-    notebook = make_notebook(tmp_path / "tiny.ipynb", "import os\nos._exit(3)")
+    dies = "import os\nwith open('begun', 'a') as begun:\n    begun.write('x')\nos._exit(3)"
+    notebook = make_notebook(tmp_path / "tiny.ipynb", dies)
     with pytest.raises(runs.RunError, match="Kernel died"):
         runs.execute(notebook, {}, tmp_path / "out", progress=False)
     assert list((tmp_path / "out").iterdir()) == []
+    assert (tmp_path / "begun").read_text() == "x", "what has begun is not begun again"
+
+
+@pytest.fixture
+def first_die(monkeypatch):
+    """first_die(n): the first n kernels die before they answer, as where a port was taken; gives the list of all."""
+    real, started = runs._ThisPython.kernel_spec.fget, []
+
+    def make(count):
+        def spec(self):
+            started.append(self)
+            found = real(self)
+            if len({id(each) for each in started}) <= count:
+                found.argv = [sys.executable, "-c", "raise SystemExit(1)"]
+            return found
+
+        monkeypatch.setattr(runs._ThisPython, "kernel_spec", property(spec))
+        return started
+
+    return make
+
+
+def test_a_kernel_that_does_not_answer_is_started_again(make_notebook, tmp_path, first_die):
+    started = first_die(runs.KERNELS - 1)
+    record = runs.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT), {}, tmp_path / "out", progress=False)
+    assert record.finished and len({id(each) for each in started}) == runs.KERNELS
+
+
+def test_kernels_that_never_answer_are_given_up(make_notebook, tmp_path, first_die):
+    started = first_die(runs.KERNELS)
+    with pytest.raises(runs.RunError, match="tiny.ipynb: Kernel died before replying"):
+        runs.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT), {}, tmp_path / "out", progress=False)
+    assert len({id(each) for each in started}) == runs.KERNELS and list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_notebook_without_a_record_is_no_run(make_notebook, tmp_path):
