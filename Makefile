@@ -35,7 +35,7 @@ gpu:
 	@$(GPU_PYTHON) benchmarks/gpu.py finish && $(GPU_PYTHON) benchmarks/gpu.py write
 
 # The fast tests 20 times, each time in another order of files and of tests in a file; it stops at the first failure.
-# The record is replaced at the end, for one of these tests compares it with README, by 20 runs or more that all passed.
+# Only 20 runs or more that all passed replace the record, and at their end: one of these tests compares it with README.
 # make flakes N=1 SEED=17 is one run again.
 SLOW := browser distributed kill mutants notebooks packaging
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))

@@ -463,7 +463,7 @@ def execute(
     from papermill import PapermillExecutionError, execute_notebook
 
     begun, clock, error = _now(), time.monotonic(), None
-    dead, answered = 0, []
+    answered: list[int] = []  # the cells that a kernel began
     try:
         with (
             paths.atomic_write(executed) as copy,
@@ -472,7 +472,7 @@ def execute(
             environ(SHARPNESS, str(sharpness)),
             environ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT)),
         ):
-            while not answered:
+            for kernel in range(1, KERNELS + 1):
                 try:
                     execute_notebook(
                         notebook,
@@ -487,6 +487,7 @@ def execute(
                         on_cell_start=lambda cell, cell_index: answered.append(cell_index),
                         on_cell_complete=after_cell,
                     )
+                    break
                 except PapermillExecutionError as fault:
                     os.replace(copy, failed)
                     error = f"{fault.ename}: {fault.evalue}".strip().splitlines()[0]
@@ -494,8 +495,7 @@ def execute(
                         f"{notebook.name} stopped in cell [{fault.exec_count}] with {error} (look at {failed})"
                     ) from None
                 except RuntimeError as fault:
-                    dead += 1
-                    if answered or dead == KERNELS:
+                    if answered or kernel == KERNELS:
                         error = str(fault).splitlines()[0]
                         raise RunError(f"{notebook.name}: {error} (was memory short?)") from None
     except KeyboardInterrupt:

@@ -229,8 +229,9 @@ def test_kernels_that_never_answer_are_given_up(make_notebook, tmp_path, first_d
     assert len({id(each) for each in started}) == runs.KERNELS and list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_notebook_without_a_record_is_no_run(make_notebook, tmp_path):
-    notebook = make_notebook(tmp_path / "tiny.ipynb", "1 + 1")
+@pytest.mark.parametrize(("cells", "parameters"), [(["1 + 1"], "seed = 0"), ([], None)], ids=["a cell", "no cell"])
+def test_a_notebook_without_a_record_is_no_run(make_notebook, tmp_path, cells, parameters):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", *cells, parameters=parameters)
     with pytest.raises(runs.RunError, match="call runs.start"):
         runs.execute(notebook, {}, tmp_path / "out", progress=False)
 
