@@ -367,11 +367,9 @@ def points_at(maps: Tensor, masks: Tensor, tolerance: float = 15) -> np.ndarray:
     returns: (B, n) bool; a map that is the same everywhere points at nothing. Two objects that nearly touch may both
              be hit by one maximum.
     """
-    flat = (maps.flatten(1).amax(1) == maps.flatten(1).amin(1)).tolist()
     large, masks = upsample(maps[:, None], masks.shape[-1])[:, 0].cpu().numpy(), masks.cpu().numpy()
-    return np.array(
-        [
-            [not same and pointing_hit(one, mask, tolerance) for mask in two]
-            for same, one, two in zip(flat, large, masks, strict=True)
-        ]
+    hits = np.array(
+        [[pointing_hit(one, mask, tolerance) for mask in two] for one, two in zip(large, masks, strict=True)]
     )
+    hits[(maps.flatten(1).amax(1) == maps.flatten(1).amin(1)).cpu().numpy()] = False
+    return hits
