@@ -26,8 +26,8 @@ def test_the_readme_has_the_table_of_the_committed_files():
 def test_the_readme_says_how_the_random_orders_ended():
     found = runs.recorded("flakes").result
     said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert set(found) <= {"passed", "failed"}
-    assert f"(data/results/flakes.csv): {(found == 'passed').sum()} of {len(found)} passed)" in said
+    assert len(found) >= 20 and set(found) == {"passed"}
+    assert f"(data/results/flakes.csv): {len(found)} of {len(found)} passed)" in said
 
 
 def test_every_benchmark_has_its_result():
