@@ -86,12 +86,11 @@ def test_a_lesson_refuses_a_parameter_it_does_not_have(lesson, tmp_path):
         runs.execute(lesson, {"sead": 1}, tmp_path / "out")
 
 
-@pytest.mark.parametrize("lesson, parameters", [("02", {"seed": 1})])
-def test_a_lesson_runs_with_other_parameters(lesson, parameters, tmp_path):
-    record = runs.execute(lesson_named(lesson), parameters, tmp_path)
+def test_a_lesson_runs_with_another_seed(tmp_path):
+    record = runs.execute(lesson_named("02"), {"seed": 1}, tmp_path)
     expected = json.loads((EXPECTED / f"{record.notebook}.json").read_text())
     assert set(record.metrics) == set(expected)
-    assert record.parameters.items() >= parameters.items()
+    assert record.parameters["seed"] == 1
 
 
 def test_the_first_lesson_looks_at_a_picture_of_your_own(tmp_path):
