@@ -222,8 +222,7 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
 
     raises: ValueError where everything is frozen
     """
-    new = [p for n, p in network.named_parameters() if n.startswith(network.new_layers)] if network.new_layers else []
-    old = [p for p in network.parameters() if all(p is not other for other in new)]
+    old, new = _old_and_new(network)
     groups = [{"params": old, "factor": 1.0}, {"params": new, "factor": recipe.new_layer_factor}]
     groups = [group for group in groups[recipe.frozen :] if group["params"]]
     if not groups:
@@ -231,6 +230,25 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=True)
     return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def _old_and_new(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The parameters of the layers a network had, and those of its new ones."""
+    new = [p for n, p in network.named_parameters() if n.startswith(network.new_layers)] if network.new_layers else []
+    return [p for p in network.parameters() if all(p is not other for other in new)], new
+
+
+@contextmanager
+def _no_gradients_for_frozen_layers(network: Network, recipe: Recipe) -> Iterator[None]:
+    """Until the block ends, the backward pass stops at the layers that stay as they are."""
+    frozen = [p for p in _old_and_new(network)[0] if recipe.frozen and p.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
 
 
 class Paused(Exception):
@@ -376,6 +394,7 @@ def fit(
     with (
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         bar,
+        _no_gradients_for_frozen_layers(network, recipe),
         distributed.loss_of(network) as loss_of,
         closing(ahead(data, lambda three: (*three, shown(three[1])), batches())) as turns,
     ):
@@ -459,7 +478,11 @@ def throughput(
     mine = _part(wanted[0])
     images, target, weight = shown(mine), labels[mine].to(device), _weight(labels, wanted[0], mine)
     draws = torch.rand(len(mine), 4, generator=generator(0, 0, 1)).to(device)
-    with torch.random.fork_rng([device] if device.type == "cuda" else []), distributed.loss_of(network) as loss_of:
+    with (
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        _no_gradients_for_frozen_layers(network, recipe),
+        distributed.loss_of(network) as loss_of,
+    ):
 
         def learn() -> None:
             for _ in range(batches):

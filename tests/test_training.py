@@ -147,6 +147,9 @@ def test_a_frozen_backbone_stays_as_it_was_and_the_head_learns():
     fit(network, Squares(), Recipe(epochs=1, batch_size=16, frozen=True))
     changed = {name for name, value in weights(network).items() if not torch.equal(value, before[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
+    body = list(network.backbone.parameters())
+    assert all(p.grad is None for p in body), "gradients of what stays as it is were made for nothing"
+    assert all(p.requires_grad for p in body), "a later training could not change them"
     with pytest.raises(ValueError, match="mini-gap has no new layers"):
         fit(networks.build("mini-gap", 2), Squares(), Recipe(epochs=1, frozen=True))
 
