@@ -7,7 +7,9 @@ READY := $(VENV)/ready
 PYTHON ?=
 RANGE := >=3.11,<3.14
 UV := $(shell command -v uv 2>/dev/null)
-INSTALL := $(if $(UV),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install)
+# Bytecode is written here, once, as pip does: where PYTHONDONTWRITEBYTECODE is set, as in many containers, each process
+# would compile torch anew, four seconds before it answers and four more at its first optimizer.
+INSTALL := $(if $(UV),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install)
 TORCH_FITS := $(BIN)/python -c 'import torchvision' 2>/dev/null
 
 .PHONY: course test mutants stress flakes bench lab notebooks gpu setup chromium
