@@ -31,7 +31,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from torch import Tensor
+from torch import Tensor, nn
 
 from cambook import distributed, networks, paths
 from cambook.networks import IGNORED, Network
