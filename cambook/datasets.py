@@ -34,9 +34,12 @@ from cambook.decoding import (
     short,
     upright,
 )
-from cambook.photographs import CUB, ILSVRC, ClassFolders, Listed, Pets, Photographs, Truth, check_counts
+from cambook.photographs import CUB, ILSVRC, ClassFolders, Listed, Pets, Photographs, TinyImageNet, Truth, check_counts
 
-KNOWN = ("scenes", "scenes-new-objects", "voc:FOLDER", "folder:FOLDER", "ilsvrc:FOLDER", "cub", "pets", "voc2007")
+KNOWN = (
+    *("scenes", "scenes-new-objects", "voc:FOLDER", "folder:FOLDER", "ilsvrc:FOLDER", "cub", "pets", "voc2007"),
+    "tiny-imagenet:FOLDER",
+)
 SPLITS = ("train", "test")
 
 # Name -> (package whose files hold the photograph, credit and licence).
@@ -230,7 +233,15 @@ class VOC2007(VOCFolder):
         self.split = split
 
 
-_FOLDERS = {"voc": VOCFolder, "folder": ClassFolders, "ilsvrc": ILSVRC, "cub": CUB, "pets": Pets, "voc2007": VOC2007}
+_FOLDERS = {
+    "voc": VOCFolder,
+    "folder": ClassFolders,
+    "ilsvrc": ILSVRC,
+    "cub": CUB,
+    "pets": Pets,
+    "voc2007": VOC2007,
+    "tiny-imagenet": TinyImageNet,
+}
 
 
 def load_picture(path: str | Path, size: int | None = None) -> Tensor:

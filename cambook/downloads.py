@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-import requests
-from filelock import FileLock
 from tqdm.auto import tqdm
 
 from cambook import paths
@@ -80,6 +78,12 @@ SOURCES = {
         154_642_401_280,
         "register at https://image-net.org/download-images, unpack the pictures and boxes of ILSVRC 2012 (task "
         "CLS-LOC) to train/, val/ and Annotations/CLS-LOC/, the devkit beside them",
+    ),
+    "tiny-imagenet:FOLDER": Source(
+        "100,000 and 10,000",
+        "ImageNet's terms: non-commercial research and education",
+        248_100_043,
+        "unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip (MD5 90528d7ca1a48142e341f4ef8d21d0de)",
     ),
     "cub": Source(
         "5,994 and 5,794",
@@ -144,6 +148,8 @@ def fetch(name: str) -> Path:
     raises: DownloadError where that cannot be; the part that was downloaded is kept for the next time, one with a wrong
             checksum is deleted and nothing of it is used
     """
+    from filelock import FileLock  # here and below: a set that is there needs neither
+
     source, folder = SOURCES[known(name)], place(name)
     if not source.archives:
         raise DownloadError(f"{name} is not downloaded: {source.how}.")
@@ -194,7 +200,7 @@ def _download(archive: Archive, kept: Path, name: str) -> Path:
     for url in archive.urls * ROUNDS:
         try:
             _resume(url, part, archive)
-        except (requests.RequestException, OSError) as fault:
+        except OSError as fault:  # those of requests are OSErrors too
             faults.append(f"{url}: {fault}")
             continue
         break
@@ -218,7 +224,9 @@ def _download(archive: Archive, kept: Path, name: str) -> Path:
 
 
 def _resume(url: str, part: Path, archive: Archive) -> None:
-    """Downloads what is missing of a file. raises: requests.RequestException or OSError where something still is"""
+    """Downloads what is missing of a file. raises: OSError (those of requests are) where something still is"""
+    import requests
+
     held = part.stat().st_size if part.is_file() else 0
     if held >= archive.size:
         return

@@ -20,6 +20,7 @@ DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 CACHE = _folder("CAMBOOK_CACHE", DATA / "cache")
 RUNS = _folder("CAMBOOK_RUNS", ROOT / "runs")
+RUN_DIR = "CAMBOOK_RUN_DIR"  # in the environment of a run's kernel: the folder of its record
 A_DAY = 24 * 3600  # seconds; nobody writes to a file that was not touched for so long
 
 

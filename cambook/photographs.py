@@ -1,4 +1,4 @@
-"""Sets of photographs, decoded batch by batch: ILSVRC, CUB-200-2011, Oxford-IIIT Pet, class folders; what they share.
+"""Sets of photographs, decoded batch by batch: what all of them share, and the published ones.
 
 A file that cannot be used must not be met in the middle of a training, and no number may silently come from another
 picture. So the first time a set is loaded every listed picture is decoded once, in threads: what is wrong with it is
@@ -255,8 +255,17 @@ class Photographs:
             pixels, masks, ignored = zip(*pool.map(self._decode, places), strict=True)
         images = onto(torch.from_numpy(np.stack(pixels)), device).permute(0, 3, 1, 2).contiguous().float().div_(255)
         labels = torch.from_numpy(self.labels)[indices].to(device)
-        boxes = [(self._boxes[self._starts[i] : self._starts[i + 1]] * self.size).astype(np.float32) for i in places]
+        boxes = [self.boxes(i, self.size, self.size).astype(np.float32) for i in places]
         return Batch(images, labels, boxes, _stacked(masks), indices, _stacked(ignored))
+
+    def picture(self, i: int) -> Image.Image:
+        """Picture i as a whole, upright, in RGB, at the size in which it is stored. raises: Unusable"""
+        image, orientation, _ = open_picture(self._read(self._pictures[i]))
+        return upright(image, orientation)
+
+    def boxes(self, i: int, width: float, height: float) -> np.ndarray:
+        """(n, 4) float64, the boxes of picture i in pixels of a copy of it that is width x height."""
+        return self._boxes[self._starts[i] : self._starts[i + 1]] * np.array([width, height, width, height])
 
     def _decode(self, i: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Pixels (size, size, 3) uint8; object and ignored pixels (size, size) bool, or None."""
@@ -571,6 +580,53 @@ class Pets(Photographs):
 
     def masks(self, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return grey == self.OBJECT, grey == self.BORDER
+
+
+class TinyImageNet(Photographs):
+    """Tiny ImageNet: 200 of ImageNet's classes, 64 x 64 pixels, a box for each photograph.
+
+    folder: tiny-imagenet-200 as the archive unpacks it (wnids.txt, words.txt, train/, val/), or the one that holds it
+    split:  "train" reads train/SYNSET/SYNSET_boxes.txt, "test" val/val_annotations.txt
+
+    classes are called by the first word of words.txt, in the order of the sorted synsets of wnids.txt. Boxes count
+    pixels from 0 and include the last one (the whole photograph is 0 0 63 63), so x1 = xmax + 1.
+    raises: FileNotFoundError for what is missing; ValueError where a list is damaged, or as `look_through`
+    Stanford CS231n, Tiny ImageNet visual recognition challenge.
+    """
+
+    def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
+        top = _existing(folder)
+        root = top / "tiny-imagenet-200" if (top / "tiny-imagenet-200").is_dir() else top
+        for part in ("wnids.txt", "words.txt", "train", "val/val_annotations.txt"):
+            if not (root / part).exists():
+                raise FileNotFoundError(f"{root} has no {part}: give tiny-imagenet-200 as the archive unpacks it")
+        super().__init__(f"tiny-imagenet:{folder}", split, size, root)
+        synsets = sorted({line.strip() for line in _lines(root / "wnids.txt") if line.strip()})
+        words = dict(line.strip().split("\t", 1) for line in _lines(root / "words.txt") if "\t" in line)
+        tables = [root / "train" / synset / f"{synset}_boxes.txt" for synset in synsets]
+        listed = []
+        for table in tables if split == "train" else [root / "val" / "val_annotations.txt"]:
+            for number, line in enumerate(_lines(table), 1):
+                name, *words_of_it = line.split("\t")
+                synset = table.parent.name if split == "train" else "".join(words_of_it[:1])
+                box = _numbers(" ".join(words_of_it[split != "train" :]))
+                if len(box) != 4 or synset not in synsets or "/" in name or "\\" in name:
+                    raise ValueError(
+                        f'{table}, line {number} is "{line[:60]}": it must be a file name, '
+                        f"{'' if split == 'train' else 'a synset of wnids.txt, '}and xmin, ymin, xmax, ymax"
+                    )
+                x0, y0, x1, y1 = box
+                picture = table.parent / "images" / name
+                stem = f"{synset}/{Path(name).stem}"
+                box = (x0, y0, x1 + 1 - x0, y1 + 1 - y0)
+                listed.append(Listed(stem, synsets.index(synset), str(picture), None, box))
+        self.look_through(listed, _unique(synsets, words), length, seed)
+
+    def truth(self, one: Listed, data: bytes | None) -> Truth:
+        x, y, width, height = one.box
+        if min(width, height) <= 0:
+            raise Unusable(f"its box ends before it begins: {x:g} {y:g} {x + width - 1:g} {y + height - 1:g}")
+        return Truth(one.label, np.array([[x, y, x + width, y + height]]), None)
 
 
 def check_counts(size: int, length: int | None) -> None:

@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,15 +34,16 @@ from PIL import Image
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from cambook import paths
+from cambook.paths import RUN_DIR
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
 PROFILES = ("quick", "full", "paper")
-RUN_DIR = "CAMBOOK_RUN_DIR"  # tells a kernel where its record belongs
 SHARPNESS = "CAMBOOK_SHARPNESS"  # tells a kernel by how much finer to draw its figures
 SLIDE = (1920, 1080)
+LOG_SECONDS = 60  # between two lines of progress where there is no terminal
 # How long a kernel's threads spin while they wait for each other. With OpenMP's own choice two trainings at once took
 # three to four times as long as with this on two cores; without spinning one alone took a third longer.
 SPIN_COUNT = "10000"
@@ -427,14 +429,47 @@ def environ(name: str, value: str) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(notebook: Path, show: bool) -> Iterator[Any]:
-    """A bar over the notebook's code cells; gives what nbclient calls after each of them."""
+def _progress(notebook: Path, show: bool, folder: Path) -> Iterator[Any]:
+    """A bar over the notebook's code cells, and beside it how far the cell's own training is, as its kernel says in the
+    folder; in a log a line a minute. Gives what nbclient calls after each cell."""
     from tqdm import tqdm
+
+    from cambook.progress import inside  # not before: its bars bring ipywidgets
 
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     total = sum(cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) for cell in cells)
-    with tqdm(total=total, desc=notebook.stem, unit="cell", disable=not show, leave=True) as bar:
-        yield lambda cell, cell_index: bar.update("injected-parameters" not in cell["metadata"]["tags"])
+    in_a_log, ended, began = not sys.stderr.isatty(), threading.Event(), time.monotonic()
+    done = 0
+
+    def say(what: str) -> None:
+        if show and in_a_log:
+            seconds = time.monotonic() - began
+            print(f"{notebook.stem}: {done} of {total} cells, {seconds:.0f} s{what}", file=sys.stderr, flush=True)
+
+    def watch() -> None:
+        said = began
+        while not ended.wait(1):
+            bar.set_postfix_str(now := inside(folder))
+            if time.monotonic() - said > LOG_SECONDS:
+                said = time.monotonic()
+                say(now and f", {now}")
+
+    def after_cell(cell, cell_index, execute_reply) -> None:
+        nonlocal done
+        if "injected-parameters" not in cell["metadata"]["tags"]:
+            done += 1
+            bar.update()
+
+    with tqdm(total=total, desc=notebook.stem, unit="cell", disable=not show or in_a_log, leave=True) as bar:
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield after_cell
+        finally:
+            ended.set()
+            watcher.join()
+            bar.set_postfix_str("")
+            say("")
 
 
 def execute(
@@ -457,7 +492,7 @@ def execute(
     checked = check(notebook, parameters)
     executed, failed = out_dir / notebook.name, out_dir / f"{notebook.stem}.failed.ipynb"
     halves = out_dir.glob(f".{glob.escape(notebook.stem)}.*.ipynb")  # of a run that was killed
-    for leftover in (executed, failed, out_dir / "record.json", *halves):
+    for leftover in (executed, failed, out_dir / "record.json", out_dir / "progress", *halves):
         leftover.unlink(missing_ok=True)
 
     from papermill import PapermillExecutionError, execute_notebook
@@ -467,7 +502,7 @@ def execute(
     try:
         with (
             paths.atomic_write(executed) as copy,
-            _progress(notebook, progress) as after_cell,
+            _progress(notebook, progress, out_dir) as after_cell,
             environ(RUN_DIR, str(out_dir)),
             environ(SHARPNESS, str(sharpness)),
             environ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT)),
@@ -485,7 +520,7 @@ def execute(
                         cwd=notebook.parent,
                         kernel_manager_class=_ThisPython,
                         on_cell_start=lambda cell, cell_index: answered.append(cell_index),
-                        on_cell_complete=after_cell,
+                        on_cell_executed=after_cell,
                     )
                     break
                 except PapermillExecutionError as fault:

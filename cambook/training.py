@@ -21,7 +21,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -64,6 +64,8 @@ class Recipe:
     frozen:             the layers a network had stay as they are, batch norm's statistics too; only its new ones learn
     crop:               smallest side of the random square window a picture is cut to, as a share of its side; 1.0
                         cuts nothing
+    precision:          of the forward pass: "fp32"; "bf16", mixed precision (autocast), the weights stay in float32;
+                        "auto", mixed precision on a GPU alone
     """
 
     epochs: int = 8
@@ -76,6 +78,7 @@ class Recipe:
     frozen: bool = False
     flip: bool = True
     crop: float = 1.0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
 
     def __post_init__(self):
         decays = isinstance(self.schedule, StepDecay)
@@ -88,6 +91,7 @@ class Recipe:
                 ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or above"),
                 ("new_layer_factor", 0 < self.new_layer_factor < math.inf, "above 0"),
                 ("crop", 0 < self.crop <= 1, "above 0, at most 1"),
+                ("precision", self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
                 ("optimizer", self.optimizer in ("adamw", "sgd"), "adamw or sgd"),
                 ("schedule", decays or self.schedule in ("cosine", "constant"), "cosine, constant or a StepDecay"),
                 ("schedule", not decays or self.schedule.every > 0, "every above 0"),
@@ -165,15 +169,15 @@ RECIPES = {
 }
 
 
-def recipe_for(name: str, epochs: int | None = None, lr: float | None = None) -> Recipe:
-    """The recipe of a network's kind in RECIPES, with other epochs or another learning rate where they are given.
+def recipe_for(name: str, epochs: int | None = None, lr: float | None = None, precision: str = "auto") -> Recipe:
+    """The recipe of a network's kind in RECIPES, with other epochs, learning rate or precision where they are given.
 
     A step decay keeps its share of the training: with 50 epochs for 10, a drop every 15 for every 3, which is what
     Choe et al. 2020 do on CUB and on ILSVRC.
     """
     recipe = next(recipe for kind, recipe in RECIPES.items() if name.startswith(kind))
     asked = {key: value for key, value in (("epochs", epochs), ("lr", lr)) if value is not None}
-    asked = dataclasses.replace(recipe, **asked)
+    asked = dataclasses.replace(recipe, precision=precision, **asked)
     if isinstance(recipe.schedule, StepDecay):
         every = recipe.schedule.every * asked.epochs / recipe.epochs
         asked = dataclasses.replace(asked, schedule=dataclasses.replace(recipe.schedule, every=every))
@@ -251,28 +255,6 @@ def _no_gradients_for_frozen_layers(network: Network, recipe: Recipe) -> Iterato
             parameter.requires_grad_(True)
 
 
-class Paused(Exception):
-    """A training stopped at a checkpoint because its time was up; the same call continues it."""
-
-
-_pause_at = math.inf
-
-
-@contextmanager
-def at_most(seconds: float) -> Iterator[None]:
-    """Trainings inside stop when these seconds from now are over: they write their checkpoint and raise Paused.
-
-    For machines that are lent for minutes. A `fit` without a checkpoint is not stopped, since its work would be lost.
-    For one process: of several, only the one that writes checkpoints would stop.
-    """
-    global _pause_at
-    _pause_at, before = min(_pause_at, time.perf_counter() + seconds), _pause_at
-    try:
-        yield
-    finally:
-        _pause_at = before
-
-
 _held: dict[tuple[str, torch.device], Tensor] = {}
 
 
@@ -343,7 +325,7 @@ def fit(
     labels:     int64 in place of the data set's own, N of them: (N,) for classes (shuffled labels as a control, noisy
                 labels), or of the shape that network.loss takes for a picture (masks, questions with their answers)
     checkpoint: a file that is written every 20 seconds and at each epoch's end, and continued from where it
-                exists; it is removed at the end
+                exists; whoever keeps the result removes it (`trained` does)
     returns:    one row an epoch: loss, share of wrong answers on the training pictures as they were shown (percent, for
                 classes the top-1 error), seconds
     raises:     ValueError where labels do not fit the network, the checkpoint is another training's, or the loss or a
@@ -360,7 +342,7 @@ def fit(
             f"{labels.min()} to {labels.max()}: build {network.name} with classes={len(data.classes)}."
         )
     device, first_process = distributed.own(device), distributed.rank() == 0
-    optimizer = _begin(network, recipe, device)
+    optimizer, mixed = _begin(network, recipe, device), is_mixed(recipe, device)
     per_epoch = math.ceil(len(data) / recipe.batch_size)
     steps = recipe.epochs * per_epoch
     of = _key({"recipe": dataclasses.asdict(recipe), "seed": seed, "data": data.fingerprint, "labels": _digest(labels)})
@@ -405,7 +387,8 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr * group["factor"] * learning_rate(step, steps, recipe)
             images = augment(images, draws.to(device), recipe).contiguous(memory_format=torch.channels_last)
-            loss, wrong = _learn(loss_of, optimizer, images, labels[mine].to(device), _weight(labels, batch, mine))
+            target, weight = labels[mine].to(device), _weight(labels, batch, mine)
+            loss, wrong = _learn(loss_of, optimizer, images, target, weight, mixed)
             step += 1
             sums = [sums[0] + loss * len(batch), sums[1] + wrong * len(batch)]
             if not math.isfinite(sums[0]):
@@ -413,8 +396,6 @@ def fit(
                     f"{network.name}: the loss is no number any more at step {step} of {steps}; lower lr={recipe.lr}."
                 )
             bar.update()
-            if time.perf_counter() > _pause_at:
-                saved = -math.inf  # so that a checkpoint is due
             epoch_ends, now = step % per_epoch == 0, time.perf_counter()
             if epoch_ends:
                 seconds = spent + now - began
@@ -428,8 +409,6 @@ def fit(
                 weights = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
                 save_whole({**progress, **weights}, checkpoint)
                 saved = time.perf_counter()
-                if saved > _pause_at:
-                    raise Paused(f"{network.name} was paused after {step} of {steps} steps: start again to go on.")
     network.eval()
     if reason := networks.misfit(network, network.state_dict()):
         raise ValueError(f"{network.name}: {reason} after the last step; lower lr={recipe.lr}.")
@@ -439,19 +418,20 @@ def fit(
 def throughput(
     network: Network, data, recipe: Recipe, *, device: str | torch.device = "cpu", batches: int = 16
 ) -> dict[str, float]:
-    """How fast pictures come and how fast a network learns from them, each without the other, in pictures per second.
+    """How fast pictures come and how fast a network learns from them, alone and together, in pictures per second.
 
     batches: how many are timed; everything is done twice and the second time counts
     returns: loader_pictures_per_second  pictures in random order onto the device, as `fit` takes them: made by
                                          background threads, or from memory where `pictures` holds the data set
              step_pictures_per_second    `fit`'s step with one batch that lies on the device: windows and mirrors,
                                          forward pass, loss, backward pass, update; it learns in a copy of the network
+             both_pictures_per_second    both at once, as in `fit`: the next pictures are made while a step runs
     The loader does not hold up training where its number is the larger one. Under torchrun both are of all processes
     together, and the step exchanges gradients.
     """
     device = distributed.own(device)
     network, labels = copy.deepcopy(network), torch.as_tensor(data.labels)
-    optimizer, shown = _begin(network, recipe, device), pictures(data, device)
+    optimizer, shown, mixed = _begin(network, recipe, device), pictures(data, device), is_mixed(recipe, device)
     size = min(recipe.batch_size, len(data))
     epochs = range(math.ceil(batches * size / len(data)))
     orders = [torch.randperm(len(data), generator=generator(0, epoch, 0)) for epoch in epochs]
@@ -484,13 +464,24 @@ def throughput(
         distributed.loss_of(network) as loss_of,
     ):
 
+        def step(images: Tensor, target: Tensor, weight: float) -> None:
+            moved = augment(images, draws[: len(images)], recipe).contiguous(memory_format=torch.channels_last)
+            _learn(loss_of, optimizer, moved, target, weight, mixed)
+
         def learn() -> None:
             for _ in range(batches):
-                moved = augment(images, draws, recipe).contiguous(memory_format=torch.channels_last)
-                _learn(loss_of, optimizer, moved, target, weight)
+                step(images, target, weight)
             synchronize()
 
-        return {"loader_pictures_per_second": loader, "step_pictures_per_second": timed(learn)}
+        def both() -> None:
+            with closing(ahead(data, lambda some: (some, shown(_part(some))), wanted)) as turns:
+                for some, pictures_of_it in turns:
+                    part = _part(some)
+                    step(pictures_of_it, labels[part].to(device), _weight(labels, some, part))
+            synchronize()
+
+        each = {"loader": loader, "step": timed(learn), "both": timed(both)}
+        return {f"{what}_pictures_per_second": rate for what, rate in each.items()}
 
 
 def _begin(network: Network, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
@@ -518,9 +509,16 @@ def _weight(labels: Tensor, batch: Tensor, mine: Tensor) -> float:
     return distributed.world_size() * counted[0] / max(1, counted[1])
 
 
-def _learn(loss_of, optimizer, images: Tensor, target: Tensor, weight: float) -> tuple[float, float]:
+def is_mixed(recipe: Recipe, device: torch.device) -> bool:
+    """Whether the forward pass of a training on that device runs in mixed precision."""
+    return recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
+
+
+def _learn(
+    loss_of, optimizer, images: Tensor, target: Tensor, weight: float, mixed: bool = False
+) -> tuple[float, float]:
     """One step of training; returns the loss and the share of wrong answers before it, over all processes."""
-    with torch.autocast("cuda", torch.bfloat16) if images.is_cuda else nullcontext():
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
         loss, wrong = loss_of(images, target)
     optimizer.zero_grad(set_to_none=True)
     (loss * weight).backward()
@@ -587,6 +585,7 @@ def trained(
     labels: np.ndarray | None = None,
     device: str | torch.device = "cpu",
     describe: str = "",
+    checkpoints: bool = True,
 ) -> Trained:
     """A network fitted to a data set's labels: from the cache where this very training was done before.
 
@@ -596,6 +595,7 @@ def trained(
               fine-tuning)
     labels:   in place of the data set's own, as in `fit`
     describe: what is special about this training, for its progress bar and the ledger: "shuffled labels"
+    checkpoints: False keeps none on the way, for a training that is over sooner than a large network is written
     The cache entry's name is a hash of name, recipe, seed, data, labels, weights, the start's own hash, a given
     network's own weights, the source of this package's networks and training, torch's version, the kind of device and
     the number of threads.
@@ -653,8 +653,8 @@ def trained(
             return Trained(network, found["history"], found["seconds"], True, key, found["processes"])
     bar = f"training {name}" + (f", {describe}" if describe else "")
     part = entry.with_suffix(".part")
-    how = {"seed": seed, "device": device, "labels": labels, "checkpoint": part, "describe": bar}
-    history = fit(network, data, recipe, **how)
+    how = {"seed": seed, "device": device, "labels": labels, "describe": bar}
+    history = fit(network, data, recipe, checkpoint=part if checkpoints else None, **how)
     found = {"history": history, "seconds": sum(row["seconds"] for row in history)}
     found |= {"determined_by": determined_by, "describe": describe, "processes": processes}
 
@@ -672,23 +672,22 @@ def before_and_after(
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
-    epochs: int | None = None,
-    lr: float | None = None,
+    **settings,
 ) -> tuple[Trained, Trained]:
     """The paper's comparison: a network as it was, and the one whose maps are looked at, trained on the same data.
 
     name: a cut, such as mini-fc-gap: its original, trained (torchvision's start from ImageNet's weights), and the cut
           fine-tuned from it, its new layers at ten times the learning rate; or lite0-gap, which has average pooling
           from the start: a new linear layer on the frozen backbone, and the whole network fine-tuned
-    epochs, lr: in place of both recipes' own
+    settings: epochs, lr and precision in place of both recipes' own, as in `recipe_for`
     raises: ValueError for any other network; OSError where ImageNet's weights cannot be downloaded
     """
     how = {"seed": seed, "device": device}
-    recipe = recipe_for(name, epochs, lr)
+    recipe = recipe_for(name, **settings)
     if name in networks.CUTS:
         original = networks.CUTS[name].original
         weights = "pretrained" if original in networks.PRETRAINED else None
-        before = trained(original, data, recipe_for(original, epochs, lr), weights=weights, **how)
+        before = trained(original, data, recipe_for(original, **settings), weights=weights, **how)
         return before, trained(name, data, recipe, start=before, **how)
     if name == "lite0-gap":
         linear = dataclasses.replace(recipe, frozen=True)

@@ -419,6 +419,7 @@ def test_throughput_tells_a_slow_loader_from_a_fast_step(monkeypatch):
     before = weights(network)
     found = training.throughput(network, Squares(pause=0.05), NORMED, batches=8)
     assert 20 < found["loader_pictures_per_second"] <= training.AHEAD * 10 / 0.05  # each thread waits 0.05 s a batch
+    assert 0 < found["both_pictures_per_second"] <= 1.5 * found["loader_pictures_per_second"]
     assert found["step_pictures_per_second"] > 0 and same(weights(network), before) and not network.training
     monkeypatch.setattr(training, "IN_MEMORY", 2**30)
     held = training.throughput(network, Squares(pause=0.05), NORMED, batches=8)
@@ -439,7 +440,7 @@ def test_the_train_command_trains_measures_and_records(monkeypatch, tmp_path):
     metrics = record["metrics"]
     assert record["finished"] and metrics["training pictures"] == 37
     assert metrics["processes"] == 1 and 0 <= metrics["mini-gap cam gt_known"] <= 100
-    ours = {"top1_error", "top5_error", "loader_pictures_per_second", "step_pictures_per_second"}
+    ours = {"top1_error", "top5_error", *(f"{what}_pictures_per_second" for what in ("loader", "step", "both"))}
     assert {f"mini-gap - {name}" for name in ours} <= metrics.keys()
     assert trained("mini-gap", Squares(), training.recipe_for("mini-gap", epochs=1), seed=2).reused
 

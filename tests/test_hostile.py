@@ -44,7 +44,6 @@ from cambook import (
     downloads,
     evaluation,
     experiments,
-    gpu_results,
     maps,
     metrics,
     networks,
@@ -1049,11 +1048,11 @@ def our_table(name, sentence, function, content, file):
     def read(folder):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-        before, paths.DATA, folder_before = paths.DATA, folder, gpu_results.FOLDER
+        before, paths.DATA = paths.DATA, folder
         try:
             function(folder)
         finally:
-            paths.DATA, gpu_results.FOLDER = before, folder_before
+            paths.DATA = before
             published._read.cache_clear()
 
     CASES.append(("tables", name, read, Refused(sentence)))
@@ -1114,13 +1113,19 @@ our_table(
     "# by a command\n",
     "results/course.csv",
 )
-our_table(
-    "measurements on a GPU without a column",
-    "gpu-throughput.csv has no column work: make it again",
-    lambda folder: gpu_results.markdown(folder / "results"),
-    "device,torch,torchvision,network,pictures_per_second\na,b,c,d,5\n",
-    "results/gpu-throughput.csv",
-)
+
+
+@case("tables", "a list of Tiny ImageNet that ends in the middle of a line", Refused("val_annotations.txt, line 2 is"))
+def _(folder):
+    for file, text in {
+        "wnids.txt": "n01440764\nn02012849\n",
+        "words.txt": "n01440764\ttench\nn02012849\tcrane\n",
+        "train/n01440764/n01440764_boxes.txt": "",
+        "val/val_annotations.txt": "val_0.JPEG\tn01440764\t0\t0\t9\t9\nval_1.JPEG\tn02",
+    }.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text)
+    datasets.load(f"tiny-imagenet:{folder}", "test", 64)
 
 
 @case("tables", "results handed over without a column", Refused("The results have no column metric: take them from"))

@@ -14,6 +14,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -588,3 +589,75 @@ def test_half_written_files_are_removed_by_the_first_write_a_day_later(tmp_path)
     with paths.atomic_write(tmp_path / "a.txt") as part:
         part.write_text("whole")
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.txt", new, others])
+
+
+# ---- lesson 04 on photographs, as on a GPU ----
+
+# What a GPU changes in that run, on a CPU: the forward pass of training is in mixed precision, and it is noted down.
+AS_ON_A_GPU = """
+import os, cambook.training as training
+
+def mixed(recipe, device):
+    with open(os.environ["CAMBOOK_CACHE"] + "/mixed", "a") as noted:
+        noted.write(f"{recipe.precision} {os.getpid()}\\n")
+    return True
+
+training.is_mixed = mixed
+"""
+
+
+def _few_pets(folder, source):
+    """Eight photographs of each split of Oxford-IIIT Pet, two breeds."""
+    for part in ("images", "annotations/trimaps"):
+        (folder / part).mkdir(parents=True)
+    for name in ("trainval", "test"):
+        lines = [line for line in (source / "annotations" / f"{name}.txt").read_text().splitlines() if line[0] != "#"]
+        breeds = sorted({line.rsplit("_", 1)[0] for line in lines})[:2]
+        chosen = [line for breed in breeds for line in [one for one in lines if one.startswith(breed)][:4]]
+        (folder / "annotations" / f"{name}.txt").write_text("\n".join(chosen) + "\n")
+        for picture in (line.split()[0] for line in chosen):
+            shutil.copy(source / "images" / f"{picture}.jpg", folder / "images")
+            shutil.copy(source / "annotations" / "trimaps" / f"{picture}.png", folder / "annotations" / "trimaps")
+
+
+def test_lesson_04_on_photographs_in_full_is_killed_in_training_and_goes_on(wildlife, tmp_path):
+    """In mixed precision; its bar tells how far the training is; the killed training goes on in its second epoch."""
+    _few_pets(tmp_path / "pets", wildlife.parent / "pets")
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "sitecustomize.py").write_text(AS_ON_A_GPU)
+    parameters = [f"dataset=pets:{tmp_path / 'pets'}", "network=lite0-gap", "epochs=2"]
+    command = [sys.executable, "-m", "cambook.cli", "run", "04", "--profile", "full"]
+    command += [word for parameter in parameters for word in ("-p", parameter)]
+    environment = {**os.environ, MARK: str(tmp_path), "CAMBOOK_CACHE": str(tmp_path / "cache")}
+    environment |= {"CAMBOOK_RUNS": str(tmp_path / "runs"), "PYTHONPATH": str(tmp_path)}
+    networks_of = tmp_path / "cache" / "networks"
+    said = []
+
+    def watch():
+        for file in (tmp_path / "runs").rglob("progress"):
+            with suppress(OSError):
+                said.append(file.read_text())
+        return list(networks_of.glob("lite0-gap-*.part"))
+
+    first = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + PATIENCE
+    while not watch():
+        assert time.monotonic() < end and first.poll() is None, "it ended or never trained"
+        time.sleep(0.02)
+    _clear(first, tmp_path)
+    first.wait()
+    (part,) = networks_of.glob("lite0-gap-*.part")
+    begun = training.load_whole(part)
+    assert begun["step"] == 1 and len(begun["history"]) == 1
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert again.returncode == 0, again.stderr[-2000:]
+    ended = training.load_whole(part.with_suffix(".pt"))
+    assert ended["history"][0] == begun["history"][0], "the first epoch, to its seconds, is the killed run's"
+    assert len(ended["history"]) == 2 and not list(networks_of.glob("*.part"))
+    assert any(re.fullmatch(r"training lite0-gap, frozen backbone [01]/2", line) for line in said), said
+    noted = (tmp_path / "cache" / "mixed").read_text().split()
+    assert set(noted[::2]) == {"auto"} and len(set(noted[1::2])) == 2, "both kernels trained in mixed precision"
+    (record,) = (tmp_path / "runs").rglob("record.json")
+    found = runs.Record.load(record.parent)
+    assert found.finished and found.parameters["profile"] == "full" and "max_box_acc" in found.metrics
+    assert re.search(r"04_learn_to_localize: (\d+) of \1 cells", again.stderr)

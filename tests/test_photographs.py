@@ -628,6 +628,63 @@ def test_boxes_asked_of_class_folders_are_refused_before_anything_is_read(tmp_pa
         datasets.load(f"folder:{tmp_path / 'missing'}", "test", SIZE)
 
 
+# ---- Tiny ImageNet ----
+
+
+def tiny(root) -> Path:
+    """Two classes, two training photographs and a validation one each, a box that ends before the last column."""
+    folder = root / "tiny-imagenet-200"
+    write(folder / "wnids.txt", f"{SHARK}\n{TENCH}\n")
+    write(folder / "words.txt", f"{TENCH}\ttench, Tinca tinca\n{SHARK}\tgreat white shark\n{CRANE}\tcrane\n")
+    square = scene((10, 20, 30, 50), (64, 64))
+    for synset in (TENCH, SHARK):
+        lines = [f"{synset}_{i}.JPEG\t10\t20\t29\t49" for i in range(2)]
+        write(folder / f"train/{synset}/{synset}_boxes.txt", "\n".join(lines) + "\n")
+        for i in range(2):
+            write(folder / f"train/{synset}/images/{synset}_{i}.JPEG", encoded(square))
+    rows = [f"val_{i}.JPEG\t{synset}\t10\t20\t29\t49" for i, synset in enumerate((SHARK, TENCH))]
+    write(folder / "val/val_annotations.txt", "\n".join(rows) + "\n")
+    for i in range(2):
+        write(folder / f"val/images/val_{i}.JPEG", encoded(square))
+    return root
+
+
+def test_tiny_imagenet_has_boxes_that_include_their_last_pixel(tmp_path):
+    root = tiny(tmp_path)
+    for folder in (root, root / "tiny-imagenet-200"):
+        train, test = (datasets.load(f"tiny-imagenet:{folder}", split, 64) for split in ("train", "test"))
+        assert train.classes == test.classes == ["tench", "great white shark"]
+        assert (train.labels.tolist(), test.labels.tolist()) == ([0, 0, 1, 1], [0, 1])
+        for data in (train, test):
+            batch = data.batch(range(len(data)))
+            assert all(box.tolist() == [[10, 20, 30, 50]] for box in batch.boxes) and batch.masks is None
+            assert red(batch.images[0]) == [10, 20, 30, 50] and not data.report
+    whole = train.picture(0)
+    assert whole.size == (64, 64) and train.boxes(0, 32, 128).tolist() == [[5, 40, 15, 100]]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "sentence"),
+    [
+        ("val/val_annotations.txt", f"val_0.JPEG\t{CRANE}\t1\t2\t3\t4\n", 'line 1 is "val_0.JPEG.* synset of wnids'),
+        ("val/val_annotations.txt", f"val_0.JPEG\t{TENCH}\t1\t2\tx\t4\n", "it must be a file name, a synset"),
+        ("val/val_annotations.txt", f"../x.JPEG\t{TENCH}\t1\t2\t3\t4\n", "line 1 is"),
+        ("val/val_annotations.txt", "val_0.JPEG\n", "line 1 is"),
+        ("val/val_annotations.txt", f"val_0.JPEG\t{TENCH}\t9\t2\t3\t4\n", "its box ends before it begins: 9 2 3 4"),
+    ],
+)
+def test_a_damaged_list_of_tiny_imagenet_is_named(tmp_path, file, content, sentence):
+    write(tiny(tmp_path) / "tiny-imagenet-200" / file, content)
+    with pytest.raises(ValueError, match=sentence):
+        datasets.load(f"tiny-imagenet:{tmp_path}", "test", 64)
+
+
+def test_a_folder_that_is_no_tiny_imagenet_is_told_what_is_missing(tmp_path):
+    (tiny(tmp_path) / "tiny-imagenet-200" / "words.txt").unlink()
+    with pytest.raises(FileNotFoundError, match="has no words.txt: give tiny-imagenet-200 as the archive unpacks it"):
+        datasets.load(f"tiny-imagenet:{tmp_path}", "test", 64)
+
+
 # ---- names ----
 
 

@@ -1,6 +1,7 @@
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -234,6 +235,26 @@ def test_a_notebook_without_a_record_is_no_run(make_notebook, tmp_path, cells, p
     notebook = make_notebook(tmp_path / "tiny.ipynb", *cells, parameters=parameters)
     with pytest.raises(runs.RunError, match="call runs.start"):
         runs.execute(notebook, {}, tmp_path / "out", progress=False)
+
+
+TRAINS = """import pathlib, time
+from cambook.progress import tqdm
+with tqdm(total=4, desc="training a network") as bar:
+    bar.update(3)
+    bar.refresh()
+    time.sleep(3)"""
+
+
+def test_a_log_tells_how_far_the_kernels_own_training_is_and_floods_nothing(
+    make_notebook, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(runs, "LOG_SECONDS", 0)
+    runs.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT, TRAINS), {}, tmp_path / "out")
+    said = capsys.readouterr().err
+    assert "\r" not in said
+    assert re.search(r"^tiny: 2 of 3 cells, \d+ s, training a network 3/4$", said, re.MULTILINE)
+    assert re.search(r"^tiny: 3 of 3 cells, \d+ s$", said.splitlines()[-1])
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["record.json", "tiny.ipynb"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")

@@ -93,6 +93,38 @@ def test_an_interrupted_training_goes_on_at_its_checkpoint_and_ends_with_the_sam
     assert [(row["loss"], row["top1_error"]) for row in again] == [(row["loss"], row["top1_error"]) for row in history]
 
 
+def test_mixed_precision_learns_the_same_labels_with_other_bits_and_weights_in_float32(monkeypatch):
+    plain, auto, mixed = (networks.build("mini-gap", 2) for _ in range(3))
+    fit(plain, Squares(), dataclasses.replace(QUICK, precision="fp32"))
+    fit(auto, Squares(), QUICK)
+    history = fit(mixed, Squares(), dataclasses.replace(QUICK, precision="bf16"))
+    assert same(weights(plain), weights(auto)), "auto is float32 on a CPU"
+    assert not same(weights(plain), weights(mixed)) and history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert {value.dtype for value in mixed.state_dict().values()} <= {torch.float32, torch.int64}
+    assert (
+        trained("mini-gap", Squares(), dataclasses.replace(QUICK, precision="bf16")).key
+        != trained("mini-gap", Squares(), QUICK).key
+    )
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    asked = {
+        (precision, device): training.is_mixed(Recipe(precision=precision), device)
+        for precision in ("auto", "fp32", "bf16")
+        for device in (cpu, gpu)
+    }
+    assert [key for key, is_mixed in asked.items() if is_mixed] == [("auto", gpu), ("bf16", cpu), ("bf16", gpu)]
+
+
+def test_a_short_training_may_keep_no_checkpoints(monkeypatch, tmp_path):
+    written, save = [], training.save_whole
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(training, "save_whole", lambda state, path: written.append(path.suffix) or save(state, path))
+    trained("mini-gap", Squares(), QUICK)
+    assert set(written) == {".part", ".pt"}
+    written.clear()
+    trained("mini-gap", Squares(), QUICK, seed=1, checkpoints=False)
+    assert written == [".pt"]
+
+
 def test_shuffled_labels_are_another_training_and_other_weights():
     labels = np.random.default_rng(5).permutation(Squares().labels)
     plain, shuffled = trained("mini-gap", Squares(), QUICK), trained("mini-gap", Squares(), QUICK, labels=labels)
@@ -274,6 +306,8 @@ def test_hopeless_settings_are_refused_in_one_sentence():
         Recipe(lr=-1, crop=2)
     with pytest.raises(ValueError, match=r"every=0.*every above 0\).*factor above 0, at most 1"):
         Recipe(schedule=training.StepDecay(0, factor=2))
+    with pytest.raises(ValueError, match="precision=fp16 .auto, fp32 or bf16"):
+        Recipe(precision="fp16")
     with pytest.raises(ValueError, match="schedule=linear"):
         Recipe(schedule="linear")
     with pytest.raises(ValueError, match="classes=2"):
