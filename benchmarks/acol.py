@@ -22,10 +22,11 @@ import torch
 import torchvision
 from tqdm import tqdm
 
-from cambook import datasets, networks, paths, training
-from cambook.evaluation import acol_branches, evaluate
-from cambook.scenes import Layout, Scenes
-from cambook.transfer import on_backbone
+from cambook import datasets, files, networks, training
+from cambook.course.lessons.acol_branches import acol_branches
+from cambook.datasets import Layout, Scenes
+from cambook.metrics import evaluate
+from cambook.networks import on_backbone
 
 EPOCHS, SEEDS, DELTAS, ONE_DELTA = 2, range(3), (0.5, 0.6, 0.7, 0.8, 0.9), 0.8
 LARGER = Layout(object_side=(0.7, 0.95))
@@ -70,7 +71,7 @@ def rows(setting: str, name: str, delta: float | None, train, test, first, seed:
 
 def write(table: list[dict], command: str) -> None:
     python = f"{torch.get_num_threads()} threads, python {platform.python_version()}"
-    with paths.atomic_write(paths.DATA / "results" / "acol.csv") as file:
+    with files.atomic_write(files.DATA / "results" / "acol.csv") as file:
         file.write_text(
             f"# {command}\n# {date.today()}, {platform.machine()} CPU, {python}, torch {torch.__version__}, "
             f"torchvision {torchvision.__version__}\n" + pd.DataFrame(table).round(2).to_csv(index=False)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from cambook import paths
+from cambook import files
 
 HERE = Path(__file__).parent
-RESULTS = paths.DATA / "results"
-README = paths.ROOT / "README.md"
+RESULTS = files.DATA / "results"
+README = files.ROOT / "README.md"
 BEGIN, END = "<!-- bench -->\n", "<!-- end of bench -->"
 
 
@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> None:
         if subprocess.run([sys.executable, file]).returncode:
             failed.append(file.name)
     text = with_table(README.read_text(encoding="utf-8"), reports())
-    with paths.atomic_write(README) as part:
+    with files.atomic_write(README) as part:
         part.write_text(text, encoding="utf-8")
     if failed:
         raise SystemExit(f"{', '.join(failed)} failed: the table has their earlier rows.")

@@ -27,8 +27,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_pil_image
 
-from cambook.datasets import EXAMPLE_PICTURES, Subset, VOCFolder, example_picture
-from cambook.scenes import Scenes
+from cambook.datasets import EXAMPLE_PICTURES, Scenes, Subset, VOCFolder, example_picture
 
 SIDE, BATCH, TURNS = 224, 64, 9
 PER_SECOND, TIMES = "pictures a second", "times as fast"

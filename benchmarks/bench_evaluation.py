@@ -25,7 +25,7 @@ import numpy as np
 from form import CORES, row, write
 
 from cambook.metrics import IOUS, BoxAccuracy, PixelAveragePrecision
-from cambook.sweep import all_boxes, largest_boxes, levels, to_uint8
+from cambook.metrics.box_sweep import all_boxes, largest_boxes, levels, to_uint8
 
 SIDE = 224
 THRESHOLDS = np.arange(1000) * (1 / 1000)

@@ -14,11 +14,10 @@ import torch
 from tqdm import tqdm
 
 from cambook import networks
-from cambook.evaluation import GRID, MAPS, top1_error
-from cambook.maps import normalize, upsample
-from cambook.metrics import BoxAccuracy, bootstrap_interval
-from cambook.paths import data_file
-from cambook.scenes import LAYOUT, Layout, Scenes
+from cambook.datasets import LAYOUT, Layout, Scenes
+from cambook.files import data_file
+from cambook.maps import GRID, MAPS, normalize, upsample
+from cambook.metrics import BoxAccuracy, bootstrap_interval, top1_error
 from cambook.training import Recipe, trained
 
 SIZE = 64

@@ -31,10 +31,12 @@ import torch
 import torchvision
 from nbformat import NotebookNode
 
-from cambook import cli, paths, runs, training
+from cambook import files
+from cambook.cli import commands
+from cambook.course import runs
 
-RESULT = paths.DATA / "results" / "course.csv"
-README = paths.ROOT / "README.md"
+RESULT = files.DATA / "results" / "course.csv"
+README = files.ROOT / "README.md"
 PARTS = ("import", "training", "drawing", "rest")
 AIMS = {"cold": 14, "warm": 7}  # minutes of the whole course at quick
 
@@ -51,14 +53,14 @@ def timed_course(cache: Path, folder: Path) -> dict[str, runs.Record]:
     """Runs the course in a process of its own; returns each lesson's record."""
     environment = {**os.environ, "CAMBOOK_CACHE": str(cache), "CAMBOOK_RUNS": str(folder)}
     subprocess.run([sys.executable, "-m", "cambook.cli", "course"], env=environment, check=True)
-    return {lesson.stem: runs.Record.load(folder / lesson.stem) for lesson in cli.lessons()}
+    return {lesson.stem: runs.Record.load(folder / lesson.stem) for lesson in commands.lessons()}
 
 
 def trainings(cache: Path) -> list[Trained]:
     """What the course put into the cache, in order."""
     entries = []
     for entry in cache.glob("networks/*.pt"):
-        found = training.load_whole(entry)
+        found = files.load_whole(entry)
         name = ", ".join(filter(None, (found["determined_by"]["name"], found["describe"])))
         entries.append(Trained(name, datetime.fromtimestamp(entry.stat().st_mtime, UTC), found["seconds"]))
     return sorted(entries, key=lambda entry: entry.made)
@@ -118,7 +120,7 @@ def measure() -> None:
         lesson = lesson_of(one.made, records["cold"])[:2]
         rows.append({"kind": "training", "name": one.name, "lesson": lesson, "cold_seconds": one.seconds})
     table = pd.DataFrame(rows).round(1)
-    with paths.atomic_write(RESULT) as file:
+    with files.atomic_write(RESULT) as file:
         file.write_text(
             f"# python benchmarks/course.py\n"
             f"# {date.today()}, {form.device()}, "
@@ -171,10 +173,10 @@ def title_with_seconds(title: str, warm_seconds: float) -> str:
 
 def write_titles(table: pd.DataFrame) -> None:
     for _, row in table[table.kind == "lesson"].iterrows():
-        path = paths.NOTEBOOKS / f"{row['name']}.ipynb"
+        path = files.NOTEBOOKS / f"{row['name']}.ipynb"
         notebook = nbformat.read(path, as_version=4)
         notebook.cells[0].source = title_with_seconds(notebook.cells[0].source, row.warm_seconds)
-        with paths.atomic_write(path) as part:
+        with files.atomic_write(path) as part:
             nbformat.write(notebook, part)
 
 
@@ -196,5 +198,5 @@ if __name__ == "__main__":
     measured = runs.recorded("course")
     write_titles(measured)
     text = with_times(README.read_text(encoding="utf-8"), measured)
-    with paths.atomic_write(README) as part:
+    with files.atomic_write(README) as part:
         part.write_text(text, encoding="utf-8")

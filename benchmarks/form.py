@@ -11,13 +11,13 @@ from importlib.metadata import version
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cambook import paths
+from cambook import files
 from cambook.metrics import CORES
 
 
 def device() -> str:
     """The processor and how many of its cores are used."""
-    from cambook.runs import processor  # here, since what it imports would count where memory is measured
+    from cambook.machine import processor  # here, since what it imports would count where memory is measured
 
     return f"CPU {processor()}, {CORES} cores"
 
@@ -56,5 +56,5 @@ def write(name: str, command: str, packages: list[str], rows: list[dict]) -> Non
         "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
         "rows": rows,
     }
-    with paths.atomic_write(paths.DATA / "results" / f"bench-{name}.json") as file:
+    with files.atomic_write(files.DATA / "results" / f"bench-{name}.json") as file:
         file.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from gpu_rows import Piece, Settings, rows
 
-from cambook import datasets, networks, scenes, training
-from cambook.evaluation import Evaluation, evaluate
+from cambook import datasets, networks, training
+from cambook.datasets import scenes
+from cambook.metrics import Evaluation, evaluate
 from cambook.networks import Network
 from cambook.training import Trained
 
@@ -88,7 +89,7 @@ def fine_tuned(settings: Settings, name: str, seed: int) -> list[dict]:
 
 ORIGINALS = {"alexnet": 3e-4, "googlenet": 1e-3, "vgg16": 1e-4}  # learning rates; VGG-16 is deep without batch norm
 DRY_ORIGINALS = {"mini-fc": 5e-4}
-HELD = 7000  # scenes of 224 px: what training.pictures holds on the device, drawn once for all networks
+HELD = 7000  # scenes of 224 px: what datasets.pictures holds on the device, drawn once for all networks
 TEST = 1000
 SECONDS = 110  # of training, nine networks together
 

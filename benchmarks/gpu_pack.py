@@ -24,7 +24,7 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from cambook import datasets, paths, scenes
+from cambook import datasets, files
 
 LARGEST = 55e6  # bytes
 SIDE = 256  # pixels, the longer side of a photograph
@@ -148,9 +148,9 @@ def package(target: Path) -> None:
     """cambook itself, the stages, and the tables of data/ that it reads."""
     without = shutil.ignore_patterns("__pycache__", "cache", "results", "real")
     for folder in ("cambook", "data"):
-        shutil.copytree(paths.ROOT / folder, target / folder, ignore=without)
-    for file in (paths.ROOT / "Makefile", *(paths.ROOT / "benchmarks").glob("gpu*.py")):
-        copy(file, target / file.relative_to(paths.ROOT))
+        shutil.copytree(files.ROOT / folder, target / folder, ignore=without)
+    for file in (files.ROOT / "Makefile", *(files.ROOT / "benchmarks").glob("gpu*.py")):
+        copy(file, target / file.relative_to(files.ROOT))
 
 
 def weights(target: Path) -> None:
@@ -173,7 +173,7 @@ def make(target: Path, data: Path | None) -> dict[str, float]:
         made = Path(folder) / "pack"
         package(made)
         weights(made)
-        scenes.save_atlas(made / "atlas.npz")
+        datasets.save_atlas(made / "atlas.npz")
         there = [name for name in SETS if data and (data / name).is_dir()]
         for name in tqdm(there, desc="photographs", unit="set"):
             SETS[name](data / name, made / "photographs" / name)
@@ -193,8 +193,8 @@ def _bytes(part: Path) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--to", type=Path, default=paths.ROOT / ".gpu", metavar="FOLDER", help="where it is written")
-    known = os.environ.get("CAMBOOK_TEST_DATA") or paths.DATA / "real"
+    parser.add_argument("--to", type=Path, default=files.ROOT / ".gpu", metavar="FOLDER", help="where it is written")
+    known = os.environ.get("CAMBOOK_TEST_DATA") or files.DATA / "real"
     parser.add_argument("--data", type=Path, default=Path(known), metavar="FOLDER", help="the real photographs")
     options = parser.parse_args(arguments)
     sizes = make(options.to, options.data if options.data.is_dir() else None)

@@ -17,9 +17,9 @@ sys.path += [str(ROOT), str(PACK / "packages")]  # behind what is installed
 import torch  # noqa: E402
 import torchvision  # noqa: E402
 
-from cambook import paths  # noqa: E402
+from cambook import files  # noqa: E402
 
-RESULTS = paths.DATA / "results" / "gpu.csv"
+RESULTS = files.DATA / "results" / "gpu.csv"
 CONTEXT = ("stage", "device", "torch", "torchvision", "python", "date", "command")  # columns of every row
 
 
@@ -100,7 +100,7 @@ def add(new: Iterable[dict], file: Path) -> None:
     """Writes further rows behind those that are there; the file is at every moment the old one or the new one."""
     table = [*rows(file), *new]
     columns = list(dict.fromkeys(column for row in table for column in row))
-    with paths.atomic_write(file) as part, part.open("w", encoding="utf-8", newline="") as opened:
+    with files.atomic_write(file) as part, part.open("w", encoding="utf-8", newline="") as opened:
         opened.write("# make gpu; rates: images per second; errors, shares: percent; tflops: of matrix work alone\n")
         writer = csv.DictWriter(opened, columns, lineterminator="\n")
         writer.writeheader()

@@ -12,14 +12,15 @@ import torch
 from gpu_rows import Piece, Settings, rows
 from torch.utils.flop_counter import FlopCounterMode
 
-from cambook import datasets, maps, networks, scenes, training
+from cambook import datasets, maps, networks, training
+from cambook.datasets import scenes
 
 # every network, those that differ in their backbones first
 FIRST = ("lite0-gap", "resnet50-gap", "googlenet-gap", "vgg16-gap", "alexnet-gap", "mini-gap", "vgg16-acol")
 FURTHER = tuple(name for name in networks.names() if name not in FIRST)
 DRY = ("mini-gap", "mini-fc", "lite0-gap")
 CLASSES = 12
-STREAMED = 7200  # pictures of 224 px that are more than training.pictures holds: decoded as they are asked for
+STREAMED = 7200  # pictures of 224 px that are more than datasets.pictures holds: decoded as they are asked for
 # precision of the forward pass, layout, compiled
 STEPS = (("fp32", "contiguous"), ("bf16", "contiguous"), ("bf16", "channels last"))
 LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}

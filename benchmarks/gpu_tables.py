@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gpu_rows import ROOT
 
-from cambook import paths
+from cambook import files
 
 if TYPE_CHECKING:
     import nbformat
@@ -264,5 +264,5 @@ def write(table: Rows) -> int:
 
 def _write(file: Path, text: str) -> None:
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        with paths.atomic_write(file) as part:
+        with files.atomic_write(file) as part:
             part.write_text(text, encoding="utf-8")

@@ -568,7 +568,7 @@ def read() -> dict[tuple[str, str], dict[str, str]]:
 
 def write(found: dict[tuple[str, str], dict[str, str]]) -> None:
     """The rows of the mutants on the list, in its order, and the sentence about them in benchmarks/README.md."""
-    from cambook.paths import atomic_write  # here, since the processes that test a copy must not have this cambook
+    from cambook.files import atomic_write  # here, since the processes that test a copy must not have this cambook
 
     rows = [found[key] for mutant in MUTANTS if (key := (mutant.file, mutant.fault)) in found]
     with atomic_write(RESULT) as part, part.open("w", encoding="utf-8", newline="") as file:

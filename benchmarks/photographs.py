@@ -17,8 +17,8 @@ import torch
 import torchvision
 from tqdm import tqdm
 
-from cambook import datasets, networks, paths, training
-from cambook.evaluation import evaluate
+from cambook import datasets, files, networks, training
+from cambook.metrics import evaluate
 
 NETWORK, SIZE, SEEDS = "lite0-gap", 224, range(3)
 
@@ -50,7 +50,7 @@ def main(folder: str) -> None:
             )
     table = pd.DataFrame(rows).round(2).sort_values(["network", "seed"], ascending=[False, True])
     python = f"{torch.get_num_threads()} threads, python {platform.python_version()}"
-    with paths.atomic_write(paths.DATA / "results" / "photographs.csv") as file:
+    with files.atomic_write(files.DATA / "results" / "photographs.csv") as file:
         file.write_text(
             f"# python benchmarks/photographs.py FOLDER ({' and '.join(train.classes)})\n"
             f"# {date.today()}, {platform.machine()} CPU, {python}, torch {torch.__version__}, "

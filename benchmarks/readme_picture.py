@@ -5,7 +5,8 @@ python benchmarks/readme_picture.py
 
 import torch
 
-from cambook import datasets, networks, paths, show
+from cambook import datasets, files, networks
+from cambook.course import show
 from cambook.maps import class_activation_map, normalize
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     names = [networks.imagenet_classes()[i] for i in classes]
     takeaway = "One network, one picture, five questions: where is each class?"
     figure = show.top_classes(image[0], names, probabilities.tolist(), list(maps), takeaway)
-    print(show.save(figure, paths.DATA / "results" / "five-classes.jpg"))
+    print(show.save(figure, files.DATA / "results" / "five-classes.jpg"))
 
 
 if __name__ == "__main__":

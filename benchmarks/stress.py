@@ -18,12 +18,12 @@ import pandas as pd
 from form import device
 from tqdm import tqdm
 
-from cambook import paths
+from cambook import files
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from test_kill import SUBJECTS, survives  # noqa: E402
 
-RESULT = paths.DATA / "results" / "stress.csv"
+RESULT = files.DATA / "results" / "stress.csv"
 
 
 def survived(subject: str, times: int) -> int:
@@ -44,7 +44,7 @@ def record(row: dict) -> None:
     rows = pd.read_csv(RESULT, comment="#").to_dict("records") if RESULT.exists() else []
     rows = {each["what"]: each for each in [*rows, row]}
     table = pd.DataFrame([rows[subject] for subject in SUBJECTS if subject in rows])
-    with paths.atomic_write(RESULT) as file:
+    with files.atomic_write(RESULT) as file:
         file.write_text("# make stress: kills at random moments, and how many lost and damaged nothing\n", "utf-8")
         table.to_csv(file, mode="a", index=False)
 

@@ -15,21 +15,22 @@ from datetime import date
 import torch
 import torchvision
 
-from cambook import experiments, paths, reproduction
+from cambook import files
+from cambook.course import papers, sweeps
 
 
 def main(names: str, seeds: str) -> None:
     for name in names.split():
         subprocess.run([sys.executable, "-m", "cambook.cli", "sweep", name, "--seeds", seeds], check=True)
-        table = experiments.results(paths.RUNS / "sweeps" / name)
+        table = sweeps.results(files.RUNS / "sweeps" / name)
         table = table[table["profile"].eq("quick") & table["seed"].isin(map(int, seeds.split(",")))]
         about = (
             f"# python benchmarks/tables.py {name} {seeds}\n# {date.today()}, {platform.machine()} CPU, "
             f"{torch.get_num_threads()} threads, python {platform.python_version()}, torch {torch.__version__}, "
             f"torchvision {torchvision.__version__}\n"
         )
-        with paths.atomic_write(paths.DATA / "results" / f"{name}.csv") as file:
-            file.write_text(about + table.round({"value": 4}).to_csv(columns=reproduction.COLUMNS, index=False))
+        with files.atomic_write(files.DATA / "results" / f"{name}.csv") as file:
+            file.write_text(about + table.round({"value": 4}).to_csv(columns=papers.COLUMNS, index=False))
 
 
 if __name__ == "__main__":

@@ -20,18 +20,19 @@ import torch
 import torchvision
 from tqdm import tqdm
 
-from cambook import datasets, networks, paths, supervision
-from cambook.evaluation import evaluate
+from cambook import datasets, files, networks
+from cambook.course.lessons import weak_labels
+from cambook.metrics import evaluate
 
 SEEDS = range(3)
 
 
 def main(folder: str | None) -> None:
     name, network, size, weights = "scenes", "mini-gap", 64, None
-    shares, flips, steps, length = (0.05, 0.1, 0.25, 0.5, 1.0), (0.0, 0.2, 0.4, 0.6), supervision.STEPS, 500
+    shares, flips, steps, length = (0.05, 0.1, 0.25, 0.5, 1.0), (0.0, 0.2, 0.4, 0.6), weak_labels.STEPS, 500
     if folder:
         name, network, size, weights = f"voc:{folder}", "lite0-gap", 224, "pretrained"
-        shares, flips, steps, length = (0.1, 1.0), (0.4,), supervision.PHOTOGRAPH_STEPS, None
+        shares, flips, steps, length = (0.1, 1.0), (0.4,), weak_labels.PHOTOGRAPH_STEPS, None
     rows = []
     for seed in tqdm(SEEDS, desc="seeds"):
         train = datasets.load(name, "train", size, seed=seed)
@@ -61,20 +62,20 @@ def main(folder: str | None) -> None:
             )
 
         for share in shares:
-            few = supervision.with_few(train, share, **how)
+            few = weak_labels.with_few(train, share, **how)
             add("labels alone", share, 0, few)
             if share < 1:
-                guessed = supervision.with_guesses(train, few, supervision.CONFIDENCE, **how)
+                guessed = weak_labels.with_guesses(train, few, weak_labels.CONFIDENCE, **how)
                 add("with pseudo-labels", share, 0, guessed)
         for flipped in flips:
-            add("flipped labels", 1, flipped, supervision.with_wrong(train, flipped, **how))
+            add("flipped labels", 1, flipped, weak_labels.with_wrong(train, flipped, **how))
     table = pd.DataFrame(rows).round(2).sort_values(["kind", "share", "flipped", "seed"])
     python = f"{torch.get_num_threads()} threads, python {platform.python_version()}"
     shown = f"photographs of {' and '.join(train.classes)}" if folder else "scenes"
-    with paths.atomic_write(paths.DATA / "results" / f"weak_supervision{'_photographs' if folder else ''}.csv") as file:
+    with files.atomic_write(files.DATA / "results" / f"weak_supervision{'_photographs' if folder else ''}.csv") as file:
         file.write_text(
             f"# python benchmarks/weak_supervision.py{' FOLDER' if folder else ''} ({shown}: {len(train)} to train on, "
-            f"{len(test)} to test on; {network}, {steps} steps, confidence {supervision.CONFIDENCE})\n"
+            f"{len(test)} to test on; {network}, {steps} steps, confidence {weak_labels.CONFIDENCE})\n"
             f"# {date.today()}, {platform.machine()} CPU, {python}, torch {torch.__version__}, "
             f"torchvision {torchvision.__version__}\n" + table.to_csv(index=False)
         )

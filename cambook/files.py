@@ -1,14 +1,21 @@
-"""Where the course keeps its data, cache and runs; and how a file is written whole or not at all."""
+"""Folders, tables, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import glob
+import hashlib
+import io
 import os
 import time
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _folder(variable: str, default: Path) -> Path:
@@ -57,3 +64,68 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] = (), **options: Any) -> pd.DataFrame:
+    """The table in a CSV file, without its remarks, the lines that begin with #.
+
+    columns: those that it must have; numbers: those of them that must hold a finite number in every row
+    options: of pandas.read_csv
+    raises:  ValueError where a column is missing, a cell of `numbers` is none, or the file is no table
+    """
+    import numpy as np
+    import pandas as pd  # here, since it takes half a second
+
+    mend = "restore the file from the repository, or make it again"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        table = pd.read_csv(io.StringIO("".join(line for line in lines if not line.startswith("#"))), **options)
+    except (ValueError, pd.errors.ParserError) as error:  # no UTF-8, an empty file, a row that is too long
+        raise ValueError(f"{path} is no table ({str(error).strip().splitlines()[0]}): {mend}.") from error
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"{path} has rows with more cells than its first line has names: {mend}.")
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise ValueError(f"{path} has no column {', '.join(missing)}: {mend}.")
+    for column in numbers:
+        found = pd.to_numeric(table[column], errors="coerce").astype(float)
+        if not (finite := np.isfinite(found)).all():
+            row = int(finite.argmin())
+            raise ValueError(f"{path}, row {row + 1}: {column} is {table[column].iloc[row]!r}, no number: {mend}.")
+        table[column] = found
+    return table
+
+
+# ---- files that are whole or not there ----
+
+
+def save_whole(state: dict, path: Path) -> str:
+    """torch.save with the bytes' SHA-256 in front, under a name that appears at once; returns the SHA-256."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+    with atomic_write(path) as part:
+        part.write_bytes(digest.encode() + buffer.getbuffer())
+    return digest
+
+
+def load_whole(path: Path) -> dict | None:
+    """What save_whole wrote; None where there is no such file, or where it is damaged, which is said in a warning."""
+    import torch
+
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    if content[:64] != hashlib.sha256(content[64:]).hexdigest().encode():
+        warnings.warn(f"{path} is damaged (its checksum differs): it is left aside and made again.", stacklevel=2)
+        return None
+    try:
+        found = torch.load(io.BytesIO(content[64:]), map_location="cpu", weights_only=True)
+    except Exception:  # a right checksum, and not from save_whole all the same
+        found = None
+    if not isinstance(found, dict):
+        warnings.warn(f"{path} holds more than weights, or none: it is left aside and made again.", stacklevel=2)
+        return None
+    return found

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import evaluation, networks, runs
-from cambook.acol import branch, erase, fuse
-from cambook.batch import Batch
-from cambook.maps import class_activation_map, normalize
+from cambook import maps, networks
+from cambook.course import runs
+from cambook.course.lessons import acol_branches
+from cambook.datasets import Batch
+from cambook.maps import class_activation_map, erase, fuse, normalize
+from cambook.networks import branch
 
 
 @pytest.fixture
@@ -103,13 +105,17 @@ def test_evaluation_asks_for_the_fused_maps_of_the_classes_it_wants(network, ima
     with torch.no_grad():
         feature_maps = network.features(images)
         fused = fuse(*network.both(feature_maps))
-        maps = evaluation.MAPS["acol"](network, images, feature_maps, classes)
-        peeking = evaluation.MAPS["acol peeking"](network, images, feature_maps, classes)
-        a = evaluation.MAPS["acol branch a"](network, images, feature_maps, classes)
-    assert torch.equal(maps, torch.stack([fused[i, row] for i, row in enumerate(classes.tolist())]))
-    assert torch.equal(peeking[:, 0], torch.stack([fuse(*network.both(feature_maps, classes[:, 0]))[i, c]
-                                                   for i, c in enumerate(classes[:, 0].tolist())]))
-    assert torch.equal(normalize(a) <= maps + 1e-12, torch.ones_like(maps, dtype=torch.bool))
+        fused_maps = maps.MAPS["acol"](network, images, feature_maps, classes)
+        peeking = maps.MAPS["acol peeking"](network, images, feature_maps, classes)
+        a = maps.MAPS["acol branch a"](network, images, feature_maps, classes)
+    assert torch.equal(fused_maps, torch.stack([fused[i, row] for i, row in enumerate(classes.tolist())]))
+    assert torch.equal(
+        peeking[:, 0],
+        torch.stack(
+            [fuse(*network.both(feature_maps, classes[:, 0]))[i, c] for i, c in enumerate(classes[:, 0].tolist())]
+        ),
+    )
+    assert torch.equal(normalize(a) <= fused_maps + 1e-12, torch.ones_like(fused_maps, dtype=torch.bool))
 
 
 class FourPictures:
@@ -129,7 +135,7 @@ class FourPictures:
 def test_what_the_branches_do_over_a_data_set_equals_counting_picture_by_picture(network):
     data = FourPictures()
     for peeking in (False, True):
-        found = evaluation.acol_branches(network, data, peeking=peeking, batch_size=3)
+        found = acol_branches.acol_branches(network, data, peeking=peeking, batch_size=3)
         wrong_a = wrong_b = erased = inside = 0
         for image, label in zip(data.images[:, None], data.labels.tolist(), strict=True):
             features = network.features(image)
@@ -145,7 +151,7 @@ def test_what_the_branches_do_over_a_data_set_equals_counting_picture_by_picture
         expected = [25 * v for v in (wrong_a, wrong_b, erased, inside)]
         assert list(found.values()) == pytest.approx(expected, abs=1e-4), peeking
     network.delta = 1.1
-    assert evaluation.acol_branches(network, data)["erased"] == 0
+    assert acol_branches.acol_branches(network, data)["erased"] == 0
 
 
 def test_acol_has_no_single_class_weight(network):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from cambook import attributions, maps, networks
+from cambook import maps, networks
+from cambook.course.lessons import attributions
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from pathlib import Path
 import bench
 import pytest
 
-from cambook import runs
+from cambook.course import runs
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "data" / "results").glob("bench-*.json"))

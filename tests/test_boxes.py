@@ -3,7 +3,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou as torchvision_box_iou
 
-from cambook.boxes import (
+from cambook.maps import (
     box_from_map,
     box_iou,
     contour_area,
@@ -55,19 +55,18 @@ def test_a_map_that_is_not_finite_gives_no_box_and_a_warning(value, rule):
 
 
 def test_corners_connect_under_8_and_not_under_4():
-    diagonal = mask("##...",
-                    "..#..",
-                    "...##",
-                    "...#.")
+    diagonal = mask("##...", "..#..", "...##", "...#.")
     assert largest_component(diagonal).sum() == 6
     assert np.argwhere(largest_component(diagonal, connectivity=4)).tolist() == [[2, 3], [2, 4], [3, 3]]
 
 
 def test_most_pixels_and_largest_contour_area_can_name_different_components():
-    two = mask("#######..",  # a line of 7 pixels and a square of 4
-               ".........",
-               ".......##",
-               ".......##")
+    two = mask(
+        "#######..",  # a line of 7 pixels and a square of 4
+        ".........",
+        ".......##",
+        ".......##",
+    )
     assert tight_box(largest_component(two)) == (0, 0, 7, 1)
     assert tight_box(largest_component(two, measure="contour area")) == (7, 2, 9, 4)
 
@@ -106,10 +105,7 @@ def test_a_box_is_taken_around_the_largest_component_only():
 
 
 def test_the_rule_says_what_largest_means():
-    line_and_square = 3.0 * mask("#######..",
-                                 ".........",
-                                 ".......##",
-                                 ".......##")
+    line_and_square = 3.0 * mask("#######..", ".........", ".......##", ".......##")
     assert box_from_map(line_and_square, "paper", 0.2).tolist() == [0, 0, 7, 1]
     assert box_from_map(line_and_square, "wsol", 0.2).tolist() == [7, 2, 9, 4]
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from cambook import cli, paths
+from cambook import files
+from cambook.cli.commands import doctor
 
 LESSON = Path(__file__).parents[1] / "notebooks" / "00_where_does_it_look.ipynb"
 TOKEN = "for-this-test-alone"
@@ -38,7 +39,7 @@ PIXELS = """images => images.map(image => {
 
 
 def browser_or_reason():
-    browser = cli.find_browser()
+    browser = doctor.find_browser()
     if browser:
         return browser
     sentence = "No Chromium: install one (Debian: apt-get install chromium) or set CAMBOOK_CHROMIUM to its path."
@@ -168,6 +169,6 @@ def test_a_slider_moves_and_the_picture_changes(lab, notebook):
                 lambda: "the picture did not change",
             )
         finally:
-            paths.RUNS.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=paths.RUNS / "browser.png")
+            files.RUNS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=files.RUNS / "browser.png")
             browser.close()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import check
-from cambook.check.exercise import Exercise, Number, exercise, normal, same
+from cambook.course.lessons import check
+from cambook.course.lessons.check.exercise import Exercise, Number, exercise, normal, same
 
 FUNCTIONS = [each for each in check.EXERCISES.values() if isinstance(each, Exercise)]
 NUMBERS = [each for each in check.EXERCISES.values() if isinstance(each, Number)]
@@ -94,9 +94,7 @@ def test_a_number_is_accepted_its_mistakes_named_and_nothing_is_not_attempted(on
 
 @pytest.fixture
 def double():
-    @exercise(
-        "twice the values", inputs=lambda g: [(normal(g, 2, 3),), (normal(g, 4),)], hints=["add", "x + x"]
-    )
+    @exercise("twice the values", inputs=lambda g: [(normal(g, 2, 3),), (normal(g, 4),)], hints=["add", "x + x"])
     def double(x):
         return x + x
 
@@ -126,8 +124,7 @@ def test_an_unknown_mistake_is_answered_with_the_first_difference(double):
 
 def test_a_wrong_shape_is_told_as_shapes(double):
     assert double.answer(lambda x: (2 * x).T if x.ndim == 2 else 2 * x) == (
-        "✗ double: with input of shape (2, 3), give an array of shape (2, 3) back, not an array of shape (3, "
-        "2)."
+        "✗ double: with input of shape (2, 3), give an array of shape (2, 3) back, not an array of shape (3, 2)."
     )
 
 

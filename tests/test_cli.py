@@ -5,7 +5,9 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from cambook import cli, paths, runs
+from cambook import files
+from cambook.cli import commands, doctor
+from cambook.course import notebooks, runs
 
 LESSONS = ["00_where", "01_gap", "03_map"]
 
@@ -15,15 +17,15 @@ def course(make_notebook, tmp_path, monkeypatch):
     """Three lessons and one reproduction, whose runs are played instead of executed; returns what was run."""
     for name in [*LESSONS, "reproduce/table_2"]:
         make_notebook(tmp_path / "notebooks" / f"{name}.ipynb", "1 + 1")
-    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(files, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
     played = []
 
     def play(notebook, parameters, folder, progress=True, sharpness=1):
         played.append((notebook.stem, dict(parameters), folder.relative_to(tmp_path).as_posix()))
         if notebook.stem == "01_gap" and parameters.get("seed") != "5":
-            raise runs.RunError("01_gap.ipynb stopped in cell [2] with ZeroDivisionError: division by zero")
+            raise notebooks.RunError("01_gap.ipynb stopped in cell [2] with ZeroDivisionError: division by zero")
         return runs.Record(
             notebook=notebook.stem,
             parameters={},
@@ -33,12 +35,12 @@ def course(make_notebook, tmp_path, monkeypatch):
             environment={},
         )
 
-    monkeypatch.setattr(runs, "execute", play)
+    monkeypatch.setattr(notebooks, "execute", play)
     return played
 
 
 def call(*arguments):
-    result = CliRunner().invoke(cli.app, arguments)
+    result = CliRunner().invoke(commands.app, arguments)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -52,7 +54,7 @@ def test_a_failing_lesson_does_not_stop_the_others_and_the_exit_code_says_so(cou
 
 
 def test_the_course_succeeds_where_every_lesson_does(course):
-    (paths.NOTEBOOKS / "01_gap.ipynb").unlink()
+    (files.NOTEBOOKS / "01_gap.ipynb").unlink()
     assert call("course").exit_code == 0
 
 
@@ -87,7 +89,7 @@ def test_a_notebook_is_found_by_number_name_or_path(course, name):
 
 
 def test_a_reproduction_is_found_by_name(course):
-    assert cli.find_notebook("table_2") == paths.NOTEBOOKS / "reproduce" / "table_2.ipynb"
+    assert commands.find_notebook("table_2") == files.NOTEBOOKS / "reproduce" / "table_2.ipynb"
 
 
 def test_an_unknown_notebook_lists_the_known_ones(course):
@@ -101,8 +103,8 @@ def test_parameters_and_profile_are_handed_on(course):
 
 
 def test_folders_of_runs_hold_no_odd_characters(tmp_path):
-    folder = cli.run_folder(tmp_path / "04.ipynb", {"dataset": "voc:/home/me/my birds"})
-    assert folder.parent == paths.RUNS / "04" and folder.name == "dataset=voc-home-me-my-birds"
+    folder = commands.run_folder(tmp_path / "04.ipynb", {"dataset": "voc:/home/me/my birds"})
+    assert folder.parent == files.RUNS / "04" and folder.name == "dataset=voc-home-me-my-birds"
 
 
 def test_a_parameter_without_a_value_is_refused(course):
@@ -112,13 +114,13 @@ def test_a_parameter_without_a_value_is_refused(course):
 
 
 def test_no_lessons_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(files, "NOTEBOOKS", tmp_path)
     with pytest.raises(FileNotFoundError, match="holds no lesson.*CAMBOOK_HOME"):
         call("course")
 
 
 def test_the_command_runs_real_notebooks_and_ends_mistakes_in_one_sentence(make_notebook, tmp_path):
-    start = "from cambook import runs\nrun = runs.start('00_tiny', profile=profile, seed=seed)\n"
+    start = "from cambook.course import notebooks, runs\nrun = runs.start('00_tiny', profile=profile, seed=seed)\n"
     make_notebook(tmp_path / "notebooks" / "00_tiny.ipynb", start + "runs.record('x', seed + 0.5)")
     environment = {**os.environ, "CAMBOOK_HOME": str(tmp_path), "CAMBOOK_RUNS": str(tmp_path / "runs")}
 
@@ -133,8 +135,7 @@ def test_the_command_runs_real_notebooks_and_ends_mistakes_in_one_sentence(make_
     wrong = cambook("run", "0", "-p", "sead=1")
     assert wrong.returncode == 1
     assert (
-        wrong.stderr
-        == "cambook: 00_tiny.ipynb has no parameter 'sead', it accepts profile, seed, did you mean seed?\n"
+        wrong.stderr == "cambook: 00_tiny.ipynb has no parameter 'sead', it accepts profile, seed, did you mean seed?\n"
     )
 
 
@@ -144,12 +145,12 @@ def test_the_lab_listens_to_this_machine_alone_and_keeps_its_token(course, monke
     class Done:
         returncode = 0
 
-    monkeypatch.setattr(cli.subprocess, "run", lambda command, cwd: commands.append((command, cwd)) or Done)
+    monkeypatch.setattr(commands.subprocess, "run", lambda command, cwd: commands.append((command, cwd)) or Done)
     assert call("lab", "--no-browser").exit_code == 0
     command, folder = commands[0]
     assert "--ServerApp.ip=127.0.0.1" in command and command[-1] == "--no-browser"
     assert "token" not in " ".join(command)
-    assert folder == paths.NOTEBOOKS
+    assert folder == files.NOTEBOOKS
 
 
 def test_the_doctor_finds_this_installation_fit():
@@ -168,11 +169,11 @@ def test_the_doctor_finds_this_installation_fit():
 
 
 def test_the_doctor_names_what_is_missing_and_how_to_mend_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "DATA", tmp_path)
-    monkeypatch.setattr(cli, "_torch", lambda: iter(()))
+    monkeypatch.setattr(files, "DATA", tmp_path)
+    monkeypatch.setattr(doctor, "_torch", lambda: iter(()))
     requires = ["no-such-package>=2", "numpy>=1e3", "numpy>=1", 'also-missing; extra == "test"']
     monkeypatch.setattr(
-        cli.importlib.metadata, "requires", lambda name: [*requires[:1], "numpy>=999", *requires[2:]]
+        commands.importlib.metadata, "requires", lambda name: [*requires[:1], "numpy>=999", *requires[2:]]
     )
     result = call("doctor")
     assert result.exit_code == 1
@@ -181,9 +182,7 @@ def test_the_doctor_names_what_is_missing_and_how_to_mend_it(monkeypatch, tmp_pa
     assert any(line.startswith("NO  numpy: ") and "(>=999); run `pip" in line for line in lines)
     assert any(line.startswith("ok  numpy: ") for line in lines)
     assert any(line.startswith("--  also-missing: ") for line in lines)
-    assert any(
-        line.startswith("NO  data/scenes/classes.csv: missing") and "CAMBOOK_HOME" in line for line in lines
-    )
+    assert any(line.startswith("NO  data/scenes/classes.csv: missing") and "CAMBOOK_HOME" in line for line in lines)
 
 
 def test_the_doctor_tells_a_torch_that_torchvision_does_not_fit(monkeypatch):
@@ -193,7 +192,7 @@ def test_the_doctor_tells_a_torch_that_torchvision_does_not_fit(monkeypatch):
         raise RuntimeError("operator torchvision::nms does not exist")
 
     monkeypatch.setattr(torchvision.ops, "nms", nms)
-    (finding,) = cli._torch()
+    (finding,) = doctor._torch()
     assert finding.fit is False and "nms does not exist" in finding.found and "find-links" in finding.mend
 
 
@@ -205,7 +204,7 @@ def test_run_without_a_notebook_runs_all_lessons(course):
 
 def test_figures_are_exported_for_the_lessons_asked_for(course, monkeypatch):
     exported = []
-    monkeypatch.setattr(runs, "export_figures", lambda executed, folder: exported.append(executed.name) or [])
+    monkeypatch.setattr(notebooks, "export_figures", lambda executed, folder: exported.append(executed.name) or [])
     assert call("figures", "03").exit_code == 0
     assert exported == ["03_map.ipynb"] and course[-1][2] == "runs/figures/03_map"
     assert call("figures").exit_code == 1  # one lesson fails, the others are exported

@@ -8,11 +8,12 @@ import nbformat
 import pandas as pd
 import pytest
 
-from cambook import paths, runs
+from cambook import files
+from cambook.course import notebooks
 
 PAUSES = {"import": 0.3, "rest": 0.4, "drawing": 0.5, "trains": 0.6}
 CELLS = [
-    "import time\nimport os\nfrom cambook import runs\n"
+    "import time\nimport os\nfrom cambook.course import notebooks, runs\n"
     "runs.Record(notebook='tiny', parameters={}, metrics={'x': 1}, started='', seconds=0, environment={}).save("
     f"os.environ['CAMBOOK_RUN_DIR'])\ntime.sleep({PAUSES['import']})",
     f"import time\ntime.sleep({PAUSES['rest']})",  # an import that is not the first
@@ -31,7 +32,7 @@ def executed(make_notebook, tmp_path_factory):
     folder = tmp_path_factory.mktemp("lesson")
     Image.new("RGB", (8, 8)).save(folder / "figure.png")
     notebook = make_notebook(folder / "tiny.ipynb", *CELLS)
-    record = runs.execute(notebook, {}, folder / "out", progress=False)
+    record = notebooks.execute(notebook, {}, folder / "out", progress=False)
     return nbformat.read(folder / "out" / "tiny.ipynb", as_version=4), record.seconds
 
 
@@ -72,7 +73,7 @@ def test_a_notebook_without_times_is_refused(executed):
 
 
 def test_the_course_is_set_beside_its_aims(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(files, "DATA", tmp_path)
     (tmp_path / "results").mkdir()
     lesson = {"kind": "lesson", "name": "00_x", "lesson": "00", "cold_seconds": 900.0, "warm_seconds": 60.0}
     cold = {"cold_import": 60.0, "cold_training": 700.0, "cold_drawing": 90.0, "cold_rest": 50.0}

@@ -13,8 +13,16 @@ import pytest
 import torch
 from PIL import Image, ImageFile
 
-from cambook import decoding, photographs
-from cambook.datasets import EXAMPLE_PICTURES, Subset, VOCFolder, example_picture, load, load_picture
+from cambook.datasets import (
+    EXAMPLE_PICTURES,
+    Subset,
+    VOCFolder,
+    decoding,
+    example_picture,
+    load,
+    load_picture,
+    photographs,
+)
 
 SIZE = 80
 WIDTH, HEIGHT = 80, 40  # a picture squashed to 80 x 80 keeps its columns and doubles its rows
@@ -218,9 +226,7 @@ def test_of_several_classes_the_largest_total_area_is_the_label_and_the_report_c
     data = folder.train()
     assert data.classes[data.labels[data.names.index("dirty")]] == "dog"
     assert len(one(data)[1]) == 3
-    assert data.report == [
-        "1 of 3 pictures show several classes: labelled by the one with the largest total box area"
-    ]
+    assert data.report == ["1 of 3 pictures show several classes: labelled by the one with the largest total box area"]
 
 
 def test_difficult_objects_count_neither_for_the_label_nor_for_the_boxes(folder):
@@ -257,9 +263,7 @@ def test_a_jpeg_that_lacks_its_last_rows_is_filled_up_with_grey(folder):
     rows = int(SIZE * 0.93)
     np.testing.assert_allclose(image.permute(1, 2, 0)[:rows], whole[:rows], atol=1e-6)
     assert (image[:, -1, SIZE // 2 :] - 128 / 255).abs().max() < 0.01
-    assert "dirty.jpg: cut off: what is missing of the last 15 of 400 rows filled with grey" in only_line(
-        loaded
-    )
+    assert "dirty.jpg: cut off: what is missing of the last 15 of 400 rows filled with grey" in only_line(loaded)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5])
@@ -388,9 +392,7 @@ def test_exif_turns_the_picture_and_boxes_drawn_on_the_stored_one(folder, orient
 
 def test_boxes_drawn_on_the_upright_picture_stay_when_the_size_tag_says_so(folder):
     upright = picture(box=(6, 11, 15, 30), size=(HEIGHT, WIDTH))
-    stored = upright.transpose(
-        Image.Transpose.ROTATE_90
-    )  # what a camera held upright writes, with orientation 6
+    stored = upright.transpose(Image.Transpose.ROTATE_90)  # what a camera held upright writes, with orientation 6
     folder.add(data=exif_jpeg(6, stored), xml=annotation(thing(box=(6, 11, 15, 30)), size=(HEIGHT, WIDTH)))
     line = kept(folder, [10, 10, 30, 30])
     assert "boxes, drawn on the upright picture, kept (as the size tag says)" in line
@@ -411,18 +413,14 @@ def test_without_a_size_tag_the_boxes_themselves_say_on_which_picture_they_were_
 def test_an_exif_orientation_that_does_not_exist_is_ignored(folder, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    folder.add(
-        data=encoded(picture(), "PNG", exif=exif.tobytes() if orientation < 2**16 else _long_exif(exif))
-    )
+    folder.add(data=encoded(picture(), "PNG", exif=exif.tobytes() if orientation < 2**16 else _long_exif(exif)))
     assert f"EXIF orientation {orientation} does not exist and is ignored" in kept(folder)
 
 
 def _long_exif(exif) -> bytes:
     """The EXIF block with its orientation as a 32-bit number."""
     value = exif[0x0112]
-    return (
-        b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x04\0\x01\0\0\0" + value.to_bytes(4, "little") + b"\0\0\0\0"
-    )
+    return b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x04\0\x01\0\0\0" + value.to_bytes(4, "little") + b"\0\0\0\0"
 
 
 # ---- dirty boxes
@@ -522,9 +520,7 @@ def test_a_wrong_size_tag_is_ignored_where_the_boxes_fit_the_picture(folder):
 
 
 def test_a_box_slightly_past_the_border_under_a_wrong_size_tag_is_clipped(folder):
-    folder.add(
-        data=encoded(picture((11, 6, 80, 15))), xml=annotation(thing(box=(11, 6, 83, 15)), size=(90, 35))
-    )
+    folder.add(data=encoded(picture((11, 6, 80, 15))), xml=annotation(thing(box=(11, 6, 83, 15)), size=(90, 35)))
     data = folder.train()
     np.testing.assert_allclose(one(data)[1], [[10, 10, 80, 30]], atol=1e-4)
     assert any("boxes nearly fit the picture" in line for line in data.report)
@@ -644,9 +640,7 @@ def test_a_missing_folder_is_told_with_the_nearest_name(folder, no_decoding):
 @pytest.mark.parametrize("part", ["JPEGImages", "Annotations", "ImageSets"])
 def test_a_folder_that_is_not_in_voc_layout_is_told(folder, no_decoding, part):
     shutil.rmtree(folder.root / part)
-    with pytest.raises(
-        FileNotFoundError, match=f"has no folder {part}.*it must hold JPEGImages, Annotations and"
-    ):
+    with pytest.raises(FileNotFoundError, match=f"has no folder {part}.*it must hold JPEGImages, Annotations and"):
         folder.train()
 
 
@@ -656,9 +650,7 @@ def test_the_folder_above_is_told_where_the_pictures_are(folder, no_decoding):
 
 
 def test_a_missing_list_is_told_with_the_lists_there_are(folder, no_decoding):
-    with pytest.raises(
-        FileNotFoundError, match=r'no dog_val.txt for the split "dog_val": .*train.txt, val.txt'
-    ):
+    with pytest.raises(FileNotFoundError, match=r'no dog_val.txt for the split "dog_val": .*train.txt, val.txt'):
         VOCFolder(folder.root, "dog_val", SIZE)
     (folder.root / "ImageSets/Main/val.txt").unlink()
     with pytest.raises(FileNotFoundError, match='no test.txt or val.txt for the split "test"'):
@@ -681,9 +673,7 @@ def test_a_single_class_is_told(folder, no_decoding):
 def test_a_folder_without_usable_annotations_is_told_with_a_reason(folder, no_decoding):
     for file in (folder.root / "Annotations").iterdir():
         file.unlink()
-    with pytest.raises(
-        ValueError, match=r"no listed picture with a usable annotation \(Annotations/.* missing\)"
-    ):
+    with pytest.raises(ValueError, match=r"no listed picture with a usable annotation \(Annotations/.* missing\)"):
         folder.train()
 
 
@@ -698,9 +688,7 @@ def test_a_split_without_a_usable_picture_is_told_with_a_reason(folder):
 
 
 def test_an_unknown_name_lists_the_known_ones_with_the_nearest_first():
-    with pytest.raises(
-        ValueError, match='"scnes": did you mean "scenes"[?] Known: scenes, scenes-new-objects, voc:F'
-    ):
+    with pytest.raises(ValueError, match='"scnes": did you mean "scenes"[?] Known: scenes, scenes-new-objects, voc:F'):
         load("scnes", "train", 64)
 
 
@@ -823,10 +811,7 @@ def test_the_report_names_the_truncated_wildlife_picture(wildlife):
         wildlife["train"].report
     )
     assert "JPEGImages/raccoon-150.jpg: grey picture converted to RGB" in wildlife["train"].report
-    assert (
-        "JPEGImages/00103.jpg: EXIF orientation 65537 does not exist and is ignored"
-        in wildlife["test"].report
-    )
+    assert "JPEGImages/00103.jpg: EXIF orientation 65537 does not exist and is ignored" in wildlife["test"].report
 
 
 # ---- some pictures of a data set ----

@@ -18,10 +18,12 @@ import pytest
 import torch
 from torch import nn
 
-from cambook import cli, datasets, distributed, evaluation, networks, paths, training
-from cambook.batch import Batch, onto
+from cambook import datasets, files, networks, training
+from cambook.cli import commands
+from cambook.datasets import Batch, batches, onto, registry
+from cambook.metrics import evaluation
 from cambook.networks import IGNORED, PooledNetwork
-from cambook.training import Recipe, fit, trained
+from cambook.training import Recipe, distributed, fit, fitting, trained
 
 CLASSES = ["red", "green", "blue", "yellow", "pink", "grey"]
 
@@ -120,7 +122,7 @@ def evaluations():
 
 
 def train_slowly(folder, rank):
-    training.CHECKPOINT_SECONDS = 0
+    fitting.CHECKPOINT_SECONDS = 0
     fit(networks.build("mini-acol", 6), Squares(pause=0.4), NORMED, checkpoint=folder / "killed.part")
 
 
@@ -162,7 +164,7 @@ def start(task, number, folder):
             places = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(number)}
             os.environ.update(places, MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
             torch.set_num_threads(1)
-            training.IN_MEMORY = 0
+            batches.IN_MEMORY = 0
             with distributed.processes():
                 found = task(folder, int(rank))
             (folder / f"{task.__name__}{rank}.pickle").write_bytes(pickle.dumps(found))
@@ -177,14 +179,14 @@ def program(folder):
     """A process that starts the others: four, which are killed; four, which go on; two."""
     checkpoint = folder / "killed.part"
     children, deadline = start(train_slowly, 4, folder), time.monotonic() + 90
-    while not (checkpoint.is_file() and training.load_whole(checkpoint)["step"] >= 5):
+    while not (checkpoint.is_file() and files.load_whole(checkpoint)["step"] >= 5):
         assert time.monotonic() < deadline and not os.waitpid(children[0], os.WNOHANG)[0], "no checkpoint"
         time.sleep(0.02)
     for child in children:
         os.kill(child, signal.SIGKILL)
     endings = [os.waitpid(child, 0)[1] for child in children]
     assert endings == [signal.SIGKILL] * 4, endings
-    (folder / "step").write_text(str(training.load_whole(checkpoint)["step"]))
+    (folder / "step").write_text(str(files.load_whole(checkpoint)["step"]))
     for task, number in ((go_on, 4), (work_together, 2)):
         endings = [os.waitpid(child, 0)[1] for child in start(task, number, folder)]
         assert not any(endings), endings
@@ -194,7 +196,7 @@ def program(folder):
 
 
 def environment(folder):
-    places = os.pathsep.join([str(paths.ROOT), os.environ.get("PYTHONPATH", "")])
+    places = os.pathsep.join([str(files.ROOT), os.environ.get("PYTHONPATH", "")])
     settings = {"CAMBOOK_CACHE": str(folder), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return os.environ | settings | {"PYTHONPATH": places}
 
@@ -281,7 +283,7 @@ def test_two_processes_train_once_and_one_finds_it_and_says_so(together, cache, 
     (first, again), (its_first, _) = together[0]["trained"], together[1]["trained"]
     assert (first[0], again[0]) == (False, True) and first[1:3] == again[1:3] == its_first[1:3]
     assert first[1].endswith("-2x1") and same(first[3], again[3]) and same(first[3], its_first[3])
-    monkeypatch.setattr(paths, "CACHE", cache)
+    monkeypatch.setattr(files, "CACHE", cache)
     (entry,) = (cache / "networks").glob("*")
     with pytest.warns(UserWarning, match="mini-gap was trained by 2 processes: taken from"):
         found = trained("mini-gap", Squares(), NORMED)
@@ -309,7 +311,7 @@ def test_shares_follow_each_other_without_doubles(together):
 
 TORCHRUN = """
 import sys
-from cambook import distributed
+from cambook.training import distributed
 with distributed.processes() as device:
     shares = distributed.gather((distributed.rank(), distributed.share("abcde")))
     sys.stdout.write(f"{shares} {distributed.total([1.5])} {device.type}\\n")  # at once: the other writes there too
@@ -342,8 +344,8 @@ def test_synchronized_batch_norm_shares_its_statistics_and_goes_as_it_came():
 
 @pytest.mark.parametrize("in_memory", [0, 2**30])
 def test_one_process_trains_as_a_plain_loop_to_the_last_bit(monkeypatch, in_memory):
-    monkeypatch.setattr(training, "IN_MEMORY", in_memory)
-    monkeypatch.setattr(training, "_held", {})
+    monkeypatch.setattr(batches, "IN_MEMORY", in_memory)
+    monkeypatch.setattr(batches, "_held", {})
     data, recipe = Squares(), Recipe(epochs=2, batch_size=10, crop=0.8)
     network, fitted = networks.build("mini-gap", 6).train(), networks.build("mini-gap", 6)
     network.dropout.p = fitted.dropout.p = 0.5
@@ -382,7 +384,7 @@ def threads():
 
 
 def test_batches_made_ahead_come_in_order_and_ahead_of_time(monkeypatch):
-    monkeypatch.setattr(training, "IN_MEMORY", 0)
+    monkeypatch.setattr(batches, "IN_MEMORY", 0)
     begun = []
 
     def make(place):
@@ -390,19 +392,19 @@ def test_batches_made_ahead_come_in_order_and_ahead_of_time(monkeypatch):
         time.sleep(0.02 if place % 2 else 0)
         return -place
 
-    made = training.ahead(Squares(), make, range(20))
+    made = datasets.ahead(Squares(), make, range(20))
     assert next(made) == 0
     deadline = time.monotonic() + 10
-    while len(begun) <= training.AHEAD and time.monotonic() < deadline:
+    while len(begun) <= datasets.AHEAD and time.monotonic() < deadline:
         time.sleep(0.02)
     time.sleep(0.1)
-    assert set(begun) == set(range(training.AHEAD + 1))  # the next ones, and no more than asked for
+    assert set(begun) == set(range(datasets.AHEAD + 1))  # the next ones, and no more than asked for
     assert list(made) == [-place for place in range(1, 20)] and not threads()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_threads_end_with_the_training_that_is_interrupted_or_whose_data_fail(monkeypatch, error):
-    monkeypatch.setattr(training, "IN_MEMORY", 0)
+    monkeypatch.setattr(batches, "IN_MEMORY", 0)
     data, network = Squares(pause=0.01), networks.build("mini-gap", 6)
     if error is OSError:
         monkeypatch.setattr(data, "batch", lambda indices, device: (_ for _ in ()).throw(OSError("unreadable")))
@@ -414,14 +416,14 @@ def test_threads_end_with_the_training_that_is_interrupted_or_whose_data_fail(mo
 
 
 def test_throughput_tells_a_slow_loader_from_a_fast_step(monkeypatch):
-    monkeypatch.setattr(training, "IN_MEMORY", 0)
+    monkeypatch.setattr(batches, "IN_MEMORY", 0)
     network = networks.build("mini-gap", 6)
     before = weights(network)
     found = training.throughput(network, Squares(pause=0.05), NORMED, batches=8)
-    assert 20 < found["loader_pictures_per_second"] <= training.AHEAD * 10 / 0.05  # each thread waits 0.05 s a batch
+    assert 20 < found["loader_pictures_per_second"] <= datasets.AHEAD * 10 / 0.05  # each thread waits 0.05 s a batch
     assert 0 < found["both_pictures_per_second"] <= 1.5 * found["loader_pictures_per_second"]
     assert found["step_pictures_per_second"] > 0 and same(weights(network), before) and not network.training
-    monkeypatch.setattr(training, "IN_MEMORY", 2**30)
+    monkeypatch.setattr(batches, "IN_MEMORY", 2**30)
     held = training.throughput(network, Squares(pause=0.05), NORMED, batches=8)
     assert held["loader_pictures_per_second"] > 5 * found["loader_pictures_per_second"]
 
@@ -430,10 +432,10 @@ def test_throughput_tells_a_slow_loader_from_a_fast_step(monkeypatch):
 
 
 def test_the_train_command_trains_measures_and_records(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(datasets, "load", lambda *names, **settings: Squares())
-    cli.app(["train", "mini-gap", "scenes", "--epochs", "1", "--seed", "2"], standalone_mode=False)
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(registry, "load", lambda *names, **settings: Squares())
+    commands.app(["train", "mini-gap", "scenes", "--epochs", "1", "--seed", "2"], standalone_mode=False)
     (file,) = tmp_path.rglob("record.json")
     record = json.loads(Path(file).read_text())
     assert record["parameters"]["network"] == "mini-gap" and record["parameters"]["epochs"] == 1

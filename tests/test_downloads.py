@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from cambook import cli, downloads, paths
-from cambook.downloads import Archive, DownloadError, Source
+from cambook import files
+from cambook.cli import commands
+from cambook.datasets import Archive, DownloadError, Source, downloads
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -55,7 +56,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(downloads, "TIMEOUT", (2, 2))
 
 
@@ -90,8 +91,8 @@ def offer(server, monkeypatch):
 
 
 def held():
-    files = (paths.CACHE / "datasets/downloads").iterdir()
-    return {file.name: file.stat().st_size for file in files if file.suffix != ".lock"}
+    kept = (files.CACHE / "datasets/downloads").iterdir()
+    return {file.name: file.stat().st_size for file in kept if file.suffix != ".lock"}
 
 
 def nothing_is_there():
@@ -107,7 +108,7 @@ def test_a_set_is_downloaded_checked_unpacked_and_not_asked_for_again(server, of
     content = tar(("CUB/images/a.jpg", NOISE), ("CUB/images.txt", b"1 a.jpg"))
     offer(content, f"{kind}:{hashlib.new(kind, content).hexdigest()}")
     folder = downloads.fetch("birds")
-    assert folder == paths.CACHE / "datasets/birds" and (folder / "CUB/images/a.jpg").read_bytes() == NOISE
+    assert folder == files.CACHE / "datasets/birds" and (folder / "CUB/images/a.jpg").read_bytes() == NOISE
     assert downloads.fetch("birds") == folder and server.asked == [0] and held() == {}
 
 
@@ -136,7 +137,7 @@ def test_a_second_round_goes_on_by_itself(server, offer):
 def test_a_server_without_ranges_begins_anew(server, offer):
     content = tar(("a", NOISE))
     offer(content)
-    part = paths.CACHE / "datasets/downloads/birds.tgz.part"
+    part = files.CACHE / "datasets/downloads/birds.tgz.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * 1000)
     server.ranges = False
@@ -168,7 +169,7 @@ def test_a_wrong_checksum_is_said_and_deleted_and_nothing_is_used(server, offer,
     content = tar(("a", NOISE))
     offer(content)
     if resumed:  # what was there before is not the beginning of this file
-        part = paths.CACHE / "datasets/downloads/birds.tgz.part"
+        part = files.CACHE / "datasets/downloads/birds.tgz.part"
         part.parent.mkdir(parents=True)
         part.write_bytes(b"x" * 1000)
     else:
@@ -279,7 +280,7 @@ def test_checksums_are_those_that_torchvision_publishes():
 
 
 def run(*arguments):
-    return CliRunner().invoke(cli.app, ["data", *arguments])
+    return CliRunner().invoke(commands.app, ["data", *arguments])
 
 
 def test_cambook_data_lists_every_set_with_licence_size_and_what_to_do():

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import evaluation, networks
-from cambook.batch import Batch
-from cambook.evaluation import evaluate
+from cambook import maps, networks
+from cambook.datasets import Batch
+from cambook.metrics import evaluate, evaluation
 from cambook.networks import PooledNetwork
 
 
@@ -92,7 +92,7 @@ def test_the_centre_control_never_looks(seer):
     assert corner.row["max_box_acc"] == 0
     assert middle.row["max_box_acc"] == middle.row["pointing"] == 100
     assert corner.row["top1_error"] == 0  # classification is the network's all the same
-    one = evaluation.centre_maps(seer, torch.rand(2, 3, 8, 8), torch.empty(0), torch.zeros(2, 4))
+    one = maps.centre_maps(seer, torch.rand(2, 3, 8, 8), torch.empty(0), torch.zeros(2, 4))
     assert one.shape == (2, 4, 8, 8) and torch.equal(one[0, 0], one[1, 3])
 
 
@@ -105,18 +105,18 @@ def test_saliency_is_smoothed_in_proportion_to_the_picture():
     network, images = networks.build("mini-gap", 5, seed=1), torch.rand(2, 3, 64, 64)
     classes = torch.tensor([[0, 1], [2, 0]])
     _, feature_maps = network(images)
-    raw = evaluation.saliency_maps(network, images, feature_maps, classes)
+    raw = maps.saliency_maps(network, images, feature_maps, classes)
     assert raw.shape == (2, 2, 64, 64)
-    smooth = evaluation.smooth_saliency_maps(network, images, feature_maps, classes)
+    smooth = maps.smooth_saliency_maps(network, images, feature_maps, classes)
     assert torch.equal(smooth, evaluation.blur(raw, 9 * 64 / 224)) and not torch.allclose(smooth, raw)
 
 
 def test_a_bias_is_no_part_of_a_map(seer):
     images, classes = Corners().batch(range(3)).images, torch.tensor([[0, 1], [1, 2], [2, 0]])
-    without = evaluation.cam_maps(seer, images, seer(images)[1], classes)
+    without = maps.cam_maps(seer, images, seer(images)[1], classes)
     with torch.no_grad():
         seer.classifier.bias.copy_(torch.tensor([5.0, -3.0, 1.0]))
-    assert torch.equal(evaluation.cam_maps(seer, images, seer(images)[1], classes), without)
+    assert torch.equal(maps.cam_maps(seer, images, seer(images)[1], classes), without)
 
 
 def test_each_guess_has_the_box_of_its_own_map_and_boxes_are_examined_by_that_of_the_true_class():

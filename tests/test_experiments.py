@@ -14,7 +14,9 @@ import pytest
 from typer.testing import CliRunner
 
 import cambook
-from cambook import cli, experiments, paths, runs
+from cambook import files
+from cambook.cli import commands
+from cambook.course import notebooks, runs, sweeps
 
 REPOSITORY = Path(__file__).parents[1]
 WRONG = [
@@ -62,8 +64,8 @@ def environment_as_before():
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "notebooks")
-    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(files, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     return tmp_path
 
@@ -91,12 +93,12 @@ def write_sweep(home, text):
 
 
 def planned(home, given=None, **instead):
-    sweep = experiments.read(experiments.find("tiny"), **instead)
-    return experiments.plan(sweep, home / "notebooks" / "tiny.ipynb", "tiny", given)
+    sweep = sweeps.read(sweeps.find("tiny"), **instead)
+    return sweeps.plan(sweep, home / "notebooks" / "tiny.ipynb", "tiny", given)
 
 
 def call(*arguments):
-    result = CliRunner().invoke(cli.app, arguments)
+    result = CliRunner().invoke(commands.app, arguments)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -138,7 +140,7 @@ def wait_for(condition, seconds=60):
 @pytest.mark.parametrize("text, sentence", WRONG)
 def test_a_wrong_sweep_is_refused_in_one_sentence(home, text, sentence):
     with pytest.raises(runs.ParameterError, match=sentence) as refused:
-        experiments.read(write_sweep(home, text))
+        sweeps.read(write_sweep(home, text))
     assert "\n" not in str(refused.value)
 
 
@@ -181,7 +183,7 @@ def test_what_is_given_takes_the_place_of_the_files(tiny, home):
 
 def test_every_combination_is_checked_before_any_run_starts(tiny, home, monkeypatch):
     write_sweep(home, "notebook: tiny\ngrid: {epochs: [1, 0]}")
-    monkeypatch.setattr(runs, "execute", lambda *arguments, **more: pytest.fail("a run was started"))
+    monkeypatch.setattr(notebooks, "execute", lambda *arguments, **more: pytest.fail("a run was started"))
     with pytest.raises(runs.ParameterError, match="epochs=0 is refused"):
         call("sweep", "tiny")
     with pytest.raises(runs.ParameterError, match="no parameter 'epoch'.*did you mean epochs"):
@@ -209,9 +211,9 @@ def test_a_data_folders_path_counts_and_is_not_shown(tiny, home):
 
 def test_a_sweep_is_found_by_name_or_path_and_an_unknown_one_lists_the_known(home):
     file = write_sweep(home, "notebook: tiny")
-    assert experiments.find("tiny") == experiments.find(str(file)) == file
+    assert sweeps.find("tiny") == sweeps.find(str(file)) == file
     with pytest.raises(FileNotFoundError, match="'tini'; the course has tiny, did you mean tiny"):
-        experiments.find("tini")
+        sweeps.find("tini")
 
 
 SWEEPS = sorted((REPOSITORY / "notebooks").rglob("sweeps/*.yaml"))
@@ -220,8 +222,8 @@ SWEEPS = sorted((REPOSITORY / "notebooks").rglob("sweeps/*.yaml"))
 @pytest.mark.parametrize("profile", runs.PROFILES)
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 def test_a_committed_sweep_can_be_run(file, profile):
-    sweep = experiments.read(file, profile=profile)
-    assert experiments.plan(sweep, cli.find_notebook(sweep.notebook), file.stem)
+    sweep = sweeps.read(file, profile=profile)
+    assert sweeps.plan(sweep, commands.find_notebook(sweep.notebook), file.stem)
 
 
 # ---- running it ----
@@ -257,12 +259,12 @@ def test_each_worker_has_its_cores_and_a_gpu_and_one_that_dies_takes_its_run_alo
     slow(1, dies, seeds=(0, 1, 2))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(experiments, "DEATHS", 1)
-    outcomes = experiments.carry_out(planned(home), jobs=2)
+    monkeypatch.setattr(sweeps, "DEATHS", 1)
+    outcomes = sweeps.carry_out(planned(home), jobs=2)
     # the death of a worker stops the others too: one that had not yet told of its run is asked again
     assert {outcome.state for outcome in outcomes[:2]} <= {"ran", "done"} and outcomes[2].state == "failed"
     assert outcomes[2].error == "its worker process died 1 times (was memory short?)"
-    table = experiments.results().pivot(index="seed", columns="metric", values="value")
+    table = sweeps.results().pivot(index="seed", columns="metric", values="value")
     assert table["threads"].tolist() == [max(1, joblib.cpu_count() // 2)] * 2
     assert set(table["gpu"]) == {5, 7}
 
@@ -271,7 +273,7 @@ def test_two_sweeps_started_together_share_the_runs(slow, home):
     journal = slow(0.5, seeds=(0, 1, 2))
     other = command(home, "--jobs", "1")
     wait_for(lambda: journal("began"))
-    mine = experiments.carry_out(planned(home), jobs=1)
+    mine = sweeps.carry_out(planned(home), jobs=1)
     out, err = other.communicate(timeout=120)
     assert other.returncode == 0 and "3 runs" in out and "0 failed" in out, err
     assert {outcome.state for outcome in mine} == {"done", "ran"}, "each made some"
@@ -301,12 +303,12 @@ def test_a_cluster_completes_the_sweep_although_a_worker_is_killed(slow, home):
     time.sleep(60)"""
     journal = slow(1, kills_its_worker_once)
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        outcomes = experiments.carry_out(planned(home), cluster=cluster.scheduler_address)
+        outcomes = sweeps.carry_out(planned(home), cluster=cluster.scheduler_address)
     # where the same worker had made the other run before, and told nobody yet, that one is asked for again
     assert outcomes[0].state in ("ran", "done") and outcomes[1].state == "ran"
     assert sorted(journal("began")) == ["0", "1", "1"], "the killed worker's run, and no other, is begun twice"
     assert sorted(journal("ended")) == ["0", "1"]
-    found = experiments.results()
+    found = sweeps.results()
     assert sorted(found[found.metric == "top1_error"].seed) == [0, 1]
 
 
@@ -324,8 +326,8 @@ def small_cluster():
 def test_a_cluster_of_one_worker_makes_the_runs_itself(slow, home, monkeypatch, small_cluster):
     slow(0)
     where = []
-    monkeypatch.setattr(runs, "execute", lambda *given, **more: where.append(threading.current_thread()))
-    assert len(experiments.carry_out(planned(home), cluster=small_cluster(1, 1))) == 2
+    monkeypatch.setattr(notebooks, "execute", lambda *given, **more: where.append(threading.current_thread()))
+    assert len(sweeps.carry_out(planned(home), cluster=small_cluster(1, 1))) == 2
     assert len(where) == 2 and threading.main_thread() not in where
 
 
@@ -337,15 +339,15 @@ def test_what_the_kernel_of_a_killed_attempt_still_writes_does_not_stay(slow, ho
         old.mkdir()
         (old / "record.json").write_text("{}")
 
-    monkeypatch.setattr(runs, "execute", execute)
-    (outcome,) = experiments.carry_out(planned(home), cluster=small_cluster(1, 1))
+    monkeypatch.setattr(notebooks, "execute", execute)
+    (outcome,) = sweeps.carry_out(planned(home), cluster=small_cluster(1, 1))
     assert outcome.state == "ran"
     assert [each.name for each in (home / "runs" / "sweeps" / "tiny").iterdir() if each.is_dir()] == [outcome.run]
 
 
 def test_a_cluster_that_cannot_be_used_is_a_sentence(slow, home, monkeypatch, small_cluster):
     slow(0)
-    monkeypatch.setattr(experiments, "ANSWER_SECONDS", 1)
+    monkeypatch.setattr(sweeps, "ANSWER_SECONDS", 1)
     for cluster, sentence in {
         "tcp://127.0.0.1:9": "tcp://127.0.0.1:9: no dask scheduler answers there",
         "127.0.0.1:8786": "127.0.0.1:8786: no dask scheduler answers there.*as tcp://HOST:8786",
@@ -354,7 +356,7 @@ def test_a_cluster_that_cannot_be_used_is_a_sentence(slow, home, monkeypatch, sm
         small_cluster(1, 4): "has 4 threads, and a run needs a process of its own",
     }.items():
         with pytest.raises(runs.ParameterError, match=sentence) as refused:
-            experiments.carry_out(planned(home), cluster=cluster)
+            sweeps.carry_out(planned(home), cluster=cluster)
         assert "\n" not in str(refused.value)
 
 
@@ -383,7 +385,7 @@ def test_results_are_one_row_a_metric_of_finished_runs(home):
     leave(runs_ / "sweeps" / "tiny" / ".cc-1234", {"x": 1})
     leave(runs_ / "interactive" / "tiny", {"x": 1}, finished=None)
     leave(runs_ / "figures" / "other", {"x": 1}, notebook="third")
-    table = experiments.results()
+    table = sweeps.results()
     assert list(table.columns[:12]) == (
         "run sweep notebook profile dataset seed network source metric value device finished".split()
     )
@@ -393,21 +395,21 @@ def test_results_are_one_row_a_metric_of_finished_runs(home):
         ["aa", "tiny", 2, "vgg16", "-", "top1_error", 30.5],
         ["aa", "tiny", 2, "vgg16-gap", "cam", "top1_loc_error", 60.0],
     ]
-    assert len(experiments.results(runs_ / "sweeps" / "tiny")) == 2
-    assert experiments.results(home / "nothing").empty
+    assert len(sweeps.results(runs_ / "sweeps" / "tiny")) == 2
+    assert sweeps.results(home / "nothing").empty
 
 
 def test_one_thing_measured_twice_with_one_seed_counts_once_the_latest(home):
     for sweep, finished, value in (("a", "2026-01-02", 2), ("b", "2026-01-03", 3), ("c", "2026-01-01", 1)):
         leave(home / "runs" / "sweeps" / sweep / "aa", {"x": value}, finished=finished)
-    assert experiments.results().value.tolist() == [3]
+    assert sweeps.results().value.tolist() == [3]
 
 
 def test_data_folders_of_one_name_are_told_apart(home):
     for run, digest, seed in (("aa", "111111", 0), ("bb", "222222", 0), ("cc", "222222", 1)):
         folders = {"dataset": digest}
         leave(home / "runs" / "sweeps" / "t" / run, {"x": 1}, dataset="voc:birds", folders=folders, seed=seed)
-    assert sorted(experiments.results().dataset) == ["voc:birds 111111", "voc:birds 222222", "voc:birds 222222"]
+    assert sorted(sweeps.results().dataset) == ["voc:birds 111111", "voc:birds 222222", "voc:birds 222222"]
 
 
 def test_a_real_run_leaves_a_digest_of_its_data_folder(tmp_path):
@@ -423,14 +425,14 @@ def test_a_damaged_record_is_named_and_left_out(home):
     (home / "runs" / "sweeps" / "t" / "bb").mkdir()
     (home / "runs" / "sweeps" / "t" / "bb" / "record.json").write_text('{"notebook": "ti')
     with pytest.warns(UserWarning, match="bb/record.json is damaged and left out"):
-        assert len(experiments.results()) == 1
+        assert len(sweeps.results()) == 1
 
 
 def test_the_summary_is_mean_and_spread_over_seeds_of_one_setting(home):
     for seed, value in enumerate([1.0, 2.0, 6.0]):
         leave(home / "runs" / "sweeps" / "t" / f"a{seed}", {"x": value}, seed=seed, learning_rate=0.1)
     leave(home / "runs" / "sweeps" / "t" / "b", {"x": 5.0}, learning_rate=0.2)
-    found = experiments.summary(experiments.results())
+    found = sweeps.summary(sweeps.results())
     assert found.learning_rate.tolist() == [0.1, 0.2] and found.seeds.tolist() == [3, 1]
     assert found["mean"].tolist() == [3.0, 5.0]
     assert found.spread[0] == pytest.approx(7**0.5) and pd.isna(found.spread[1])

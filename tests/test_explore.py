@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cambook import boxes, explore, maps, networks
+from cambook import maps, networks
+from cambook.course import explore
+from cambook.maps import boxes
 
 
 @pytest.fixture
@@ -79,9 +81,7 @@ def test_a_box_past_the_border_is_drawn_inside():
 
 def test_play_follows_its_sliders():
     widget = explore.play(
-        lambda half_width, brightness, side: np.full(
-            (8, 8, 3), brightness + half_width + len(side), np.uint8
-        ),
+        lambda half_width, brightness, side: np.full((8, 8, 3), brightness + half_width + len(side), np.uint8),
         half_width=(0, 10, 1, 2),
         brightness=(0.0, 100.0, 1.0, 50.0),
         side=["a", "bb"],

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import faithfulness, metrics, networks
-from cambook.batch import Batch
+from cambook import metrics, networks
+from cambook.course.lessons import faithfulness
+from cambook.datasets import Batch
 
 
 class Counts(networks.Network):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from cambook import fusion, networks
-from cambook.boxes import box_from_map
-from cambook.maps import class_activation_map, upsample
+from cambook import networks
+from cambook.course.lessons import second_look
+from cambook.maps import box_from_map, class_activation_map, upsample
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def whole():
 @pytest.fixture
 def network(whole):
     torch.manual_seed(2)
-    return fusion.FusedNetwork(whole, networks.mini_backbone(), 128)
+    return second_look.FusedNetwork(whole, networks.mini_backbone(), 128)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_window_is_the_smallest_square_that_holds_its_box_and_stays_in_the_pic
     g = np.random.default_rng(0)
     corner = g.integers(0, 60, (200, 2))
     boxes = torch.from_numpy(np.concatenate([corner, g.integers(corner + 1, 65)], 1)).float()
-    windows = fusion.square_windows(boxes, 64)
+    windows = second_look.square_windows(boxes, 64)
     sides = windows[:, 2:] - windows[:, :2]
     assert torch.equal(sides, (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True).expand(-1, 2))
     assert windows.min() >= 0 and windows.max() <= 64
@@ -38,14 +38,14 @@ def test_a_window_is_the_smallest_square_that_holds_its_box_and_stays_in_the_pic
 
 
 def test_a_window_far_from_the_border_has_its_box_in_the_middle():
-    assert fusion.square_windows(torch.tensor([[20.0, 24.0, 40.0, 34.0]]), 64).tolist() == [[20, 19, 40, 39]]
+    assert second_look.square_windows(torch.tensor([[20.0, 24.0, 40.0, 34.0]]), 64).tolist() == [[20, 19, 40, 39]]
 
 
 def test_a_crop_of_the_whole_picture_is_the_picture_and_of_a_half_its_enlargement(images):
-    assert torch.allclose(fusion.crop(images, torch.tensor([[0.0, 0, 64, 64]] * 4), 64), images, atol=1e-5)
+    assert torch.allclose(second_look.crop(images, torch.tensor([[0.0, 0, 64, 64]] * 4), 64), images, atol=1e-5)
     windows = torch.tensor([[8.0, 16, 40, 48]] * 4)
     inside = upsample(images[:, :, 16:48, 8:40], 64)
-    assert torch.allclose(fusion.crop(images, windows, 64)[..., 2:-2, 2:-2], inside[..., 2:-2, 2:-2], atol=1e-5)
+    assert torch.allclose(second_look.crop(images, windows, 64)[..., 2:-2, 2:-2], inside[..., 2:-2, 2:-2], atol=1e-5)
 
 
 def test_each_box_is_that_of_the_likeliest_class_by_rule_paper(whole, images):
@@ -55,7 +55,7 @@ def test_each_box_is_that_of_the_likeliest_class_by_rule_paper(whole, images):
     with torch.no_grad():
         logits, feature_maps = whole(images)
         maps = upsample(class_activation_map(feature_maps, whole.class_weight), 64)
-    found = fusion.cam_boxes(logits, feature_maps, whole.class_weight, 64)
+    found = second_look.cam_boxes(logits, feature_maps, whole.class_weight, 64)
     for i, c in enumerate(logits.argmax(1).tolist()):
         expected = box_from_map(maps[i, c].numpy(), "paper", 0.2)
         assert found[i].tolist() == ([0, 0, 64, 64] if expected is None else expected.tolist())
@@ -64,16 +64,16 @@ def test_each_box_is_that_of_the_likeliest_class_by_rule_paper(whole, images):
 
 def test_a_map_that_is_nowhere_above_zero_gives_the_whole_picture(whole, images):
     nn.init.constant_(whole.classifier.weight, -1.0)
-    assert fusion.cam_boxes(*whole(images), whole.class_weight, 64).tolist() == [[0, 0, 64, 64]] * 4
+    assert second_look.cam_boxes(*whole(images), whole.class_weight, 64).tolist() == [[0, 0, 64, 64]] * 4
 
 
 def test_the_control_sees_the_same_windows_on_other_pictures(whole, network, images):
-    control = fusion.FusedNetwork(whole, networks.mini_backbone(), 128, "another's")
+    control = second_look.FusedNetwork(whole, networks.mini_backbone(), 128, "another's")
     assert torch.equal(control.look(images)[2][1:], network.look(images)[2][:-1])
     with pytest.raises(ValueError, match="batch of two or more"):
         control.look(images[:1])
     with pytest.raises(ValueError, match="windows='mine' is unknown"):
-        fusion.FusedNetwork(whole, networks.mini_backbone(), 128, "mine")
+        second_look.FusedNetwork(whole, networks.mini_backbone(), 128, "mine")
 
 
 def test_the_region_branch_sees_nothing_outside_its_window(network, images):
@@ -102,7 +102,7 @@ def test_the_fused_logits_are_linear_in_both_features(network, images):
     network.eval()
     logits, feature_maps = network(images)
     _, whole_maps, windows = network.look(images)
-    region = network.features(fusion.crop(images, windows, 64)).mean((2, 3))
+    region = network.features(second_look.crop(images, windows, 64)).mean((2, 3))
     joined = torch.cat([whole_maps.mean((2, 3)), region], 1)
     assert torch.allclose(logits, joined @ network.classifier.weight.T + network.classifier.bias, atol=1e-5)
     assert torch.equal(network.three(images)["fused"], logits) and feature_maps.shape == (4, 128, 8, 8)

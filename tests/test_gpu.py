@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import datasets, networks, scenes
+from cambook import datasets, networks
+from cambook.datasets import atlas, scenes
 
 ROOT = Path(__file__).parents[1]
 
@@ -433,21 +434,21 @@ def test_every_line_for_cuda_alone_is_in_the_list():
 
 
 def test_a_machine_with_only_some_picture_packages_uses_the_atlas_it_was_given(monkeypatch, recwarn):
-    whole = scenes._atlas()
-    monkeypatch.setattr(scenes, "_versions", lambda: {"scikit-learn": "0.0"})
-    monkeypatch.setattr(scenes, "_cutout", lambda *row: pytest.fail("made again"))
-    assert scenes._atlas.__wrapped__().digest == whole.digest and not recwarn.list
+    whole = atlas._atlas()
+    monkeypatch.setattr(atlas, "_versions", lambda: {"scikit-learn": "0.0"})
+    monkeypatch.setattr(atlas, "_cutout", lambda *row: pytest.fail("made again"))
+    assert atlas._atlas.__wrapped__().digest == whole.digest and not recwarn.list
 
 
 def test_an_atlas_that_is_damaged_or_missing_is_not_placed(tmp_path, monkeypatch):
-    scenes.save_atlas(tmp_path / "atlas.npz")
+    datasets.save_atlas(tmp_path / "atlas.npz")
     assert (tmp_path / "atlas.npz").stat().st_size < 8e6
     monkeypatch.setattr(scenes, "CACHE", tmp_path / "cache")
     (tmp_path / "half.npz").write_bytes((tmp_path / "atlas.npz").read_bytes()[:100_000])
     with pytest.raises(ValueError, match="half.npz is no atlas of scenes, or damaged"):
-        scenes.place_atlas(tmp_path / "half.npz")
+        datasets.place_atlas(tmp_path / "half.npz")
     with pytest.raises(FileNotFoundError, match="none.npz is no file"):
-        scenes.place_atlas(tmp_path / "none.npz")
+        datasets.place_atlas(tmp_path / "none.npz")
     assert not (tmp_path / "cache").exists()
 
 

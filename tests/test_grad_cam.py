@@ -141,8 +141,11 @@ def state(network):
 
 
 def same_state(a, b):
-    return a[0] == b[0] and a[1] == b[1] and all(x is y for x, y in zip(a[2], b[2], strict=True)) and all(
-        torch.equal(x, y) for x, y in zip(a[3], b[3], strict=True)
+    return (
+        a[0] == b[0]
+        and a[1] == b[1]
+        and all(x is y for x, y in zip(a[2], b[2], strict=True))
+        and all(torch.equal(x, y) for x, y in zip(a[3], b[3], strict=True))
     )
 
 

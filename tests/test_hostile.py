@@ -37,23 +37,13 @@ from PIL.PngImagePlugin import PngInfo
 from test_datasets import BOX, GRID_BOX, HEIGHT, WIDTH, encoded, picture
 from test_downloads import tar
 
-from cambook import (
-    boxes,
-    cli,
-    datasets,
-    downloads,
-    evaluation,
-    experiments,
-    maps,
-    metrics,
-    networks,
-    paths,
-    published,
-    reproduction,
-    runs,
-    training,
-)
-from cambook.batch import Batch
+from cambook import datasets, files, maps, metrics, networks, training
+from cambook.cli import commands
+from cambook.course import papers, runs, sweeps
+from cambook.course.papers import published
+from cambook.datasets import Batch, downloads
+from cambook.maps import boxes
+from cambook.metrics import evaluation
 
 KINDS = ("pictures", "annotations", "archives", "checkpoints", "parameters", "maps", "batches", "tables")
 LEAST = 40
@@ -434,7 +424,7 @@ def archive(name, expected, content, checksum=None, held=None):
         url = "http://127.0.0.1:9/birds.tgz"
         right = checksum or f"sha256:{hashlib.sha256(data).hexdigest()}"
         one = downloads.Archive("birds.tgz", (url,), len(data), right)
-        kept = paths.CACHE / "datasets/downloads"
+        kept = files.CACHE / "datasets/downloads"
         kept.mkdir(parents=True)
         (kept / "birds.tgz.part").write_bytes(data[:held])
         before = dict(downloads.SOURCES)
@@ -444,7 +434,7 @@ def archive(name, expected, content, checksum=None, held=None):
         finally:
             downloads.SOURCES.clear()
             downloads.SOURCES.update(before)
-            left = [p.name for p in (paths.CACHE / "datasets").iterdir() if p.name != "downloads"]
+            left = [p.name for p in (files.CACHE / "datasets").iterdir() if p.name != "downloads"]
             assert left == [], "something of it was used"
 
     CASES.append(("archives", name, fetch, expected))
@@ -581,7 +571,7 @@ RECIPE = training.Recipe(epochs=1, batch_size=5)
     "checkpoints", "of another network, to go on from", Refused("half.part is no checkpoint of this mini-gap .it lacks")
 )
 def _(folder):
-    training.save_whole({"network": weights("mini-fc", 2)}, folder / "half.part")
+    files.save_whole({"network": weights("mini-fc", 2)}, folder / "half.part")
     training.fit(networks.build("mini-gap", 2), Squares(), RECIPE, checkpoint=folder / "half.part")
 
 
@@ -591,7 +581,7 @@ def _(folder):
     Refused("half.part is no checkpoint .*another recipe, seed or data"),
 )
 def _(folder):
-    training.save_whole({"network": weights("mini-gap", 2), "of": "another"}, folder / "half.part")
+    files.save_whole({"network": weights("mini-gap", 2), "of": "another"}, folder / "half.part")
     training.fit(networks.build("mini-gap", 2), Squares(), RECIPE, checkpoint=folder / "half.part")
 
 
@@ -601,7 +591,7 @@ def _(folder):
     Right(1, ".*half.part is damaged .its checksum differs.: .*made again."),
 )
 def _(folder):
-    training.save_whole({"network": weights("mini-gap", 2)}, folder / "half.part")
+    files.save_whole({"network": weights("mini-gap", 2)}, folder / "half.part")
     (folder / "half.part").write_bytes((folder / "half.part").read_bytes()[:5000])
     return len(training.fit(networks.build("mini-gap", 2), Squares(), RECIPE, checkpoint=folder / "half.part"))
 
@@ -610,17 +600,17 @@ def _(folder):
     "checkpoints", "code in the cache, with its checksum", Right(None, ".*entry.pt holds more than weights, or none.*")
 )
 def _(folder):
-    training.save_whole({"network": Shouts(folder / "evil")}, folder / "entry.pt")
-    return training.load_whole(folder / "entry.pt")
+    files.save_whole({"network": Shouts(folder / "evil")}, folder / "entry.pt")
+    return files.load_whole(folder / "entry.pt")
 
 
 @case("checkpoints", "NaN weights in the cache", Right(False, ".*is no mini-gap .classifier.bias holds NaN or inf.*"))
 def _(folder):
     training.trained("mini-gap", Squares(), RECIPE)
-    (entry,) = (paths.CACHE / "networks").glob("*.pt")
-    held = training.load_whole(entry)
+    (entry,) = (files.CACHE / "networks").glob("*.pt")
+    held = files.load_whole(entry)
     held["network"]["classifier.bias"][0] = math.nan
-    training.save_whole(held, entry)
+    files.save_whole(held, entry)
     again = training.trained("mini-gap", Squares(), RECIPE)
     assert not networks.misfit(again.network, again.network.state_dict())
     return again.reused
@@ -744,7 +734,7 @@ def _(folder):
 def _(folder):
     levels = "".join(f", &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 12))
     (folder / "bomb.yaml").write_text(f"notebook: table2\ngrid:\n  network: [&l0 [a]{levels}]\n")
-    experiments.read(folder / "bomb.yaml")
+    sweeps.read(folder / "bomb.yaml")
 
 
 def command(*arguments) -> Found:
@@ -752,7 +742,7 @@ def command(*arguments) -> Found:
     said, argv = io.StringIO(), sys.argv
     sys.argv, stderr, sys.stderr = ["cambook", *arguments], sys.stderr, said
     try:
-        cli.main()
+        commands.main()
         status = 0
     except SystemExit as end:
         status = end.code
@@ -926,7 +916,7 @@ right("maps", "negative", [None, [1, 1, 2, 2]], lambda: by_both_rules([[-5.0, -4
 NO_PLACE = "The map holds NaN or infinity and shows no place: look at the network."
 right("maps", "NaN has no box", [None, None], lambda: by_both_rules(holed(math.nan)), NO_PLACE, NO_PLACE)
 right("maps", "infinity has no box", [None, None], lambda: by_both_rules(holed(math.inf)), NO_PLACE, NO_PLACE)
-right("maps", "NaN has no loose box", (None, None), lambda: boxes.loose_and_tight(holed(math.nan)), NO_PLACE)
+right("maps", "NaN has no loose box", (None, None), lambda: maps.loose_and_tight(holed(math.nan)), NO_PLACE)
 right("maps", "NaN does not point", False, lambda: metrics.pointing_hit(holed(math.nan), FIELD > 0.5), NO_PLACE)
 right(
     "maps",
@@ -1048,11 +1038,11 @@ def our_table(name, sentence, function, content, file):
     def read(folder):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
-        before, paths.DATA = paths.DATA, folder
+        before, files.DATA = files.DATA, folder
         try:
             function(folder)
         finally:
-            paths.DATA = before
+            files.DATA = before
             published._read.cache_clear()
 
     CASES.append(("tables", name, read, Refused(sentence)))
@@ -1102,8 +1092,8 @@ our_table(
 our_table(
     "recorded runs without a column",
     "results/table2.csv has no column seed, value: restore",
-    lambda folder: reproduction.recorded("table2"),
-    "# by a command\n" + ",".join(c for c in reproduction.COLUMNS if c not in ("seed", "value")) + "\n",
+    lambda folder: papers.recorded("table2"),
+    "# by a command\n" + ",".join(c for c in papers.COLUMNS if c not in ("seed", "value")) + "\n",
     "results/table2.csv",
 )
 our_table(
@@ -1130,8 +1120,8 @@ def _(folder):
 
 @case("tables", "results handed over without a column", Refused("The results have no column metric: take them from"))
 def _(folder):
-    table = reproduction.recorded("table2").drop(columns="metric")
-    reproduction.table("table2", table)
+    table = papers.recorded("table2").drop(columns="metric")
+    papers.table("table2", table)
 
 
 @case("tables", "a damaged record of a run", Right(0, ".*record.json is damaged and left out."))
@@ -1139,7 +1129,7 @@ def _(folder):
     (folder / "01/record").mkdir(parents=True)
     (folder / "01/record/record.json").write_text('{"notebook": "01"')
     (folder / "01/record").rename(folder / "run")
-    return len(experiments.results(folder))
+    return len(sweeps.results(folder))
 
 
 # ---- the runner
@@ -1169,8 +1159,8 @@ def walled(tmp_path, monkeypatch):
     def refuse(*arguments):
         raise ConnectionRefusedError("hostile input opened a connection")
 
-    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
-    monkeypatch.setattr(paths, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(socket.socket, "connect", refuse)
     (tmp_path / "input").mkdir()
     yield tmp_path / "input"

@@ -31,8 +31,10 @@ import pytest
 import torch
 from joblib.externals.loky import get_reusable_executor
 
-from cambook import cli, datasets, downloads, networks, paths, runs, training
-from cambook.batch import Batch
+from cambook import datasets, files, networks, training
+from cambook.cli import commands
+from cambook.course import runs
+from cambook.datasets import Batch, downloads
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 
@@ -177,7 +179,7 @@ def with_scenes(folder):
 
 def train(folder):
     """`training.trained`, a checkpoint after every step; the steps that were made stand in `steps`."""
-    paths.CACHE, training.CHECKPOINT_SECONDS = folder, -1
+    files.CACHE, training.CHECKPOINT_SECONDS = folder, -1
     schedule = training.learning_rate
 
     def watched(step, *more):
@@ -205,7 +207,7 @@ def _kept(folder, suffix):
     """The one entry of the cache with that ending, whole; None where none is."""
     files = list((folder / "networks").glob(f"mini-gap-*{suffix}"))
     assert len(files) <= 1
-    return training.load_whole(files[0]) if files else None
+    return files.load_whole(files[0]) if files else None
 
 
 def _same_as_uninterrupted(folder):
@@ -245,9 +247,9 @@ def with_entry(folder):
 
 def write_again_and_again(folder):
     (entry,) = (folder / "networks").glob("*.pt")
-    state = training.load_whole(entry)
+    state = files.load_whole(entry)
     while True:
-        training.save_whole(state, entry)
+        files.save_whole(state, entry)
 
 
 def a_cache(draw):
@@ -325,7 +327,7 @@ def with_archive(folder):
 
 
 def fetch(folder):
-    paths.CACHE, content = folder, _archive()
+    files.CACHE, content = folder, _archive()
     url, checksum = (folder / "address").read_text(), f"sha256:{hashlib.sha256(content).hexdigest()}"
     archive = downloads.Archive("birds.tar", (url,), len(content), checksum)
     downloads.SOURCES["birds"] = downloads.Source("2 and 2", "CC0", archives=(archive,))
@@ -401,15 +403,15 @@ LESSON = "02_class_score"
 
 def with_lesson(folder):
     (folder / "notebooks").mkdir()
-    shutil.copy(paths.NOTEBOOKS / f"{LESSON}.ipynb", folder / "notebooks")
+    shutil.copy(files.NOTEBOOKS / f"{LESSON}.ipynb", folder / "notebooks")
     (folder / "notebooks" / "sweep.yaml").write_text(f"notebook: {LESSON}\nseeds: [0, 1]\n")
 
 
 def _command(folder, *arguments):
     """A `cambook` command in a folder of its own."""
-    paths.NOTEBOOKS, paths.RUNS = folder / "notebooks", folder / "runs"
+    files.NOTEBOOKS, files.RUNS = folder / "notebooks", folder / "runs"
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    cli.app([str(argument) for argument in arguments])
+    commands.app([str(argument) for argument in arguments])
 
 
 def run(folder):
@@ -564,7 +566,7 @@ def test_what_is_killed_at_any_moment_loses_and_damages_nothing(subject, seed):
 def test_the_readme_says_what_survived():
     rows = runs.recorded("stress")
     assert list(rows.what) == list(SUBJECTS) and (rows.times >= 20).all()
-    said = " ".join((paths.ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = " ".join((files.ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"at random moments, {rows.times.sum()} times; {rows.survived.sum()} times no finished work was lost" in said
 
 
@@ -574,7 +576,7 @@ def test_the_readme_says_what_survived():
 def test_archives_that_a_killed_process_had_unpacked_do_not_stay(tmp_path, monkeypatch):
     (tmp_path / "datasets" / "birds").mkdir(parents=True)
     with_archive(tmp_path)
-    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    monkeypatch.setattr(files, "CACHE", tmp_path)
     monkeypatch.setitem(downloads.SOURCES, "birds", None)
     fetch(tmp_path)
     assert list((tmp_path / "datasets" / "downloads").iterdir()) == []
@@ -586,7 +588,7 @@ def test_half_written_files_are_removed_by_the_first_write_a_day_later(tmp_path)
         file.write_text("half")
     for file in (old, others):
         os.utime(file, (0, 0))
-    with paths.atomic_write(tmp_path / "a.txt") as part:
+    with files.atomic_write(tmp_path / "a.txt") as part:
         part.write_text("whole")
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.txt", new, others])
 
@@ -647,11 +649,11 @@ def test_lesson_04_on_photographs_in_full_is_killed_in_training_and_goes_on(wild
     _clear(first, tmp_path)
     first.wait()
     (part,) = networks_of.glob("lite0-gap-*.part")
-    begun = training.load_whole(part)
+    begun = files.load_whole(part)
     assert begun["step"] == 1 and len(begun["history"]) == 1
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert again.returncode == 0, again.stderr[-2000:]
-    ended = training.load_whole(part.with_suffix(".pt"))
+    ended = files.load_whole(part.with_suffix(".pt"))
     assert ended["history"][0] == begun["history"][0], "the first epoch, to its seconds, is the killed run's"
     assert len(ended["history"]) == 2 and not list(networks_of.glob("*.part"))
     assert any(re.fullmatch(r"training lite0-gap, frozen backbone [01]/2", line) for line in said), said

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import language, networks, scenes
+from cambook import datasets, networks
+from cambook.course.lessons import language
 from cambook.maps import class_activation_map
 
 
 @pytest.fixture(scope="module")
 def pairs():
-    return scenes.Pairs("test", 64, 60, seed=3)
+    return datasets.Pairs("test", 64, 60, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def images():
 def true_answer(pairs, i, words):
     """The answer from the picture's own description, by other means than `questions`."""
     names = pairs.categories
-    first, second, relation = names[pairs.first[i]], names[pairs.second[i]], scenes.ARRANGEMENTS[pairs.arrangement[i]]
+    first, second, relation = names[pairs.first[i]], names[pairs.second[i]], datasets.ARRANGEMENTS[pairs.arrangement[i]]
     if words[0] == "is":
         return "yes" if words[-1] in (first, second) else "no"
     facts = {(relation, second): first, ({"left of": "right of", "above": "below"}[relation], first): second}
@@ -72,7 +73,7 @@ def test_yes_and_no_and_something_and_nothing_are_equally_frequent(asked):
 
 
 def test_a_longer_set_begins_with_the_questions_of_a_shorter_one(asked):
-    longer = language.questions(scenes.Pairs("test", 64, 90, seed=3), seed=1)
+    longer = language.questions(datasets.Pairs("test", 64, 90, seed=3), seed=1)
     assert np.array_equal(longer.tokens[:60], asked.tokens) and len(longer.tokens) == 90
 
 
@@ -80,7 +81,7 @@ def test_captions_say_what_is_where(pairs):
     words = language.vocabulary(pairs.categories)
     for i, caption in enumerate(language.captions(pairs)):
         a, b = pairs.categories[pairs.first[i]], pairs.categories[pairs.second[i]]
-        relation = scenes.ARRANGEMENTS[pairs.arrangement[i]]
+        relation = datasets.ARRANGEMENTS[pairs.arrangement[i]]
         assert words.text(caption) == f"{language.article(a)} {a} {relation} {language.article(b)} {b}"
 
 

@@ -7,7 +7,8 @@ from statistics import fmean
 
 import pytest
 
-from cambook import paths, runs
+from cambook import files
+from cambook.course import notebooks, runs
 
 LESSONS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 TABLES = [LESSONS[0].parent / "reproduce" / f"table{number}.ipynb" for number in (1, 2)]  # those that nbval runs
@@ -61,21 +62,19 @@ def test_every_expectation_belongs_to_a_lesson_or_a_table():
 
 def record_of(lesson, began):
     """What the lesson recorded when nbval ran it, minutes ago in this session; without nbval it runs now."""
-    folder = paths.RUNS / "interactive" / lesson.stem
+    folder = files.RUNS / "interactive" / lesson.stem
     if (folder / "record.json").is_file():
         record = runs.Record.load(folder)
         if datetime.fromisoformat(record.started) >= began:
             return record
-    return runs.execute(lesson, {}, paths.RUNS / lesson.stem)
+    return notebooks.execute(lesson, {}, files.RUNS / lesson.stem)
 
 
 @pytest.mark.parametrize("lesson", LESSONS + TABLES, ids=lambda path: path.stem)
 def test_a_lesson_runs_and_records_what_is_expected(lesson, began):
     record = record_of(lesson, began)
     file = EXPECTED / f"{lesson.stem}.json"
-    recorded = {
-        name: {"value": value, "tolerance": 0, "direction": "both"} for name, value in record.metrics.items()
-    }
+    recorded = {name: {"value": value, "tolerance": 0, "direction": "both"} for name, value in record.metrics.items()}
     assert file.is_file(), f"write {file.name} from {json.dumps(recorded, indent=1)}"
     assert faults(record.metrics, json.loads(file.read_text())) == []
 
@@ -83,11 +82,11 @@ def test_a_lesson_runs_and_records_what_is_expected(lesson, began):
 @each_lesson
 def test_a_lesson_refuses_a_parameter_it_does_not_have(lesson, tmp_path):
     with pytest.raises(runs.ParameterError, match="no parameter 'sead'.*did you mean seed"):
-        runs.execute(lesson, {"sead": 1}, tmp_path / "out")
+        notebooks.execute(lesson, {"sead": 1}, tmp_path / "out")
 
 
 def test_a_lesson_runs_with_another_seed(tmp_path):
-    record = runs.execute(lesson_named("02"), {"seed": 1}, tmp_path)
+    record = notebooks.execute(lesson_named("02"), {"seed": 1}, tmp_path)
     expected = json.loads((EXPECTED / f"{record.notebook}.json").read_text())
     assert set(record.metrics) == set(expected)
     assert record.parameters["seed"] == 1
@@ -99,19 +98,19 @@ def test_the_first_lesson_looks_at_a_picture_of_your_own(tmp_path):
 
     picture = tmp_path / "my own picture.jpg"
     Image.fromarray(data.coffee()).convert("CMYK").save(picture)
-    record = runs.execute(lesson_named("00"), {"image": str(picture)}, tmp_path / "run")
+    record = notebooks.execute(lesson_named("00"), {"image": str(picture)}, tmp_path / "run")
     assert record.parameters["image"] == "my own picture.jpg" and record.metrics
 
 
 def test_the_localization_lesson_runs_on_real_photographs(wildlife, tmp_path):
     parameters = {"dataset": f"voc:{wildlife}", "network": "lite0-gap"}
-    metrics = runs.execute(lesson_named("04"), parameters, tmp_path).metrics
+    metrics = notebooks.execute(lesson_named("04"), parameters, tmp_path).metrics
     assert metrics["top1_error"] <= 6 and metrics["max_box_acc"] > metrics["centre_max_box_acc"], metrics
 
 
 def test_the_acol_lesson_runs_on_real_photographs_which_have_no_masks(wildlife, tmp_path):
     parameters = {"dataset": f"voc:{wildlife}", "network": "lite0-acol", "epochs": 1}
-    metrics = runs.execute(lesson_named("08"), parameters, tmp_path).metrics
+    metrics = notebooks.execute(lesson_named("08"), parameters, tmp_path).metrics
     assert metrics["fused_max_box_acc"] > metrics["random_weights_max_box_acc"], metrics
     assert not [name for name in metrics if "pxap" in name or "coverage" in name]
 
@@ -119,15 +118,13 @@ def test_the_acol_lesson_runs_on_real_photographs_which_have_no_masks(wildlife, 
 def test_real_photographs_are_localized_from_their_labels_alone(wildlife):
     """Three seeds; the first comes from the cache where the lesson has run just before."""
     from cambook import datasets, training
-    from cambook.evaluation import evaluate
+    from cambook.metrics import evaluate
 
     train, test = (datasets.load(f"voc:{wildlife}", split, 224) for split in ("train", "test"))
     assert (len(train), len(test)) == (143, 118)
     rows = []
     for seed in range(3):
-        tuned = training.trained(
-            "lite0-gap", train, training.recipe_for("lite0-gap"), seed=seed, weights="pretrained"
-        )
+        tuned = training.trained("lite0-gap", train, training.recipe_for("lite0-gap"), seed=seed, weights="pretrained")
         rows.append(evaluate(tuned.network, test).row)
     mean = {metric: fmean(row[metric] for row in rows) for metric in rows[0]}
     centre = evaluate(tuned.network, test, "centre").row["max_box_acc"]

@@ -11,7 +11,7 @@ import course
 import pytest
 from packaging.requirements import Requirement
 
-from cambook import runs
+from cambook.course import runs
 
 ROOT = Path(__file__).parents[1]
 LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -58,9 +58,7 @@ def test_torch_and_torchvision_are_a_pair():
 
 @pytest.mark.parametrize("line", REQUIREMENTS)
 def test_every_requirement_says_in_a_comment_why_it_is_there(line):
-    assert re.search(
-        rf'^    "{re.escape(line)}",  # \w.+$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
-    )
+    assert re.search(rf'^    "{re.escape(line)}",  # \w.+$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
 
 
 def test_what_is_imported_is_required():
@@ -100,9 +98,7 @@ def texts():
 
 
 def test_no_file_names_a_folder_of_this_machine():
-    folders = {
-        f"{folder}/" for folder in (ROOT, ROOT.parent, Path.home(), Path(sys.prefix)) if len(folder.parts) > 1
-    }
+    folders = {f"{folder}/" for folder in (ROOT, ROOT.parent, Path.home(), Path(sys.prefix)) if len(folder.parts) > 1}
     for path, text in texts():
         for folder in folders:
             assert folder not in text, f"{path.relative_to(ROOT)} names {folder}"
@@ -110,9 +106,7 @@ def test_no_file_names_a_folder_of_this_machine():
 
 def test_no_file_names_a_package_registry():
     registry = re.compile(
-        r"--(extra-)?index-"
-        + r"url|https?://[^ \"]*(/simple/|/packages/[0-9a-f]{2}/)|files\.python"
-        + "hosted"
+        r"--(extra-)?index-" + r"url|https?://[^ \"]*(/simple/|/packages/[0-9a-f]{2}/)|files\.python" + "hosted"
     )
     for path, text in texts():
         assert not registry.search(text), f"{path.relative_to(ROOT)}: {registry.search(text).group()}"

@@ -12,7 +12,10 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from cambook import datasets, downloads, evaluation, metrics, networks, paths, photographs, tuning
+from cambook import datasets, files, maps, metrics, networks
+from cambook.course.lessons import tuning
+from cambook.datasets import downloads, photographs
+from cambook.metrics import evaluation
 
 SIZE = 40
 WIDTH, HEIGHT = 80, 40  # squashed to 40 x 40: columns halved, rows kept
@@ -22,7 +25,7 @@ GRID_BOX = [10, 10, 30, 30]
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
 
 
 def scene(box=BOX, size=(WIDTH, HEIGHT)) -> Image.Image:
@@ -727,7 +730,7 @@ def test_ignored_pixels_leave_pxap_and_the_share_inside(tmp_path, monkeypatch):
         maps = batch.masks.float() + 2 * batch.ignore.float()
         return maps[:, None].expand(-1, classes.shape[1], -1, -1).to(images.device)
 
-    monkeypatch.setitem(evaluation.MAPS, "cam", border_first)
+    monkeypatch.setitem(maps.MAPS, "cam", border_first)
     found = evaluation.evaluate(network, data, batch_size=len(data))
     assert found.row["pxap"] == pytest.approx(100, abs=1.5) and found.inside.tolist() == [100.0] * 3
     batch = data.batch(range(3))
@@ -736,7 +739,7 @@ def test_ignored_pixels_leave_pxap_and_the_share_inside(tmp_path, monkeypatch):
     for one_batch in (batch, data.batch(range(3))):
         one_batch.ignore = None
     monkeypatch.setattr(data, "batch", lambda indices, device="cpu": batch)
-    monkeypatch.setitem(evaluation.MAPS, "cam", lambda *_: (trimap_maps(batch)).expand(-1, _[3].shape[1], -1, -1))
+    monkeypatch.setitem(maps.MAPS, "cam", lambda *_: (trimap_maps(batch)).expand(-1, _[3].shape[1], -1, -1))
     counted = evaluation.evaluate(network, data, batch_size=len(data))
     assert counted.row["pxap"] < found.row["pxap"] - 10 and counted.inside.max() < 75
 
@@ -756,9 +759,9 @@ def test_share_inside_drops_ignored_pixels_unless_the_mask_holds_them():
 def test_a_damaged_memory_of_the_first_look_is_not_used(tmp_path, looked_at):
     root = ilsvrc(tmp_path)
     first = datasets.load(f"ilsvrc:{root}", "test", SIZE)
-    files = sorted((paths.CACHE / "datasets/looked-through").iterdir())
-    assert len(files) == 2 and all(len(json.loads(file.read_text())) == 2 for file in files)
-    files[0].write_text(files[0].read_text()[:-9])
-    files[1].write_text("[]")
+    parts = sorted((files.CACHE / "datasets/looked-through").iterdir())
+    assert len(parts) == 2 and all(len(json.loads(file.read_text())) == 2 for file in parts)
+    parts[0].write_text(parts[0].read_text()[:-9])
+    parts[1].write_text("[]")
     assert datasets.load(f"ilsvrc:{root}", "test", SIZE).fingerprint == first.fingerprint and len(looked_at) == 8
     assert datasets.load(f"ilsvrc:{root}", "test", SIZE).names == first.names and len(looked_at) == 8

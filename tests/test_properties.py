@@ -11,11 +11,20 @@ from sklearn.metrics import average_precision_score
 from torchvision.ops import box_iou as torchvision_box_iou
 
 from cambook import networks
-from cambook.boxes import MEASURES, RULES, box_from_map, box_iou, largest_component, mask_above, tight_box
-from cambook.maps import class_activation_map, normalize
+from cambook.maps import (
+    MEASURES,
+    RULES,
+    box_from_map,
+    box_iou,
+    class_activation_map,
+    largest_component,
+    mask_above,
+    normalize,
+    tight_box,
+)
 from cambook.metrics import CONTOURS, IOUS, BoxAccuracy, PixelAveragePrecision
+from cambook.metrics.box_sweep import all_boxes, largest_boxes
 from cambook.networks import PooledNetwork
-from cambook.sweep import all_boxes, largest_boxes
 
 drawn = settings(derandomize=True, deadline=None, database=None, max_examples=40)
 

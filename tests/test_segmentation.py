@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import datasets, evaluation, metrics, networks, segmentation, training
+from cambook import datasets, maps, metrics, networks, training
+from cambook.course.lessons import segmentation
 
 MAP = torch.tensor([[-3.0, 0.0, 2.0], [4.0, 5.0, 6.0], [8.0, 9.0, 10.0]])
 
@@ -102,8 +103,8 @@ def test_maps_have_the_size_of_the_pictures_and_belong_to_the_classes_asked_for(
     data = datasets.load("scenes", "test", 64, length=6)
     network = networks.build("mini-gap", 12, seed=0)
     labels = torch.from_numpy(data.labels)
-    own = segmentation.object_maps(network, data, labels, evaluation.cam_maps)
-    other = segmentation.object_maps(network, data, (labels + 1) % 12, evaluation.cam_maps)
+    own = segmentation.object_maps(network, data, labels, maps.cam_maps)
+    other = segmentation.object_maps(network, data, (labels + 1) % 12, maps.cam_maps)
     assert own.shape == (6, 64, 64) and not torch.allclose(own, other)
 
 

@@ -9,7 +9,7 @@ import torch
 from matplotlib.text import Text
 from PIL import Image
 
-from cambook import show
+from cambook.course import show
 
 GREY = torch.full((3, 20, 30), 0.5)
 
@@ -21,9 +21,7 @@ def figures():
     image, maps = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0)), g.random((5, 4, 4))
     table = pd.DataFrame({"ours": [1.0, 2.0], "published": [2.0, 1.0]}, index=["a", "b"])
     return {
-        "pictures": show.pictures(
-            [image] * 2, maps[:2], [(1, 2, 9, 9)] * 2, [(1, 2, 9, 8), None], ["a", "b"], "T"
-        ),
+        "pictures": show.pictures([image] * 2, maps[:2], [(1, 2, 9, 9)] * 2, [(1, 2, 9, 8), None], ["a", "b"], "T"),
         "top_classes": show.top_classes(image, list("abcde"), [0.5, 0.2, 0.2, 0.1, 0.001], maps, "T"),
         "proposals": show.proposals(image, [(0, 0, 9, 9)] * 7, maps[0], (1, 2, 9, 9), ("a", "b"), "T", drawn=3),
         "matrices": show.matrices({"x": np.eye(3), "y": -np.eye(3)}, "T", signs=["="]),

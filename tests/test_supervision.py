@@ -7,44 +7,45 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import datasets, supervision, training
+from cambook import datasets, training
+from cambook.course.lessons import weak_labels
 
 LABELS = np.repeat(np.arange(4), [100, 40, 10, 3])
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.5, 1.0])
 def test_a_share_keeps_that_share_of_every_class_and_no_class_is_lost(share):
-    kept = np.bincount(LABELS[supervision.share_of(LABELS, share, 0)], minlength=4)
+    kept = np.bincount(LABELS[weak_labels.share_of(LABELS, share, 0)], minlength=4)
     assert kept.tolist() == [max(1, round(share * n)) for n in (100, 40, 10, 3)]
 
 
 def test_a_larger_share_holds_the_smaller_one_and_another_seed_draws_others():
-    small, large = (set(supervision.share_of(LABELS, share, 0)) for share in (0.1, 0.4))
+    small, large = (set(weak_labels.share_of(LABELS, share, 0)) for share in (0.1, 0.4))
     assert small < large
-    assert small != set(supervision.share_of(LABELS, 0.1, 1))
+    assert small != set(weak_labels.share_of(LABELS, 0.1, 1))
 
 
 def test_pseudo_labels_are_the_likeliest_classes_where_their_probability_reaches_the_confidence():
     probability = torch.tensor([[0.5, 0.3, 0.2], [0.05, 0.9, 0.05], [0.7, 0.2, 0.1]])
-    places, guesses = supervision.pseudo_labels(probability.log(), 0.65)
+    places, guesses = weak_labels.pseudo_labels(probability.log(), 0.65)
     assert places.tolist() == [1, 2] and guesses.tolist() == [1, 0]
-    assert len(supervision.pseudo_labels(probability.log(), 0.0)[0]) == 3
-    assert len(supervision.pseudo_labels(probability.log(), 1.0)[0]) == 0
+    assert len(weak_labels.pseudo_labels(probability.log(), 0.0)[0]) == 3
+    assert len(weak_labels.pseudo_labels(probability.log(), 1.0)[0]) == 0
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 1.0])
 def test_exactly_that_share_of_the_labels_is_wrong_after_flipping(share):
-    flipped = supervision.flip(LABELS, share, 4, 0)
+    flipped = weak_labels.flip(LABELS, share, 4, 0)
     assert (flipped != LABELS).sum() == round(share * len(LABELS))
     assert flipped.min() >= 0 and flipped.max() < 4
 
 
 def test_flipped_labels_go_to_every_other_class_and_a_larger_share_holds_the_smaller():
     same = np.zeros(3000, np.int64)
-    assert np.bincount(supervision.flip(same, 1.0, 4, 0), minlength=4).tolist() == pytest.approx(
+    assert np.bincount(weak_labels.flip(same, 1.0, 4, 0), minlength=4).tolist() == pytest.approx(
         [0, 1000, 1000, 1000], abs=80
     )
-    small, large = (supervision.flip(LABELS, share, 4, 0) for share in (0.2, 0.6))
+    small, large = (weak_labels.flip(LABELS, share, 4, 0) for share in (0.2, 0.6))
     wrong = small != LABELS
     assert (large[wrong] == small[wrong]).all()
 
@@ -52,11 +53,11 @@ def test_flipped_labels_go_to_every_other_class_and_a_larger_share_holds_the_sma
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: supervision.share_of(LABELS, 0, 0),
-        lambda: supervision.share_of(LABELS, 10, 0),
-        lambda: supervision.pseudo_labels(torch.zeros(1, 2), 90),
-        lambda: supervision.flip(LABELS, 40, 4, 0),
-        lambda: supervision.flip(LABELS, 0.4, 1, 0),
+        lambda: weak_labels.share_of(LABELS, 0, 0),
+        lambda: weak_labels.share_of(LABELS, 10, 0),
+        lambda: weak_labels.pseudo_labels(torch.zeros(1, 2), 90),
+        lambda: weak_labels.flip(LABELS, 40, 4, 0),
+        lambda: weak_labels.flip(LABELS, 0.4, 1, 0),
     ],
 )
 def test_percent_where_a_share_is_meant_is_refused(wrong):
@@ -67,7 +68,7 @@ def test_percent_where_a_share_is_meant_is_refused(wrong):
 def test_few_pictures_are_trained_on_for_as_many_steps_as_many():
     recipe = training.Recipe(batch_size=32)
     for pictures in (20, 200, 400, 4000):
-        epochs = supervision.same_steps(recipe, pictures, 250).epochs
+        epochs = weak_labels.same_steps(recipe, pictures, 250).epochs
         assert epochs * math.ceil(pictures / 32) == pytest.approx(250, abs=math.ceil(pictures / 64))
 
 
@@ -76,17 +77,17 @@ def short(monkeypatch, tmp_path):
     """Trainings of a few steps, kept in a folder of their own."""
     monkeypatch.setattr("cambook.paths.CACHE", tmp_path)
     recipe = dataclasses.replace(training.recipe_for("mini-gap"), batch_size=8)
-    monkeypatch.setattr(supervision, "recipe_for", lambda name: recipe)
+    monkeypatch.setattr(weak_labels, "recipe_for", lambda name: recipe)
     return {"network": "mini-gap", "steps": 2, "seed": 0}
 
 
 def test_a_round_of_guesses_learns_from_the_labels_and_the_guesses_and_never_from_hidden_labels(short, monkeypatch):
     data = datasets.load("scenes", "train", 32, length=36)
-    few = supervision.with_few(data, 1 / 3, **short)
+    few = weak_labels.with_few(data, 1 / 3, **short)
     assert few.labels == 12 and few.guessed == 0
     seen = {}
-    monkeypatch.setattr(supervision, "trained", lambda n, d, r, labels, **_: seen.update(data=d, labels=labels))
-    both = supervision.with_guesses(data, few, 0.0, **short)
+    monkeypatch.setattr(weak_labels, "trained", lambda n, d, r, labels, **_: seen.update(data=d, labels=labels))
+    both = weak_labels.with_guesses(data, few, 0.0, **short)
     assert both.labels == 12 and both.guessed == 24
     known = np.isin(seen["data"].indices, few.places)
     assert known.sum() == 12 and (seen["labels"][known] == data.labels[seen["data"].indices[known]]).all()
@@ -96,20 +97,21 @@ def test_a_round_of_guesses_learns_from_the_labels_and_the_guesses_and_never_fro
 
 def test_without_a_sure_guess_only_the_labels_are_left(short, monkeypatch):
     data = datasets.load("scenes", "train", 32, length=36)
-    few = supervision.with_few(data, 1 / 3, **short)
-    both = supervision.with_guesses(data, few, 1.0, **short)
+    few = weak_labels.with_few(data, 1 / 3, **short)
+    both = weak_labels.with_guesses(data, few, 1.0, **short)
     assert both.guessed == 0 and math.isnan(both.guessed_right)
 
 
 def test_the_recorded_curves_were_made_with_the_settings_of_the_lesson():
-    from cambook import paths, runs
+    from cambook import files
+    from cambook.course import runs
 
     for name, steps in (
-        ("weak_supervision", supervision.STEPS),
-        ("weak_supervision_photographs", supervision.PHOTOGRAPH_STEPS),
+        ("weak_supervision", weak_labels.STEPS),
+        ("weak_supervision_photographs", weak_labels.PHOTOGRAPH_STEPS),
     ):
-        command = paths.data_file("results", f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
-        assert f"{steps} steps, confidence {supervision.CONFIDENCE})" in command
+        command = files.data_file("results", f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
+        assert f"{steps} steps, confidence {weak_labels.CONFIDENCE})" in command
         assert runs.recorded(name).seed.nunique() == 3
 
 
@@ -118,4 +120,4 @@ def test_a_verdict_needs_every_seed():
 
     lines = {"a": pd.DataFrame({5: [1.0, 2.0], 10: [3.0, 3.0], 25: [5.0, 5.0], 100: [9.0, 9.0]})}
     lines["b"] = pd.DataFrame({5: [2.0, 4.0], 10: [2.0, 4.0], 25: [4.0, 4.5], 100: [np.nan, np.nan]})
-    assert supervision.paired(lines, "a", "b").verdict.to_dict() == {5: "gain", 10: "not decided", 25: "loss"}
+    assert weak_labels.paired(lines, "a", "b").verdict.to_dict() == {5: "gain", 10: "not decided", 25: "loss"}

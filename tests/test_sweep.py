@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cambook.boxes import box_from_map
-from cambook.sweep import all_boxes, largest_boxes, levels, to_uint8
+from cambook.maps import box_from_map
+from cambook.metrics.box_sweep import all_boxes, largest_boxes, levels, to_uint8
 
 cv2.setNumThreads(1)
 

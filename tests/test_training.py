@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import networks, paths, training
-from cambook.batch import Batch
-from cambook.training import Recipe, fit, trained
+from cambook import datasets, files, networks, training
+from cambook.datasets import Batch, batches
+from cambook.training import Recipe, cache, fit, fitting, trained
 
 
 class Squares:
@@ -37,7 +37,7 @@ QUICK = Recipe(epochs=3, batch_size=16, lr=3e-3)
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
 
 
 def weights(network):
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
 def test_an_interrupted_training_goes_on_at_its_checkpoint_and_ends_with_the_same_bits(place, monkeypatch, tmp_path):
     """In the middle of an epoch, at its end, in the last step: nine steps, of which `place` are made and kept."""
     checkpoint, schedule, made = tmp_path / "squares.part", training.learning_rate, []
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", -1)
     whole = networks.build("mini-gap", 2)
     history = fit(whole, Squares(), QUICK)
 
@@ -82,10 +82,10 @@ def test_an_interrupted_training_goes_on_at_its_checkpoint_and_ends_with_the_sam
         made.append(step)
         return schedule(step, *more)
 
-    monkeypatch.setattr(training, "learning_rate", stop)
+    monkeypatch.setattr(fitting, "learning_rate", stop)
     with pytest.raises(KeyboardInterrupt):
         fit(networks.build("mini-gap", 2), Squares(), QUICK, checkpoint=checkpoint)
-    assert training.load_whole(checkpoint)["step"] == place
+    assert files.load_whole(checkpoint)["step"] == place
     resumed = networks.build("mini-gap", 2, seed=5)
     again = fit(resumed, Squares(), QUICK, checkpoint=checkpoint)
     assert made == [*range(place), place, *range(place, 9)]
@@ -115,9 +115,9 @@ def test_mixed_precision_learns_the_same_labels_with_other_bits_and_weights_in_f
 
 
 def test_a_short_training_may_keep_no_checkpoints(monkeypatch, tmp_path):
-    written, save = [], training.save_whole
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    monkeypatch.setattr(training, "save_whole", lambda state, path: written.append(path.suffix) or save(state, path))
+    written, save = [], files.save_whole
+    monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(files, "save_whole", lambda state, path: written.append(path.suffix) or save(state, path))
     trained("mini-gap", Squares(), QUICK)
     assert set(written) == {".part", ".pt"}
     written.clear()
@@ -259,7 +259,7 @@ def test_each_group_of_layers_learns_at_its_rate_in_every_step(monkeypatch):
         optimizer.register_step_pre_hook(lambda o, *_: seen.append([group["lr"] for group in o.param_groups]))
         return optimizer
 
-    monkeypatch.setattr(training, "make_optimizer", watched)
+    monkeypatch.setattr(fitting, "make_optimizer", watched)
     recipe = Recipe(3, 24, "sgd", 1e-3, 5e-4, 10, training.StepDecay(1, factor=0.5))
     fit(networks.cut(networks.build("mini-fc", 2), "gap"), Squares(), recipe)
     assert np.allclose(seen, [[rate, 10 * rate] for rate in (1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4, 2.5e-4)], rtol=1e-12)
@@ -292,11 +292,11 @@ def test_windows_and_mirrors_move_pictures_as_drawn():
 
 def test_large_data_sets_are_shown_the_same_pictures_as_held_ones(monkeypatch):
     cpu = torch.device("cpu")
-    held = training.pictures(Squares(), cpu)
-    other = training.pictures(Squares(seed=3), cpu)
+    held = datasets.pictures(Squares(), cpu)
+    other = datasets.pictures(Squares(seed=3), cpu)
     assert not torch.equal(held(torch.arange(9)), other(torch.arange(9)))
-    monkeypatch.setattr(training, "IN_MEMORY", 0)
-    streamed = training.pictures(Squares(), cpu)
+    monkeypatch.setattr(batches, "IN_MEMORY", 0)
+    streamed = datasets.pictures(Squares(), cpu)
     places = torch.tensor([5, 0, 17])
     assert torch.equal(held(places), streamed(places))
 
@@ -366,5 +366,5 @@ def test_a_setting_that_is_no_weight_makes_another_network():
     for delta in (0.6, 0.8):
         network = networks.build("mini-acol", 2)
         network.delta = delta
-        keys.add(training._state(network))
+        keys.add(cache._state(network))
     assert len(keys) == 2

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cambook import networks, training
-from cambook.transfer import on_backbone
+from cambook.networks import on_backbone
 
 
 @pytest.mark.parametrize("name, heads", [("mini-acol", ("branch_a", "branch_b")), ("mini-nin", ("classifier",))])

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import datasets, evaluation, networks, tuning
+from cambook import datasets, networks
+from cambook.course.lessons import tuning
+from cambook.metrics import evaluation
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from cambook import networks, units
+from cambook import networks
+from cambook.course.lessons import units
 
 
 def test_every_relu_is_there_in_order_and_no_hook_is_left():

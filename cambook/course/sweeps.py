@@ -27,10 +27,14 @@ import yaml
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cambook import paths, runs
+from cambook import files
+from cambook.course import runs
+from cambook.course.notebooks import RunError, execute
+from cambook.machine import environ
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 DEATHS = 3  # a run during which so many worker processes died is given up
 ANSWER_SECONDS = 10  # for which a cluster's scheduler and its first worker are waited for
@@ -142,7 +146,7 @@ def find(name: str) -> Path:
     """
     if Path(name).suffix in (".yaml", ".yml") and Path(name).is_file():
         return Path(name)
-    known = {file.stem: file for file in sorted(paths.NOTEBOOKS.rglob("sweeps/*.yaml"))}
+    known = {file.stem: file for file in sorted(files.NOTEBOOKS.rglob("sweeps/*.yaml"))}
     stem = Path(name).stem
     if stem not in known:
         near = runs._nearest(stem, known) or "."
@@ -191,7 +195,7 @@ def plan(sweep: Sweep, notebook: Path, name: str, given: Mapping[str, str] | Non
         runs.check(notebook, chosen)
         whole = runs.check(notebook, {**declared, **chosen})
         text = json.dumps([notebook.stem, whole.model_dump(exclude_none=True)], sort_keys=True)
-        folder = paths.RUNS / "sweeps" / name / hashlib.sha256(text.encode()).hexdigest()[:12]
+        folder = files.RUNS / "sweeps" / name / hashlib.sha256(text.encode()).hexdigest()[:12]
         label = ", ".join(f"{key}={value}" for key, value in whole.portable().items() if key in chosen)
         exact = {key: getattr(whole, key) for key in chosen}
         planned.setdefault(folder, Planned(notebook.absolute(), exact, label, folder))
@@ -226,7 +230,7 @@ def _gpu(slots: Sequence[tuple[str, Path]]) -> Iterator[None]:
     while slots:
         for name, path in slots:
             try:
-                with FileLock(path, timeout=0), runs.environ("CUDA_VISIBLE_DEVICES", name):
+                with FileLock(path, timeout=0), environ("CUDA_VISIBLE_DEVICES", name):
                     yield
                     return
             except Timeout:
@@ -260,8 +264,8 @@ def _attempt(one: Planned, slots: Sequence[tuple[str, Path]]) -> Outcome:
     attempt.mkdir()
     try:
         with _gpu(slots):
-            runs.execute(one.notebook, one.parameters, attempt, progress=False)
-    except runs.RunError as fault:
+            execute(one.notebook, one.parameters, attempt, progress=False)
+    except RunError as fault:
         error = str(fault).replace(str(attempt), str(one.folder))
     except Exception as fault:  # whatever it is, the other runs go on
         error = f"{type(fault).__name__}: {fault}"
@@ -329,7 +333,7 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         try:
             yield {"backend": Cluster(client=client), "n_jobs": -1}, (KilledWorker,)
         except CancelledError:
-            raise runs.RunError(f"The connection to {cluster} was lost; the same command continues.") from None
+            raise RunError(f"The connection to {cluster} was lost; the same command continues.") from None
 
 
 def carry_out(
@@ -423,7 +427,7 @@ def results(folder: str | os.PathLike | None = None) -> pd.DataFrame:
     import pandas as pd
 
     rows, digests = [], defaultdict(set)
-    for run, sweep, record in _records(Path(folder or paths.RUNS).absolute()):
+    for run, sweep, record in _records(Path(folder or files.RUNS).absolute()):
         if record.finished is None:
             continue
         setting = {"profile": "quick", "seed": 0} | record.parameters
@@ -472,15 +476,15 @@ def report(table: pd.DataFrame, folder: str | os.PathLike) -> str:
         "summary.md": found.to_markdown(index=False, floatfmt=".4g", missingval="") + "\n",
     }
     for name, content in contents.items():
-        with paths.atomic_write(folder / name) as file:
+        with files.atomic_write(folder / name) as file:
             file.write_text(content, encoding="utf-8")
-    tables = [name for name in found.notebook.unique() if (paths.NOTEBOOKS / "reproduce" / f"{name}.ipynb").is_file()]
+    tables = [name for name in found.notebook.unique() if (files.NOTEBOOKS / "reproduce" / f"{name}.ipynb").is_file()]
     if tables:
-        from cambook import reproduction
+        from cambook.course import papers
 
-        tables = [name for name in tables if name in reproduction.TABLES]
+        tables = [name for name in tables if name in papers.TABLES]
         for name in tables:
-            reproduction.write(name, table, folder)
+            papers.write(name, table, folder)
     texts = [(folder / f"{name}.md").read_text(encoding="utf-8") for name in tables]
     others = found[~found.notebook.isin(tables)]
     if len(others):

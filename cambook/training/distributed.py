@@ -54,14 +54,6 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def own(device: str | torch.device) -> torch.device:
-    """The device with its number: "cuda" is another GPU in each process, and in each thread of a process."""
-    device = torch.device(device)
-    if device.type == "cuda" and device.index is None:
-        return torch.device("cuda", torch.cuda.current_device())
-    return device
-
-
 def share(items: S) -> S:
     """This process's part of a sequence. Put behind each other in the order of the ranks, the parts are the sequence:
     nothing is there twice, and no two parts differ by more than one item in length."""

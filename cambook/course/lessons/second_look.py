@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cambook.boxes import box_from_map
-from cambook.maps import class_activation_map, upsample
-from cambook.networks import MINI_SIZE, Network, PooledNetwork
+from cambook.maps.boxes import box_from_map
+from cambook.maps.cam import class_activation_map, upsample
+from cambook.networks.base import Network, PooledNetwork
+from cambook.networks.small import MINI_SIZE
 
 THRESHOLD = 0.2  # of the map's maximum, rule "paper"
 WINDOWS = ("own", "another's")

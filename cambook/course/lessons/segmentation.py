@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from cambook.maps import upsample
-from cambook.networks import IGNORED, Network
-from cambook.training import Recipe, Trained, pictures, trained
+from cambook.datasets.batches import pictures
+from cambook.maps.cam import upsample
+from cambook.networks.base import IGNORED, Network
+from cambook.training.cache import Trained, trained
+from cambook.training.recipes import Recipe
 
 BACKGROUND, OBJECT = 0, 1
 SEEDS = (0.6, 0.2)  # the lesson's thresholds for object and background

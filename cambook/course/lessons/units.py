@@ -7,8 +7,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from cambook.maps import upsample
-from cambook.networks import Network
+from cambook.maps.cam import upsample
+from cambook.networks.base import Network
 
 
 @torch.no_grad()

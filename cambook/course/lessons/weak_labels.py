@@ -17,9 +17,10 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from cambook.datasets import Subset
-from cambook.evaluation import Evaluation, classify
-from cambook.training import Recipe, Trained, recipe_for, trained
+from cambook.datasets.batches import Subset
+from cambook.metrics.evaluation import Evaluation, classify
+from cambook.training.cache import Trained, trained
+from cambook.training.recipes import Recipe, recipe_for
 
 STEPS, PHOTOGRAPH_STEPS, CONFIDENCE = 250, 9, 0.7  # of the trainings, live and recorded
 ACCURACY, PLACES = "accuracy, percent", "MaxBoxAcc (rule wsol), percent"

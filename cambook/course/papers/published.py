@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from cambook import paths
-from cambook.tables import read_table
+from cambook import files
+from cambook.files import read_table
 
 pd.set_option("display.max_colwidth", None)  # conditions that differ are read to their end
 
@@ -36,7 +36,7 @@ KEYS = ("paper", "table", "method", "backbone", "dataset", "split", "metric")
 
 def tables() -> list[str]:
     """The names that `table` knows: one for each file of data/published."""
-    return sorted(path.stem for path in (paths.DATA / "published").glob("*.csv"))
+    return sorted(path.stem for path in (files.DATA / "published").glob("*.csv"))
 
 
 def table(name: str) -> pd.DataFrame:
@@ -50,9 +50,9 @@ def table(name: str) -> pd.DataFrame:
 @cache
 def _read(name: str) -> pd.DataFrame:
     if name not in tables():
-        known = ", ".join(tables()) or f"none, since {paths.DATA / 'published'} holds no csv file"
+        known = ", ".join(tables()) or f"none, since {files.DATA / 'published'} holds no csv file"
         raise KeyError(f"no published table {name!r}; known: {known}.")
-    path = paths.data_file("published", f"{name}.csv")
+    path = files.data_file("published", f"{name}.csv")
     return read_table(path, COLUMNS, ["value"], keep_default_na=False)
 
 
@@ -99,9 +99,7 @@ def beside(ours: Mapping[str, float], published: Mapping[str, pd.Series], **cond
 
 def _line(value: float, row: pd.Series, conditions: Mapping[str, str]) -> dict[str, Any]:
     theirs = {column: "theirs not stated" if row[column] == "n/s" else f"not {row[column]}" for column in conditions}
-    differs = [
-        f"{column}: {ours}, {theirs[column]}" for column, ours in conditions.items() if ours != row[column]
-    ]
+    differs = [f"{column}: {ours}, {theirs[column]}" for column, ours in conditions.items() if ours != row[column]]
     return {
         "ours": round(float(value), 2),
         "published": row["value"],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from cambook.check.exercise import Exercise, Number
+from cambook.course.lessons.check.exercise import Exercise, Number
 
 LESSONS = [
     importlib.import_module(f"{__name__}.{module.name}")
@@ -22,9 +22,7 @@ for _lesson in LESSONS:
     for _name, _exercise in vars(_lesson).items():
         if isinstance(_exercise, (Exercise, Number)):
             if _name in EXERCISES or _name != _exercise.name:
-                raise ValueError(
-                    f"{_lesson.__name__}: the exercise name {_name!r} is taken or not its own: rename it."
-                )
+                raise ValueError(f"{_lesson.__name__}: the exercise name {_name!r} is taken or not its own: rename it.")
             EXERCISES[_name] = _exercise
 globals().update(EXERCISES)
 

@@ -82,9 +82,7 @@ class Exercise:
         function survives.
         """
         if not callable(function):
-            return (
-                f"✗ {self.name}: pass the function itself, check.{self.name}(your_function), not its result."
-            )
+            return f"✗ {self.name}: pass the function itself, check.{self.name}(your_function), not its result."
         got = self.outcomes(function)
         if all(one is None or one is Ellipsis or isinstance(one, NotImplementedError) for one in got):
             return f"… {self.name}: not attempted yet. check.{self.name}.hint() helps."
@@ -120,9 +118,7 @@ class Exercise:
         """Print the next hint; the last one stays."""
         self._hints_shown = min(self._hints_shown + 1, len(self.hints))
         number = self._hints_shown
-        print(
-            f"hint {number} of {len(self.hints)}: {self.hints[number - 1]}" if number else "there is no hint."
-        )
+        print(f"hint {number} of {len(self.hints)}: {self.hints[number - 1]}" if number else "there is no hint.")
 
     def solution(self) -> None:
         """Print the reference's source."""
@@ -268,8 +264,7 @@ def _short(value: Any) -> str:
 def _describe(arguments: tuple) -> str:
     """The inputs in words: shapes of arrays, everything small as it is."""
     words = [
-        f"shape {tuple(each.shape)}" if hasattr(each, "shape") and each.ndim else f"{each!r}"
-        for each in arguments
+        f"shape {tuple(each.shape)}" if hasattr(each, "shape") and each.ndim else f"{each!r}" for each in arguments
     ]
     return "input of " + " and ".join(words)
 

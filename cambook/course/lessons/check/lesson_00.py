@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cambook.check.exercise import exercise, normal
+from cambook.course.lessons.check.exercise import exercise, normal
 
 
 @exercise(
@@ -12,8 +12,7 @@ from cambook.check.exercise import exercise, normal
     inputs=lambda g: [(normal(g, 5, 5), normal(g, 3, 3)), (normal(g, 4, 7), normal(g, 3, 3))],
     hints=[
         "Without padding the kernel fits at H - 2 times W - 2 places.",
-        "At each place: cut out 3 by 3 pixels, multiply them with the kernel cell by cell, add the nine "
-        "products.",
+        "At each place: cut out 3 by 3 pixels, multiply them with the kernel cell by cell, add the nine products.",
         "result[y, x] = (image[y:y + 3, x:x + 3] * kernel).sum(), in two loops.",
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cambook.check.exercise import exercise, normal
+from cambook.course.lessons.check.exercise import exercise, normal
 
 
 def _feature_maps(g):
@@ -38,9 +38,7 @@ def over_channels(feature_maps):
     return feature_maps.mean(1)
 
 
-@gap.mistake(
-    "you averaged over the pictures and the channels too; each picture and channel keeps its own number"
-)
+@gap.mistake("you averaged over the pictures and the channels too; each picture and channel keeps its own number")
 def over_everything(feature_maps):
     return feature_maps.mean()
 
@@ -50,8 +48,7 @@ def over_everything(feature_maps):
     inputs=_feature_maps,
     hints=[
         "Only the loudest place of each channel counts.",
-        ".amax((2, 3)) takes the maximum over two axes at once; .max() takes one axis and also gives "
-        "indices.",
+        ".amax((2, 3)) takes the maximum over two axes at once; .max() takes one axis and also gives indices.",
     ],
 )
 def gmp(feature_maps):
@@ -74,12 +71,10 @@ def largest_size(feature_maps):
 
 
 @exercise(
-    "the parameters of a linear layer for C classes on (K, h, w) feature maps: (after flattening, after "
-    "pooling)",
+    "the parameters of a linear layer for C classes on (K, h, w) feature maps: (after flattening, after pooling)",
     inputs=lambda g: [(512, 7, 7, 1000), (64, 4, 6, 12), (3, 2, 5, 2)],
     hints=[
-        "A linear layer has one weight for each pair of an input and an output, and one bias for each "
-        "output.",
+        "A linear layer has one weight for each pair of an input and an output, and one bias for each output.",
         "Flattened there are K * h * w inputs, after pooling K.",
     ],
 )

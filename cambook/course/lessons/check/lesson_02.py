@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cambook.check.exercise import exercise, normal
+from cambook.course.lessons.check.exercise import exercise, normal
 
 
 @exercise(
@@ -85,9 +85,7 @@ def bias_in_the_map(feature_maps, weight, bias):
     return class_map + bias, score
 
 
-@score_from_places.mistake(
-    "you cut the negative places away; they belong to the score, there is no ReLU in this map"
-)
+@score_from_places.mistake("you cut the negative places away; they belong to the score, there is no ReLU in this map")
 def relu(feature_maps, weight, bias):
     class_map = score_from_places.reference(feature_maps, weight, bias)[0].clamp(min=0)
     return class_map, class_map.mean() + bias

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cambook import boxes
-from cambook.boxes import largest_component
-from cambook.check.exercise import Number, exercise, normal
+from cambook.course.lessons.check.exercise import Number, exercise, normal
+from cambook.maps import boxes
+from cambook.maps.boxes import largest_component
 
 
 @exercise(
@@ -64,9 +64,7 @@ def _maps(g):
     for height, width in ((24, 32), (21, 14)):
         y, x = np.mgrid[:height, :width]
         wide = 3.0 * np.exp(-((x - width * 0.7) ** 2 + (y - height * 0.6) ** 2) / (0.025 * width * height))
-        narrow = 2.0 * np.exp(
-            -((x - width * 0.15) ** 2 + (y - height * 0.12) ** 2) / (0.005 * width * height)
-        )
+        narrow = 2.0 * np.exp(-((x - width * 0.15) ** 2 + (y - height * 0.12) ** 2) / (0.005 * width * height))
         result.append((wide + narrow - 0.3 + 0.01 * g.random((height, width)),))
     return [*result, (-1.0 - g.random((5, 6)),)]
 
@@ -76,8 +74,7 @@ def _maps(g):
     inputs=_maps,
     hints=[
         "mask = map2d > 0.2 * map2d.max(), then keep only largest_component(mask) of cambook.boxes.",
-        "rows, columns = np.nonzero(mask); a box is (x0, y0, x1, y1), half-open: x1 is one past the last "
-        "column.",
+        "rows, columns = np.nonzero(mask); a box is (x0, y0, x1, y1), half-open: x1 is one past the last column.",
         "If the maximum is not above 0 there is no box: return None.",
     ],
 )
@@ -159,8 +156,7 @@ def _parts(a, b, extra=0):
 
 
 @iou.mistake(
-    "right for boxes that meet, wrong for boxes apart: two negative sides multiply to a positive area, cut "
-    "them at 0"
+    "right for boxes that meet, wrong for boxes apart: two negative sides multiply to a positive area, cut them at 0"
 )
 def apart(a, b):
     width, height, area_a, area_b = _parts(a, b)

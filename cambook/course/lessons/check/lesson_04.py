@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cambook.check.exercise import exercise
+from cambook.course.lessons.check.exercise import exercise
 
 
 def _ious(g, count):
@@ -104,8 +104,7 @@ def strictly(labels, ious):
 
 
 @exercise(
-    "MaxBoxAcc in percent from hits (N, T): is picture n's box right at threshold t? One threshold for the "
-    "whole set",
+    "MaxBoxAcc in percent from hits (N, T): is picture n's box right at threshold t? One threshold for the whole set",
     inputs=lambda g: [(g.random((12, 9)) < 0.4,), (g.random((7, 20)) < 0.3,), (g.random((30, 5)) < 0.6,)],
     hints=[
         "First the accuracy at each threshold: the mean over the pictures, (T,) numbers.",
@@ -127,9 +126,7 @@ def average_threshold(hits):
     return 100 * hits.mean()
 
 
-@max_box_acc.mistake(
-    "this is the best picture; average over pictures (axis 0) and take the maximum over thresholds"
-)
+@max_box_acc.mistake("this is the best picture; average over pictures (axis 0) and take the maximum over thresholds")
 def best_picture(hits):
     return 100 * hits.mean(1).max()
 

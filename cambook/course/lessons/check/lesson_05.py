@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from cambook.check.exercise import exercise, normal
+from cambook.course.lessons.check.exercise import exercise, normal
 
 
 def _gradients(g):

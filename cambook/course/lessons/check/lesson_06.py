@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cambook.check.exercise import exercise, normal
+from cambook.course.lessons.check.exercise import exercise, normal
 
 
 @exercise(

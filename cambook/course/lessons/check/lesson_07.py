@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cambook.check.exercise import exercise, normal
+from cambook.course.lessons.check.exercise import exercise, normal
 
 
 @exercise(

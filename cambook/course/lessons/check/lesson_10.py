@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cambook.check.exercise import exercise
+from cambook.course.lessons.check.exercise import exercise
 
 
 def _log_softmax(logits):

@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cambook import metrics
-from cambook.batch import Batch
-from cambook.boxes import box_from_map, box_iou
-from cambook.evaluation import GRID, MAPS, masks_on_grid
-from cambook.maps import normalize, upsample
-from cambook.networks import Network
+from cambook.datasets.batches import Batch
+from cambook.maps.boxes import box_from_map, box_iou
+from cambook.maps.cam import normalize, upsample
+from cambook.maps.methods import GRID, MAPS
+from cambook.metrics.evaluation import masks_on_grid
+from cambook.networks.base import Network
 
 TOGETHER = 100  # so many maps are drawn large at a time
 

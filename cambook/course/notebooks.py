@@ -1,0 +1,263 @@
+"""Notebooks run from outside: in a kernel of their own, refreshed for a commit, exported as slides."""
+
+from __future__ import annotations
+
+import base64
+import glob
+import io
+import json
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
+from PIL import Image
+
+from cambook import files
+from cambook.course.runs import Record, _now, check
+from cambook.files import RUN_DIR
+from cambook.machine import SPIN_COUNT, environ
+
+SHARPNESS = "CAMBOOK_SHARPNESS"  # tells a kernel by how much finer to draw its figures
+SLIDE = (1920, 1080)
+LOG_SECONDS = 60  # between two lines of progress where there is no terminal
+
+# How many kernels are started until one answers: of two that start at the same moment one may find that its port, free
+# when it was chosen, is the other's, and dies (https://github.com/jupyter/jupyter_client/issues/154).
+KERNELS = 3
+
+
+class RunError(RuntimeError):
+    """A notebook that was started and did not reach its end."""
+
+
+class _ThisPython(AsyncKernelManager):
+    """Starts its kernel in the interpreter that runs this, whatever the machine calls `python3`."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        return KernelSpec(**get_kernel_dict(extra_arguments=["--log-level=CRITICAL"]))
+
+
+@contextmanager
+def _progress(notebook: Path, show: bool, folder: Path) -> Iterator[Any]:
+    """A bar over the notebook's code cells, and beside it how far the cell's own training is, as its kernel says in the
+    folder; in a log a line a minute. Gives what nbclient calls after each cell."""
+    from tqdm import tqdm
+
+    from cambook.machine import inside  # not before: its bars bring ipywidgets
+
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    total = sum(cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) for cell in cells)
+    in_a_log, ended, began = not sys.stderr.isatty(), threading.Event(), time.monotonic()
+    done = 0
+
+    def say(what: str) -> None:
+        if show and in_a_log:
+            seconds = time.monotonic() - began
+            print(f"{notebook.stem}: {done} of {total} cells, {seconds:.0f} s{what}", file=sys.stderr, flush=True)
+
+    def watch() -> None:
+        said = began
+        while not ended.wait(1):
+            bar.set_postfix_str(now := inside(folder))
+            if time.monotonic() - said > LOG_SECONDS:
+                said = time.monotonic()
+                say(now and f", {now}")
+
+    def after_cell(cell, cell_index, execute_reply) -> None:
+        nonlocal done
+        if "injected-parameters" not in cell["metadata"]["tags"]:
+            done += 1
+            bar.update()
+
+    with tqdm(total=total, desc=notebook.stem, unit="cell", disable=not show or in_a_log, leave=True) as bar:
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield after_cell
+        finally:
+            ended.set()
+            watcher.join()
+            bar.set_postfix_str("")
+            say("")
+
+
+def execute(
+    notebook: str | os.PathLike,
+    parameters: Mapping[str, Any],
+    out_dir: str | os.PathLike,
+    progress: bool = True,
+    sharpness: float = 1,
+) -> Record:
+    """Runs a notebook from its first cell to its last in a kernel of its own, in the notebook's folder.
+
+    parameters: values for names of its cell tagged `parameters`, checked before the kernel starts
+    out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, in place of old ones;
+                of a failed run the copy is called NAME.failed.ipynb
+    sharpness:  how many times as many pixels a figure's side has
+    raises:     ParameterError, FileNotFoundError or ValueError before a kernel starts (see check); RunError where a
+                cell fails, the kernel dies or the notebook records no run
+    """
+    notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
+    checked = check(notebook, parameters)
+    executed, failed = out_dir / notebook.name, out_dir / f"{notebook.stem}.failed.ipynb"
+    halves = out_dir.glob(f".{glob.escape(notebook.stem)}.*.ipynb")  # of a run that was killed
+    for leftover in (executed, failed, out_dir / "record.json", out_dir / "progress", *halves):
+        leftover.unlink(missing_ok=True)
+
+    from papermill import PapermillExecutionError, execute_notebook
+
+    begun, clock, error = _now(), time.monotonic(), None
+    answered: list[int] = []  # the cells that a kernel began
+    try:
+        with (
+            files.atomic_write(executed) as copy,
+            _progress(notebook, progress, out_dir) as after_cell,
+            environ(RUN_DIR, str(out_dir)),
+            environ(SHARPNESS, str(sharpness)),
+            environ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT)),
+        ):
+            for kernel in range(1, KERNELS + 1):
+                try:
+                    execute_notebook(
+                        notebook,
+                        copy,
+                        {name: getattr(checked, name) for name in parameters},
+                        kernel_name="python3",
+                        language="python",
+                        progress_bar=False,
+                        request_save_on_cell_execute=False,
+                        cwd=notebook.parent,
+                        kernel_manager_class=_ThisPython,
+                        on_cell_start=lambda cell, cell_index: answered.append(cell_index),
+                        on_cell_executed=after_cell,
+                    )
+                    break
+                except PapermillExecutionError as fault:
+                    os.replace(copy, failed)
+                    error = f"{fault.ename}: {fault.evalue}".strip().splitlines()[0]
+                    raise RunError(
+                        f"{notebook.name} stopped in cell [{fault.exec_count}] with {error} (look at {failed})"
+                    ) from None
+                except RuntimeError as fault:
+                    if answered or kernel == KERNELS:
+                        error = str(fault).splitlines()[0]
+                        raise RunError(f"{notebook.name}: {error} (was memory short?)") from None
+    except KeyboardInterrupt:
+        error = "interrupted"
+        raise
+    finally:
+        if (out_dir / "record.json").exists():
+            record = Record.load(out_dir)
+            record.started, record.seconds, record.error = begun, round(time.monotonic() - clock, 1), error
+            record.finished = _now() if executed.exists() else None
+            record.save(out_dir)
+    if not (out_dir / "record.json").exists():
+        raise RunError(f"{notebook.name} ran without a record: call runs.start(...) in its second code cell.")
+    return record
+
+
+def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: bool = True) -> Record:
+    """Runs a notebook with its defaults and puts the outputs into the notebook itself, fit to be committed.
+
+    Figures are made smaller. Left out is what differs each time: widgets and their state, progress bars and warnings
+    (stderr), times, papermill's notes. Sources, cell ids and tags stay as they are.
+    raises: as execute; RunError where an output names a folder of this machine, or where a cell with a part
+            left out lacks the tag nbval-ignore-output; the notebook is then as before
+    """
+    import nbformat  # here and below: two seconds that no lesson needs
+
+    notebook, out_dir = Path(notebook), Path(out_dir)
+    record = execute(notebook, {}, out_dir, progress)
+    executed = nbformat.read(out_dir / notebook.name, as_version=4)
+    for key in ("papermill", "widgets"):
+        executed.metadata.pop(key, None)
+    executed.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    executed.metadata.language_info = {"name": "python"}
+    for cell in executed.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        tags = cell.metadata.pop("tags", [])
+        if tags:
+            cell.metadata["tags"] = tags
+        if cell.cell_type != "code":
+            continue
+        where = f"{notebook.name}, cell {cell.id}"
+        kept = [output for output in cell.outputs if not _passing(output)]
+        if len(kept) < len(cell.outputs) and "nbval-ignore-output" not in tags:
+            raise RunError(
+                f"{where}: a widget, a progress bar or a warning is not the same twice; avoid it or tag the "
+                "cell nbval-ignore-output."
+            )
+        cell.outputs = kept
+        for output in kept:
+            if "image/png" in output.get("data", {}):
+                kind, figure = _smaller(output.data.pop("image/png"))
+                output.data[kind] = figure
+        said = "".join(_text(output) for output in kept)
+        for folder in (str(files.ROOT), sys.prefix, str(Path.home()), tempfile.gettempdir()):
+            if len(folder) > 1 and folder in said:
+                raise RunError(f"{where}: an output names {folder}, print a name instead of a path.")
+    with files.atomic_write(notebook) as file:
+        nbformat.write(executed, file)
+    return record
+
+
+def export_figures(executed: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
+    """Each figure of an executed notebook in the middle of a white slide of 16:9, as FOLDER/03-CELL_ID.png.
+
+    returns: the files in the notebook's order; older exports in the folder are removed first
+    """
+    import nbformat
+
+    folder = Path(folder)
+    for old in folder.glob("[0-9][0-9]-*.png"):
+        old.unlink()
+    made = []
+    for cell in nbformat.read(executed, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            encoded = data.get("image/png") or data.get("image/jpeg")
+            if not encoded:
+                continue
+            figure = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+            scale = min(0.96 * SLIDE[0] / figure.width, 0.96 * SLIDE[1] / figure.height)
+            size = round(figure.width * scale), round(figure.height * scale)
+            figure = figure.resize(size, Image.Resampling.LANCZOS)
+            slide = Image.new("RGB", SLIDE, "white")
+            slide.paste(figure, ((SLIDE[0] - figure.width) // 2, (SLIDE[1] - figure.height) // 2))
+            made.append(folder / f"{len(made) + 1:02}-{cell.id}.png")
+            with files.atomic_write(made[-1]) as file:
+                slide.save(file)
+    return made
+
+
+def _passing(output: Mapping[str, Any]) -> bool:
+    """Whether an output lives only while the notebook runs."""
+    widget = "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    return widget or output.get("name") == "stderr"
+
+
+def _smaller(png: str) -> tuple[str, str]:
+    """A figure (PNG, base64) as JPEG or as PNG of 256 colours, whichever is smaller: photographs and drawings."""
+    image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
+    made = {kind: io.BytesIO() for kind in ("image/png", "image/jpeg")}
+    image.quantize(256, kmeans=2).save(made["image/png"], "PNG", optimize=True)
+    image.save(made["image/jpeg"], "JPEG", quality=88, optimize=True)
+    kind = min(made, key=lambda name: made[name].tell())
+    return kind, base64.b64encode(made[kind].getvalue()).decode()
+
+
+def _text(output: Mapping[str, Any]) -> str:
+    """What an output says in words, pictures left out."""
+    data = output.get("data", {})
+    return output.get("text", "") + "".join(str(data[kind]) for kind in data if not kind.startswith("image/"))

@@ -1,0 +1,218 @@
+"""What a table's notebook measures: trained networks, errors, boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from cambook import datasets, metrics, networks
+from cambook.course.papers.tables import BOX_GRID, _table
+from cambook.course.runs import Run
+from cambook.datasets.batches import Batch, is_large
+from cambook.maps.cam import class_activation_map, upsample
+from cambook.maps.methods import MAPS
+from cambook.maps.nested import loose_and_tight
+from cambook.metrics.evaluation import Evaluation, classify, evaluate
+from cambook.networks.base import HiddenLayerNetwork, Network
+from cambook.training.cache import Trained, trained
+from cambook.training.recipes import Recipe, recipe_for
+from cambook.training.speed import throughput
+
+
+def load(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tuple:
+    """The data set's train and test split for these networks: 64 px where all are small, else 224.
+
+    detail: times as many pixels a side, to crop from
+    At quick 500 test pictures; of scenes at full 20,000 to train on, at paper 100,000, and 10,000 to test on.
+    raises: ValueError where some networks take 64 px and others 224, or where Table 3 has no five classes to guess;
+            what datasets.load raises, for a set without boxes too unless no row of the table makes maps (1, 5)
+    """
+    sizes = {64 if one.startswith("mini") else 224 for one in chosen}
+    if len(sizes) > 1:
+        raise ValueError(f"{', '.join(chosen)} take pictures of {sorted(sizes)} pixels: choose networks of one size.")
+    scenes = dataset.startswith("scenes")
+    train = run.pick(quick=None, full=20000 if scenes else None, paper=100000 if scenes else None)
+    test = run.pick(quick=500, full=None, paper=10000 if scenes else None)
+    size, lengths = sizes.pop() * detail, {"train": train, "test": test}
+    boxes = any(row.source != "-" for row in _table(run.notebook).rows)
+    sets = [
+        datasets.load(dataset, split, size, length=length, seed=run.seed, boxes=boxes)
+        for split, length in lengths.items()
+    ]
+    if run.notebook == "table3" and len(sets[0].classes) <= 5:
+        raise ValueError(f"{dataset} has {len(sets[0].classes)} classes: five guesses need a data set with more.")
+    return tuple(sets)
+
+
+def train(chosen: Sequence[str], data, *, seed: int, device: str | torch.device = "cpu") -> dict[str, Network]:
+    """Every network of `chosen`, trained on the data set's labels or taken from the cache: {name: network}.
+
+    A cut starts from its original, trained on the same data, as in the paper. On scenes all originals start from random
+    weights; on other data from ImageNet's, where torchvision has some. On ILSVRC those are trained already: the
+    original stays as it is, and the cut starts from it.
+    raises: OSError where ImageNet's weights cannot be downloaded; what training.fit raises
+    """
+    return {name: _trained(name, data, seed, device).network for name in chosen}
+
+
+def record_speed(trained: Mapping[str, Network], data, run: Run) -> None:
+    """Pictures per second of the loader alone and of each network's training step, into the record of the run.
+
+    Recorded only where the data set is too large to be held and its pictures are made batch by batch; training waits
+    for the loader where the step is the faster one.
+    """
+    if not is_large(data):
+        return
+    for name, network in trained.items():
+        for metric, value in throughput(network, data, recipe_of(name, data), device=run.device).items():
+            run.record(f"{name} - {metric}", value)
+
+
+# Ours, for the paper's networks on scenes from random weights; VGG-16 is deep without batch norm. The published recipes
+# start from ImageNet's weights, or last for weeks.
+RATES = {"alexnet": 3e-4, "vgg16": 1e-4, "googlenet": 1e-3, "resnet50": 1e-3, "nin": 3e-4}
+
+
+def recipe_of(name: str, data) -> Recipe:
+    """How a network is trained for a table: training.recipe_for, but on scenes for the paper's networks AdamW from
+    random weights, and for a cut a third of the rate with its new layers ten times as fast."""
+    rate = RATES.get(name.split("-")[0])
+    if rate is None or not data.name.startswith("scenes"):
+        return recipe_for(name)
+    if name in networks.CUTS:
+        return Recipe(epochs=4, lr=rate / 3, new_layer_factor=10)
+    return Recipe(epochs=10, lr=rate)
+
+
+def _trained(name: str, data, seed: int, device: str | torch.device) -> Trained:
+    original = networks.CUTS.get(name, (name,))[0]
+    pretrained = original.startswith(networks.PRETRAINED) and not data.name.startswith("scenes")
+    how = {"seed": seed, "device": device}
+    if pretrained:
+        how["weights"] = "pretrained"
+    if pretrained and data.name.startswith("ilsvrc"):
+        built = networks.build(name, len(data.classes), "pretrained", seed)
+        if not built.new_layers:
+            return Trained(built.to(device), [], 0.0, True, "pretrained")
+        return trained(name, data, recipe_of(name, data), **how)
+    if name == original:
+        return trained(name, data, recipe_of(name, data), **how)
+    before = trained(original, data, recipe_of(original, data), **how)
+    return trained(name, data, recipe_of(name, data), seed=seed, device=device, start=before)
+
+
+@dataclass
+class Found:
+    """What a notebook measured.
+
+    values:   "NETWORK SOURCE METRIC" -> number, in percent
+    pictures: of the same names those whose number is a mean over the test pictures -> (N,) one number a picture
+    """
+
+    values: dict[str, float] = field(default_factory=dict)
+    pictures: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def add(self, network: str, source: str, metric: str, what: float | np.ndarray) -> None:
+        """One number, or (N,) bool: what is so in each picture, of which the number is the share."""
+        key = f"{network} {source} {metric}"
+        if np.ndim(what):
+            self.pictures[key] = 100.0 * np.asarray(what)
+            what = self.pictures[key].mean()
+        self.values[key] = float(what)
+
+    def record(self, run: Run) -> None:
+        """Every number into the record of the run."""
+        for name, value in self.values.items():
+            run.record(name, value)
+
+
+def classification(trained: Mapping[str, Network], data, device: str | torch.device = "cpu") -> Found:
+    """Table 1: top-1 and top-5 error of each network on a data set."""
+    found = Found()
+    for name, network in trained.items():
+        logits = classify(network, data, device=device)
+        for k in (1, 5) if network.classes > 5 else (1,):
+            found.add(name, "-", f"top{k}_error", ~metrics.topk_correct(logits, data.labels, k))
+    return found
+
+
+def localization(
+    name: str, trained: Mapping[str, Network], data, *, seed: int, device: str | torch.device = "cpu"
+) -> Found:
+    """Table 2, 3 or wsol: the metrics of table `name` for each network and each of its sources of maps."""
+    found = Found()
+    for network, source in _measured(name, trained):
+        if source == "cam-5-boxes":
+            found.add(network, source, "top5_loc_error", ~five_boxes_correct(trained[network], data, device=device))
+            continue
+        e = evaluate(trained[network], data, _map_name(source), device=device, seed=seed)
+        for metric, what in _of_evaluation(e):
+            if metric in _table(name).metrics:
+                found.add(network, source, metric, what)
+    return found
+
+
+def _measured(name: str, trained: Mapping[str, Network]) -> list[tuple[str, str]]:
+    """(network, source) of each row that the trained networks can fill, in the table's order."""
+    both = [(one, row.source) for row in _table(name).rows for one in (row.small, row.network)]
+    return list(dict.fromkeys(pair for pair in both if pair[0] in trained))
+
+
+def _map_name(source: str) -> str:
+    return next(known for known in MAPS if known.replace(" ", "-") == source)
+
+
+def _of_evaluation(e: Evaluation) -> Iterator[tuple[str, float | np.ndarray]]:
+    """(metric, number or one truth value a picture) of an evaluation."""
+    errors = {f"{which}_error": ~right for which, right in e.correct.items() if which.startswith("top")}
+    for metric, value in e.row.items():
+        yield metric, errors.get(metric, value)
+    if (reached := e.coverage()) is not None:
+        yield from zip(("coverage", "precision"), reached, strict=True)
+
+
+@torch.no_grad()
+def five_boxes_correct(
+    network: Network, data, *, device: str | torch.device = "cpu", batch_size: int = 64
+) -> np.ndarray:
+    """Whether one of five guesses is right, class and box: (N,) bool, with the heuristics of the paper's Table 3.
+
+    The five are a tight and a loose box for the likeliest class, both for the second, the loose one for the third, by
+    `boxes.loose_and_tight` on the map at 256 x 256 pixels. Zhou et al. 2016, section 3.2.
+    """
+    network.to(device).eval()
+    right = []
+    batches = torch.arange(len(data)).split(batch_size)
+    for indices in tqdm(batches, desc="tight and loose boxes", unit="batch", leave=False):
+        batch = data.batch(indices, device=device)
+        logits, feature_maps = network(batch.images)
+        top3 = logits.topk(3).indices
+        maps = upsample(class_activation_map(feature_maps, network.class_weight[top3]), BOX_GRID).cpu().numpy()
+        truth = [boxes * (BOX_GRID / data.size) for boxes in batch.boxes]
+        boxes = [
+            [loose_1, tight_1, loose_2, tight_2, loose_3]
+            for (loose_1, tight_1), (loose_2, tight_2), (loose_3, _) in (map(loose_and_tight, m) for m in maps)
+        ]
+        classes = top3.cpu().numpy()[:, [0, 0, 1, 1, 2]]
+        labels = batch.labels.cpu().numpy()
+        right.append(metrics.topk_localization_correct(classes, boxes, labels, truth, 5))
+    return np.concatenate(right)
+
+
+def both_boxes(network: Network, batch: Batch) -> tuple[Tensor, list[list[np.ndarray]]]:
+    """Maps of the true classes at the size of the pictures (B, H, W), and of each its loose and its tight box.
+
+    CAM, and of a network without one its smooth saliency
+    """
+    source = "smooth saliency" if isinstance(network, HiddenLayerNetwork) else "cam"
+    with torch.no_grad():
+        raw = MAPS[source](network, batch.images, network.features(batch.images), batch.labels[:, None])
+    side = batch.images.shape[-1]
+    pairs = [loose_and_tight(one) for one in upsample(raw, BOX_GRID)[:, 0].cpu().numpy()]
+    scaled = [[box * (side / BOX_GRID) for box in pair if box is not None] for pair in pairs]
+    return upsample(raw, side)[:, 0].cpu(), scaled

@@ -1,0 +1,312 @@
+"""Bars, curves and tables of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from cambook.course.show.style import CONTROL, FOUND, WIDTH, _finish, _subplots, array, pixels
+
+
+def matrix(ax: Axes, values: Any, title: str = "", fmt: str = "g", limits: tuple[float, float] | None = None) -> None:
+    """A small matrix (h, w) or vector (n,), drawn as a row, with every number written in its cell.
+
+    fmt: format of a number ("g", ".2f"); limits: the values drawn darkest and lightest,
+    default 0 or the minimum, whichever is lower, to the maximum
+    """
+    values = np.atleast_2d(array(values)) + 0  # no number is written as -0
+    low, high = limits or (min(float(values.min()), 0.0), max(float(values.max()), 0.0))
+    high = high if high > low else low + 1.0
+    ax.imshow(values, vmin=low, vmax=high, cmap="magma")
+    for (row, column), value in np.ndenumerate(values):
+        dark = (value - low) / (high - low) < 0.6
+        text = format(value, fmt).replace("-", "\N{MINUS SIGN}")
+        ax.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.spines[:].set_visible(False)
+    for edge in range(1, max(values.shape)):
+        for line, size in ((ax.axvline, values.shape[1]), (ax.axhline, values.shape[0])):
+            if edge < size:
+                line(edge - 0.5, color="white", linewidth=1)
+
+
+def matrices(values: Mapping[str, Any], takeaway: str = "", fmt: str = "g", signs: Sequence[str] = ()) -> Figure:
+    """A row of small matrices {title: values} as in `matrix`, one common scale; signs ("+", "=") are written
+    between them."""
+    arrays = {title: np.atleast_2d(array(value)) for title, value in values.items()}
+    lowest, highest = min(a.min() for a in arrays.values()), max(a.max() for a in arrays.values())
+    widths = [a.shape[1] for a in arrays.values()]
+    tallest = max(a.shape[0] for a in arrays.values())
+    cell = min(0.7, (WIDTH - 0.6 * len(arrays)) / sum(widths))
+    size = (max(cell * sum(widths) + 0.9 * len(arrays), 6.0), cell * tallest + 1.5)
+    fig, axes = _subplots(1, len(arrays), squeeze=False, figsize=size, width_ratios=widths)
+    for ax, (title, value) in zip(axes[0], arrays.items(), strict=True):
+        matrix(ax, value, title, fmt, (min(float(lowest), 0.0), max(float(highest), 0.0)))
+    for ax, sign in zip(axes[0], signs, strict=False):
+        ax.annotate(
+            sign,
+            (1, 0.5),
+            (12, 0),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            va="center",
+            fontsize=20,
+        )
+    return _finish(fig, takeaway)
+
+
+def ledger(table: Any, rows: Sequence[str], right: str, below: str, takeaway: str = "", fmt: str = "g") -> Figure:
+    """A table (K, Z) with its row sums at the right, its column sums below and their common total in the corner.
+
+    rows: K names of the rows; right, below: what the row sums and the column sums are
+    """
+    table = array(table)
+    (count, places), cell = table.shape, min(0.72, (WIDTH - 2.2) / (table.shape[1] + 1))
+    fig, axes = _subplots(
+        2,
+        2,
+        figsize=(cell * (places + 1) + 2.2, cell * (count + 1) + 1.7),
+        width_ratios=[places, 1],
+        height_ratios=[count, 1],
+    )
+    sums = {(0, 0): table, (0, 1): table.sum(1)[:, None], (1, 0): table.sum(0), (1, 1): table.sum()}
+    limits = (float(table.min()), float(max(table.max(), table.sum(0).max())))
+    for where, values in sums.items():
+        matrix(axes[where], values, fmt=fmt, limits=limits)
+    axes[0, 0].set_yticks(range(count), rows)
+    axes[1, 0].set_yticks([0], [below])
+    axes[0, 1].set_title(right)
+    axes[1, 1].set_xlabel("total")
+    for ax in axes.flat:
+        ax.tick_params(length=0)
+    return _finish(fig, takeaway)
+
+
+def curves(
+    x: Any,
+    lines: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    takeaway: str = "",
+    marks: Mapping[str, float] | None = None,
+) -> Figure:
+    """Lines {name: y} over a common x, each told apart by colour and dash; marks {name: x} are vertical
+    lines."""
+    fig, ax = _subplots(figsize=(9, 5))
+    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1))]
+    for i, (name, y) in enumerate(lines.items()):
+        ax.plot(array(x), array(y), label=name, linestyle=styles[i % len(styles)])
+    for name, place in (marks or {}).items():
+        ax.axvline(place, color="#444444", linewidth=1.2)
+        ax.annotate(
+            name,
+            (place, 1),
+            (0, 4),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="center",
+        )
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    if len(lines) > 1:
+        ax.legend(handlelength=2.6)
+    return _finish(fig, takeaway)
+
+
+def threshold_curves(
+    thresholds: Any, lines: Mapping[str, Any], xlabel: str, ylabel: str, takeaway: str = "", marks: Sequence[float] = ()
+) -> Figure:
+    """Lines {name: y} over thresholds, a dot at the best of each, which the legend beside the figure also gives.
+
+    marks: thresholds with a thin vertical line and their percent above it
+    """
+    fig, ax = _subplots(figsize=(WIDTH, 5.4))
+    x = array(thresholds)
+    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1))]
+    for i, (name, y) in enumerate(lines.items()):
+        y = array(y)
+        best = int(y.argmax())
+        (line,) = ax.plot(x, y, label=f"{name}\n{y[best]:.1f} at {x[best]:.2f}", linestyle=styles[i % len(styles)])
+        ax.plot(x[best], y[best], "o", color=line.get_color(), markeredgecolor="white", markersize=12, zorder=3)
+    for i, place in enumerate(marks):  # neighbours are written away from each other
+        ax.axvline(place, color="#444444", linewidth=1.2, zorder=0)
+        where = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+        ax.annotate(f"{place:.0%}", (place, 1), (4 if i % 2 else -4, 4), ha="left" if i % 2 else "right", **where)
+    ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
+    ax.set_ylim(bottom=0)
+    fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
+    return _finish(fig, takeaway)
+
+
+def draws(
+    x: Sequence[float],
+    lines: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    takeaway: str = "",
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
+    """Repeated measurements {name: (repeats, n)} over x on a logarithmic axis: their mean, and a band from the 5th to
+    the 95th percentile of the repeats; levels {name: y} are grey horizontal lines, dashed and dotted in turn."""
+    fig, ax = _subplots(figsize=(WIDTH, 5.4))
+    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3))]
+    for i, (name, values) in enumerate(lines.items()):
+        values = np.atleast_2d(array(values))
+        (line,) = ax.plot(x, values.mean(0), "o", label=name, linestyle=styles[i % len(styles)])
+        low, high = np.quantile(values, [0.05, 0.95], axis=0)
+        ax.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
+    for i, (name, y) in enumerate((levels or {}).items()):
+        ax.axhline(y, color="#666666", linewidth=2, label=name, linestyle=[(0, (6, 3)), (0, (1, 2))][i % 2], zorder=0)
+    ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
+    ax.set_xticks(x, [f"{number:g}" for number in x])
+    ax.minorticks_off()
+    fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
+    return _finish(fig, takeaway)
+
+
+def swept(
+    x: Any,
+    recorded: Mapping[str, Any],
+    live: Mapping[str, Mapping[float, float]],
+    levels: Mapping[str, Any],
+    xlabel: str,
+    ylabel: str,
+    takeaway: str = "",
+) -> Figure:
+    """Recorded curves over x, and points measured just now over them; the legend says which is which.
+
+    recorded: {name: (n, seeds)} values at the n places of x: the mean as a line, least to most as a band
+    live:     {name: {x: y}} points of this run, as discs in the colour of the recorded line of that name; a name that
+              is in `levels` is drawn in its colour
+    levels:   {name: (seeds,)} what does not depend on x: the mean as a dashed line across, least to most as a band
+    """
+    fig, ax = _subplots(figsize=(10, 5.6))
+    colours, handles = {}, []
+    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2))]
+    for i, (name, values) in enumerate(recorded.items()):
+        values = array(values)
+        (line,) = ax.plot(x, values.mean(1), linestyle=styles[i % 4], label=f"{name}, recorded")
+        ax.fill_between(x, values.min(1), values.max(1), color=line.get_color(), alpha=0.12, linewidth=0)
+        colours[name] = line.get_color()
+        handles.append(line)
+    for name, values in levels.items():
+        values, colours[name] = array(values), "#666666"
+        handles.append(ax.axhline(values.mean(), color="#666666", linestyle=(0, (9, 3)), label=f"{name}, recorded"))
+        ax.axhspan(values.min(), values.max(), color="#666666", alpha=0.12, linewidth=0)
+    for name, points in live.items():
+        style = {"color": colours[name], "markeredgecolor": "black", "markersize": 11, "linestyle": "none"}
+        handles += ax.plot(list(points), list(points.values()), "o", label=f"{name}, live", clip_on=False, **style)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    fig.legend(handles=handles, loc="outside right center", handlelength=2.6)
+    return _finish(fig, takeaway)
+
+
+def bars(
+    values: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]] | None = None,
+    xlabel: str = "",
+    takeaway: str = "",
+    controls: Sequence[str] = (),
+    fmt: str = ".1f",
+) -> Figure:
+    """Horizontal bars {name: value} from zero with their numbers; intervals {name: (low, high)}; names in
+    `controls` are grey."""
+    fig, ax = _subplots(figsize=(9, 0.55 * len(values) + 1.6))
+    intervals = intervals or {}
+    for row, (name, value) in enumerate(values.items()):
+        ax.barh(row, value, height=0.62, color=CONTROL if name in controls else "#0072B2")
+        low, high = intervals.get(name, (value, value))
+        if name in intervals:
+            ax.plot([low, high], [row, row], color="#111111", linewidth=2, solid_capstyle="butt")
+        ax.annotate(format(value, fmt), (max(value, high, 0), row), (7, 0), textcoords="offset points", va="center")
+    ax.set_yticks(range(len(values)), list(values))
+    ax.invert_yaxis()
+    ax.set_xlabel(xlabel)
+    ax.tick_params(axis="y", length=0)
+    ax.margins(x=0.12)
+    return _finish(fig, takeaway)
+
+
+def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
+    """The picture with its pixels tinted by what they are said to be: object orange, unknown grey, background as it is.
+
+    image: (3, H, W) or (H, W, 3) in [0, 1]; labels: (H, W), 1 object, 0 background, -100 unknown, or bool
+    returns: (H, W, 3) uint8; raises: ValueError where the labels have not the picture's size
+    """
+    picture, labels = pixels(image).astype(np.float64), array(labels)
+    if labels.shape != picture.shape[:2]:
+        raise ValueError(f"labels {labels.shape} on a picture {picture.shape[:2]}: give one label a pixel.")
+    for value, colour in ((1, FOUND), (-100, CONTROL)):
+        tint = 255 * np.array(to_rgb(colour))
+        where = labels == value
+        picture[where] = (1 - strength) * picture[where] + strength * tint
+    return picture.round().astype(np.uint8)
+
+
+def live_over_recorded(
+    panels: Mapping[str, Mapping[str, Any]],
+    live: Mapping[str, Mapping[str, Mapping[Any, float]]],
+    xlabel: str,
+    takeaway: str = "",
+    levels: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """Curves recorded earlier, and over them the points that were measured just now.
+
+    panels: {ylabel: {name: table}}, one panel each; a table has a row for each run and a column for each value at which
+            was measured, drawn evenly spaced, the same for all. The line is the mean of the runs, the band goes from
+            the least to the most; NaN is nothing
+    live:   {ylabel: {name: {value of x: y}}}, drawn as diamonds in the colour of the line of that name
+    levels: {ylabel: {name: y}}, grey horizontal lines, such as controls
+    """
+    x = list(next(iter(next(iter(panels.values())).values())).columns)
+    fig, axes = _subplots(1, len(panels), squeeze=False, figsize=(WIDTH, 5.2))
+    for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
+        for name, y in (levels or {}).get(ylabel, {}).items():
+            ax.axhline(y, color=CONTROL, linewidth=2)
+            ax.annotate(name, (len(x) - 1, y), (0, 5), textcoords="offset points", color="#666666", ha="right")
+        for style, (name, measured) in zip(("solid", (0, (5, 2)), (0, (1, 1.2))), lines.items(), strict=False):
+            measured = array(measured).astype(np.float64)
+            there = ~np.isnan(measured).any(0)
+            places = np.arange(len(x))[there]
+            measured = measured[:, there]
+            (line,) = ax.plot(places, measured.mean(0), linestyle=style, label=f"{name}, recorded")
+            ax.fill_between(places, measured.min(0), measured.max(0), color=line.get_color(), alpha=0.18, linewidth=0)
+            now = live.get(ylabel, {}).get(name, {})
+            if now:
+                marker = dict(linestyle="none", marker="D", markersize=11, markeredgecolor="#111111")
+                ax.plot(
+                    [list(x).index(v) for v in now],
+                    list(now.values()),
+                    color=line.get_color(),
+                    **marker,
+                    label=f"{name}, live",
+                )
+        ax.set(xlabel=xlabel, ylabel=ylabel)
+        ax.set_xticks(range(len(x)), [str(value) for value in x])
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    fig.legend(handles, names, loc="outside lower center", ncols=2, handlelength=2.6)
+    return _finish(fig, takeaway)
+
+
+def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure:
+    """A row for each line of `published.beside`: our figure as a disc, the published one as a diamond,
+    joined by a line; a column `spread`, where there is one, as a bar around ours."""
+    fig, ax = _subplots(figsize=(9, 0.6 * len(table) + 1.9))
+    rows = range(len(table))
+    ax.hlines(rows, table["ours"], table["published"], color=CONTROL, linewidth=2)
+    ax.plot(table["published"], rows, "D", color="#D55E00", label="published")
+    spread = "spread" in table and table["spread"].notna().any()
+    ours = "ours, with the standard deviation over seeds" if spread else "ours"
+    ax.plot(table["ours"], rows, "o", color="#0072B2", label=ours)
+    if spread:
+        ax.errorbar(table["ours"], rows, xerr=table["spread"].fillna(0), fmt="none", ecolor="#0072B2", elinewidth=2)
+    ax.set_yticks(rows, [str(name) for name in table.index])
+    ax.set_ylim(len(table) - 0.5, -0.5)
+    ax.set_xlabel(xlabel)
+    ax.tick_params(axis="y", length=0)
+    fig.legend(loc="outside lower center", ncols=2)
+    return _finish(fig, takeaway)

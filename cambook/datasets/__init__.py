@@ -1,0 +1,110 @@
+"""Data sets by name: `load` opens one, `batch` gives images with labels, boxes and masks."""
+
+from __future__ import annotations
+
+from cambook.datasets.atlas import (
+    GROUND_TILE,
+    INNER,
+    LENGTHS,
+    PACKAGES,
+    TEXTURES,
+    TILE,
+    VERSION,
+    Cutout,
+    place_atlas,
+    save_atlas,
+)
+from cambook.datasets.batches import AHEAD, IN_MEMORY, Batch, Subset, ahead, is_large, onto, pictures
+from cambook.datasets.birds_and_pets import CUB, Pets
+from cambook.datasets.class_folders import ClassFolders
+from cambook.datasets.downloads import (
+    ROUNDS,
+    SOURCES,
+    TIMEOUT,
+    Archive,
+    DownloadError,
+    Source,
+    catalogue,
+    fetch,
+    known,
+    place,
+    unpack,
+)
+from cambook.datasets.examples import EXAMPLE_PICTURES, example_picture, load_picture
+from cambook.datasets.imagenet import ILSVRC, TinyImageNet
+from cambook.datasets.pairs import ARRANGEMENTS, PAIR_LAYOUT, Pairs
+from cambook.datasets.photographs import (
+    THREADS,
+    Listed,
+    Photographs,
+    Seen,
+    Truth,
+    check_counts,
+    files_by_stem,
+    grey_picture,
+)
+from cambook.datasets.registry import KNOWN, SPLITS, kind_and_folder, load
+from cambook.datasets.scenes import LAYOUT, RIM, SMALLEST_SIZE, Layout, Scenes
+from cambook.datasets.voc import VOC2007, VOCFolder
+
+__all__ = [
+    "AHEAD",
+    "ARRANGEMENTS",
+    "Archive",
+    "Batch",
+    "CUB",
+    "ClassFolders",
+    "Cutout",
+    "DownloadError",
+    "EXAMPLE_PICTURES",
+    "GROUND_TILE",
+    "ILSVRC",
+    "INNER",
+    "IN_MEMORY",
+    "KNOWN",
+    "LAYOUT",
+    "LENGTHS",
+    "Layout",
+    "Listed",
+    "PACKAGES",
+    "PAIR_LAYOUT",
+    "Pairs",
+    "Pets",
+    "Photographs",
+    "RIM",
+    "ROUNDS",
+    "SMALLEST_SIZE",
+    "SOURCES",
+    "SPLITS",
+    "Scenes",
+    "Seen",
+    "Source",
+    "Subset",
+    "TEXTURES",
+    "THREADS",
+    "TILE",
+    "TIMEOUT",
+    "TinyImageNet",
+    "Truth",
+    "VERSION",
+    "VOC2007",
+    "VOCFolder",
+    "ahead",
+    "catalogue",
+    "check_counts",
+    "example_picture",
+    "fetch",
+    "files_by_stem",
+    "grey_picture",
+    "is_large",
+    "kind_and_folder",
+    "known",
+    "load",
+    "load_picture",
+    "onto",
+    "pictures",
+    "place",
+    "place_atlas",
+    "save_atlas",
+    "unpack",
+]

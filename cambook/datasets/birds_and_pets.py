@@ -1,0 +1,147 @@
+"""Caltech-UCSD Birds and Oxford-IIIT Pet: boxes and masks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from cambook.datasets.decoding import Unusable
+from cambook.datasets.photographs import Listed, Photographs, Truth, _existing, _lines, _numbers, grey_picture
+
+
+class CUB(Photographs):
+    """Caltech-UCSD Birds-200-2011: 200 species, a box a picture, masks where the folder of segmentations is there.
+
+    folder: CUB_200_2011 (images.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt, classes.txt,
+            images/), or the folder that holds it; segmentations/ in either of them
+    split:  "train" or "test" of train_test_split.txt
+
+    Boxes are x, y, width, height in pixels counted from 0 (the box of a whole picture of 500 x 375 is 0 0 500 375), so
+    x1 = x + width. Object is where a segmentation's grey value, taken as the share of annotators, is above half of 255.
+    Caltech warns that pictures of this set are also in ImageNet, so a pretrained network may have seen test pictures.
+    raises: FileNotFoundError for what is missing; ValueError where a list is damaged, or as `look_through`
+    Wah et al. 2011, The Caltech-UCSD Birds-200-2011 dataset.
+    """
+
+    LISTS = ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")
+
+    def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
+        top = _existing(folder)
+        root = top / "CUB_200_2011" if (top / "CUB_200_2011").is_dir() else top
+        for part in ("images", *(f"{name}.txt" for name in self.LISTS)):
+            if not (root / part).exists():
+                raise FileNotFoundError(f"{root} has no {part}: give the folder CUB_200_2011 as the archive unpacks it")
+        places = (root / "segmentations", top / "segmentations", top.parent / "segmentations")
+        segmentations = next((folder for folder in places if folder.is_dir()), None)
+        outermost = root if segmentations is None else Path(os.path.commonpath([root, segmentations]))
+        super().__init__(f"cub:{folder}", split, size, outermost, has_masks=segmentations is not None)
+        files, label_of, part_of, box_of, species = (_by_id(root / f"{name}.txt") for name in self.LISTS)
+        order = {identity: label for label, identity in enumerate(sorted(species, key=int))}
+        listed = []
+        for identity, file in files.items():
+            if (part_of.get(identity, "1") == "1") != (split == "train"):
+                continue
+            stem = str(Path(file).with_suffix(""))
+            box = _numbers(box_of.get(identity, ""))
+            if Path(file).is_absolute() or ".." in Path(file).parts:
+                problem = "images.txt names a place outside images/"
+            elif identity not in label_of or identity not in part_of or identity not in box_of:
+                tables = zip(self.LISTS[1:4], (label_of, part_of, box_of), strict=True)
+                lacking = next(name for name, table in tables if identity not in table)
+                problem = f"{lacking}.txt has no line for picture {identity}"
+            elif label_of[identity] not in order:
+                problem = f"its class {label_of[identity]} is not in classes.txt"
+            elif len(box) != 4 or min(box[2:]) <= 0:
+                problem = f"bounding_boxes.txt gives no box: {box_of[identity]}"
+            else:
+                picture, mask = root / "images" / file, segmentations and str(segmentations / f"{stem}.png")
+                listed.append(Listed(stem, order[label_of[identity]], str(picture), mask, box))
+                continue
+            listed.append(Listed(stem, None, None, problem=problem))
+        self.look_through(listed, [species[i].split(".", 1)[-1].replace("_", " ") for i in order], length, seed)
+
+    def truth(self, one: Listed, data: bytes | None) -> Truth:
+        x, y, width, height = one.box
+        grey = None if data is None else grey_picture(data)
+        if grey is not None and not self.masks(np.asarray(grey))[0].any():
+            raise Unusable("the segmentation marks no object")
+        return Truth(one.label, np.array([[x, y, x + width, y + height]]), grey and grey.size, grey and grey.size)
+
+    def masks(self, grey: np.ndarray) -> tuple[np.ndarray, None]:
+        return grey > 127, None
+
+
+class Pets(Photographs):
+    """Oxford-IIIT Pet: 37 breeds, masks from trimaps.
+
+    folder: the one that holds images/ and annotations/ (trainval.txt, test.txt, trimaps/)
+    split:  "train" reads annotations/trainval.txt, "test" annotations/test.txt; their class ids give the classes' order
+
+    A trimap says 1 object, 2 background, 3 border that its annotators left unclassified. The box is the tight one
+    around all that is not background; the mask is the object alone, and border pixels are ignored in pixel metrics.
+    raises: FileNotFoundError for what is missing; ValueError where a list is damaged, or as `look_through`
+    Parkhi et al. 2012, Cats and dogs.
+    """
+
+    OBJECT, BACKGROUND, BORDER = 1, 2, 3
+
+    def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
+        top = _existing(folder)
+        root = top / "oxford-iiit-pet" if (top / "oxford-iiit-pet").is_dir() else top
+        for part in ("images", "annotations/trainval.txt", "annotations/test.txt", "annotations/trimaps"):
+            if not (root / part).exists():
+                raise FileNotFoundError(f"{root} has no {part}: unpack images.tar.gz and annotations.tar.gz there")
+        super().__init__(f"pets:{folder}", split, size, root, has_masks=True)
+        lists = {part: self._read_list(root / "annotations" / f"{part}.txt") for part in ("trainval", "test")}
+        breeds: dict[int, str] = {}
+        for name, number in {**lists["trainval"], **lists["test"]}.items():
+            breed = " ".join(word.title() for word in name.rsplit("_", 1)[0].split("_"))
+            if breeds.setdefault(number, breed) != breed:
+                raise ValueError(f"{root}/annotations: class {number} is {breeds[number]} and {breed}; mend the lists")
+        order = sorted(breeds)
+        listed = []
+        for name, number in lists["trainval" if split == "train" else "test"].items():
+            picture, trimap = root / "images" / f"{name}.jpg", root / "annotations" / "trimaps" / f"{name}.png"
+            listed.append(Listed(name, order.index(number), str(picture), str(trimap)))
+        self.look_through(listed, [breeds[number] for number in order], length, seed)
+
+    @staticmethod
+    def _read_list(file: Path) -> dict[str, int]:
+        found = {}
+        for number, line in enumerate(_lines(file), 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            if len(words) < 2 or not words[1].isdecimal() or "/" in words[0] or "\\" in words[0]:
+                raise ValueError(
+                    f'{file}, line {number} is "{line[:60]}": it must be a picture\'s name and its class id'
+                )
+            found[words[0]] = int(words[1])
+        return found
+
+    def truth(self, one: Listed, data: bytes | None) -> Truth:
+        trimap = np.asarray(grey_picture(data))
+        if strange := set(np.unique(trimap).tolist()) - {self.OBJECT, self.BACKGROUND, self.BORDER}:
+            raise Unusable(f"the trimap holds {sorted(strange)[0]}, which is none of 1, 2 and 3")
+        if not (trimap == self.OBJECT).any():
+            raise Unusable("the trimap marks no object")
+        rows, columns = np.nonzero(trimap != self.BACKGROUND)
+        box = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], float)
+        return Truth(one.label, box, trimap.shape[::-1], trimap.shape[::-1])
+
+    def masks(self, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return grey == self.OBJECT, grey == self.BORDER
+
+
+def _by_id(file: Path) -> dict[str, str]:
+    """A list of CUB: id -> the rest of its line."""
+    found = {}
+    for number, line in enumerate(_lines(file), 1):
+        identity, _, rest = line.strip().partition(" ")
+        if identity and not (identity.isdecimal() and rest.strip()):
+            raise ValueError(f'{file}, line {number} is "{line[:60]}": it must be a number and what it stands for')
+        if identity:
+            found[identity] = rest.strip()
+    return found

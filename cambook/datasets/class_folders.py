@@ -1,0 +1,55 @@
+"""Labelled photographs without boxes, one folder a class."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from cambook.datasets.decoding import SUFFIXES
+from cambook.datasets.photographs import Listed, Photographs, Truth, _existing
+
+
+class ClassFolders(Photographs):
+    """Labelled pictures without boxes, one folder a class, as torchvision's ImageFolder reads them.
+
+    folder: train/CLASS/ and test/CLASS/ (or val/CLASS/ in its place); or CLASS/ alone, where no split is published.
+            Then of each class a quarter, at least one picture, is "test": those whose names have the smallest sha256
+    split:  "train" or "test"
+
+    classes are the sorted names of the folders; pictures may lie in folders inside them. Boxes are (0, 4).
+    raises: FileNotFoundError where there is no folder or no test split beside train; ValueError for fewer than two
+            classes, a class that one split alone has, or as `look_through`
+    """
+
+    def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
+        root = _existing(folder)
+        super().__init__(f"folder:{folder}", split, size, root)
+        parts = {part: root / part for part in ("train", "test", "val") if (root / part).is_dir()}
+        if parts and not ("train" in parts and len(parts) > 1):
+            raise FileNotFoundError(f"{root} has {' and '.join(parts)} alone: it must hold train and test, or classes")
+        places = {"train": parts.get("train", root), "test": parts.get("test", parts.get("val", root))}
+        there = {
+            part: sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
+            for part, place in places.items()
+        }
+        if lone := sorted(set(there["train"]) ^ set(there["test"])):
+            raise ValueError(f"{root}: class {lone[0]} is in one of train and test alone; put a folder into the other")
+        classes = there[split]
+        if len(classes) < 2:
+            raise ValueError(
+                f"{places[split]} holds {len(classes)} folders, and each of at least two classes needs one"
+            )
+        listed = []
+        for label, name in enumerate(classes):
+            files = sorted(f for f in (places[split] / name).rglob("*") if f.suffix.lower() in SUFFIXES)
+            if not parts:
+                by_digest = sorted(files, key=lambda f: hashlib.sha256(f.name.encode()).digest())
+                cut = max(1, len(files) // 4)
+                files = by_digest[:cut] if split == "test" else by_digest[cut:]
+            listed += [Listed(str(f.relative_to(root)), label, str(f)) for f in files]
+        self.look_through(listed, classes, length, seed)
+
+    def truth(self, one: Listed, data: bytes | None) -> Truth:
+        return Truth(one.label, np.zeros((0, 4)), None)

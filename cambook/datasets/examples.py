@@ -1,0 +1,93 @@
+"""Single photographs: your own, and those inside installed packages."""
+
+from __future__ import annotations
+
+import math
+import os
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cambook.datasets.decoding import Unusable, near, open_picture, quiet_decoders, upright
+from cambook.datasets.photographs import check_counts
+
+# Name -> (package whose files hold the photograph, credit and licence).
+EXAMPLE_PICTURES = {
+    "chelsea": ("scikit-image", "Chelsea the cat, photograph by Stefan van der Walt, CC0"),
+    "coffee": ("scikit-image", "Coffee cup, photograph by Rachel Michetti, Pikolo Espresso Bar, CC0"),
+    "camera": ("scikit-image", "Photographer with camera, photograph by Lav Varshney, CC0"),
+    "rocket": ("scikit-image", "Launch of DSCOVR on Falcon 9, photograph by SpaceX, public domain"),
+    "astronaut": ("scikit-image", "Eileen Collins, photograph by NASA, public domain"),
+    "motorcycle": (
+        "scikit-image",
+        "Motorcycle, from the Middlebury 2014 stereo benchmark by N. Nesic, P. Westling, X. Wang, "
+        "Y. Kitajima, G. Krathwohl and D. Scharstein",
+    ),
+    "china": ("scikit-learn", "Palace in China, photograph by danielbuechele (Flickr), CC BY 2.0"),
+    "flower": ("scikit-learn", "Flower, photograph by vultilion (Flickr), CC BY 2.0"),
+    "grace_hopper": ("matplotlib", "Grace Hopper, official photograph of the U.S. Navy, public domain"),
+}
+
+
+def load_picture(path: str | Path, size: int | None = None) -> Tensor:
+    """One picture of your own, upright (EXIF) and in RGB.
+
+    size:    length of the shorter side in pixels, aspect ratio kept (None: as stored)
+    returns: (1, 3, H, W) float32 in [0, 1]
+    raises:  FileNotFoundError where there is no such file, ValueError where it holds no readable picture
+    """
+    path = Path(path).expanduser()
+    if size is not None:
+        check_counts(size, None)
+    if os.path.isdir(path):
+        raise ValueError(f"{path} is a folder: give the path of one picture in it")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no picture {path}{near(path)}")
+    try:
+        with quiet_decoders():
+            image, orientation, _ = open_picture(path.read_bytes())
+    except (Unusable, OSError) as error:
+        raise ValueError(f"{path} cannot be shown: {error}; save it again as JPEG or PNG") from error
+    image = upright(image, orientation)
+    if size is not None:
+        shape = [max(1, round(side * size / min(image.size))) for side in image.size]
+        if math.prod(shape) > (Image.MAX_IMAGE_PIXELS or math.inf):
+            raise ValueError(f"{path} would be {shape[0]} x {shape[1]} pixels at size {size}: crop it first")
+        image = image.resize(shape, Image.Resampling.BILINEAR)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float().div_(255)
+
+
+def example_picture(name: str, size: int | None = None) -> Tensor:
+    """A photograph that ships inside an installed package, by a name of EXAMPLE_PICTURES; as load_picture.
+
+    raises: ValueError for an unknown name, FileNotFoundError where the package or its file is missing
+    """
+    if name not in EXAMPLE_PICTURES:
+        near = get_close_matches(name, EXAMPLE_PICTURES, 1, 0.4)
+        hint = f'did you mean "{near[0]}"? ' if near else ""
+        raise ValueError(f'unknown example picture "{name}": {hint}Known: {", ".join(EXAMPLE_PICTURES)}')
+    package = EXAMPLE_PICTURES[name][0]
+    if package == "scikit-image":
+        file = {"rocket": "rocket.jpg", "motorcycle": "motorcycle_left.png"}.get(name, f"{name}.png")
+        path = _package_folder("skimage", package) / "data" / file
+    elif package == "scikit-learn":
+        path = _package_folder("sklearn", package) / "datasets" / "images" / f"{name}.jpg"
+    else:
+        import matplotlib
+
+        path = Path(matplotlib.get_data_path()) / "sample_data" / f"{name}.jpg"
+    if not path.is_file():
+        raise FileNotFoundError(f'the photograph "{name}" is not at {path}: install {package} again')
+    return load_picture(path, size)
+
+
+def _package_folder(module: str, package: str) -> Path:
+    spec = find_spec(module)
+    if spec is None:
+        raise FileNotFoundError(f"{package} is not installed: pip install {package}")
+    return Path(spec.submodule_search_locations[0])

@@ -1,0 +1,152 @@
+"""MaxBoxAcc and MaxBoxAccV2: boxes at every threshold."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cambook.metrics.intervals import _check_finite
+from cambook.metrics.localization import _ground_truth
+
+IOUS = (0.3, 0.5, 0.7)  # the deltas of MaxBoxAccV2
+CONTOURS = ("largest", "all")
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class BoxAccuracy:
+    """MaxBoxAcc and MaxBoxAccV2 of a set of pictures, one `update` a picture.
+
+    size:       side of the grid of maps and ground truth; 224 for numbers beside published ones
+    thresholds: how many thresholds tau = 0, 1 / thresholds, ...
+    keep_hits:  whether to remember which picture is right at which threshold, for `hits` and intervals: 193 bytes a
+                picture; without, memory is the same however many pictures come
+
+    Counted as the released code does (`wsol`): the map is cut to 8 bits; mask = map > int(tau * max); the box
+    of a contour is [x, y, x + w, y + h] with the last two at most size - 1, so one pixel wider than inclusive
+    counting means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0]. Ground truth is
+    inclusive there, so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then its fractions are cut off.
+    Choe et al. 2020, section 3 (V1); the journal version (arXiv 2007.04178) for V2.
+    """
+
+    def __init__(self, size: int = 224, thresholds: int = 1000, keep_hits: bool = True) -> None:
+        if size < 1 or thresholds < 1:
+            raise ValueError(f"size={size}, thresholds={thresholds}: give whole numbers above 0.")
+        self.size, self.keep_hits = size, keep_hits
+        self.thresholds = np.arange(thresholds) * (1 / thresholds)
+        self._count = np.zeros((len(CONTOURS), len(IOUS), thresholds), np.int64)
+        self._seen = 0
+        self._peaks, self._packed = bytearray(), bytearray()  # of each picture: the 8-bit map's maximum, hits by level
+
+    def __len__(self) -> int:
+        return self._seen
+
+    def update(self, map2d: ArrayLike, gt_boxes: ArrayLike) -> None:
+        """One more picture.
+
+        map2d:    (size, size) float from 0 to 1: map of the true class, upsampled, then normalized
+        gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the picture's class
+        raises:   ValueError where a shape or value is not like that; of one that is not finite it says which map it is
+        """
+        self._add(*self._examined(map2d, gt_boxes, len(self)))
+
+    def update_all(self, maps: Sequence[ArrayLike], gt_boxes: Sequence[ArrayLike]) -> None:
+        """`update` for several pictures, on all cores of the processor: the same numbers in the same order.
+
+        maps: (B, size, size); gt_boxes: B times (n_i, 4); raises ValueError as `update`, and then counts none of them
+        """
+        if len(maps) != len(gt_boxes):
+            raise ValueError(f"{len(maps)} maps, ground truth of {len(gt_boxes)} pictures: give equally many.")
+        with ThreadPoolExecutor(CORES) as pool:
+            for peak, hits in list(pool.map(self._examined, maps, gt_boxes, itertools.count(len(self)))):
+                self._add(peak, hits)
+
+    def _examined(self, map2d: ArrayLike, gt_boxes: ArrayLike, place: int) -> tuple[int, np.ndarray]:
+        """Of the map at that place: the 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
+        from cambook.metrics import box_sweep  # here, so that errors can be counted where Numba is not installed
+
+        _check_finite(map2d, f"map {place}")
+        score = box_sweep.to_uint8(map2d)
+        if score.shape != (self.size, self.size):
+            raise ValueError(f"The map has shape {score.shape}: upsample it to {(self.size,) * 2} first.")
+        return int(score.max()), box_sweep.hits(score, self._ground_truth(gt_boxes), np.array(IOUS))
+
+    def _add(self, peak: int, hits: np.ndarray) -> None:
+        from cambook.metrics import box_sweep
+
+        self._count += hits[..., box_sweep.levels(self.thresholds, peak)]
+        self._seen += 1
+        if self.keep_hits:
+            self._peaks.append(peak)
+            self._packed += np.packbits(hits, axis=-1).tobytes()
+
+    def extend(self, later: BoxAccuracy) -> None:
+        """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
+
+        raises: ValueError where the other has another size or other thresholds, or hits are kept by one alone
+        """
+        if self.size != later.size or not np.array_equal(self.thresholds, later.thresholds):
+            raise ValueError("The two were not counted on one grid and at the same thresholds: they cannot be joined.")
+        if self.keep_hits != later.keep_hits:
+            raise ValueError("One was counted with keep_hits and one without: they cannot be joined.")
+        self._count += later._count
+        self._seen += later._seen
+        self._peaks += later._peaks
+        self._packed += later._packed
+
+    def curve(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
+        """BoxAcc(tau): percent of pictures whose box (contours="largest") or one of whose boxes ("all") is
+        right.
+
+        iou: 0.3, 0.5 or 0.7; returns (thresholds,); raises ValueError for another iou or contours, or no
+        picture yet
+        """
+        which = self._which(iou, contours)
+        return 100 * self._count[which] / len(self)
+
+    def hits(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
+        """Which picture is right at which threshold: (N, thresholds) bool. Arguments, errors as `curve`; ValueError
+        without keep_hits."""
+        from cambook.metrics import box_sweep
+
+        kind, delta = self._which(iou, contours)
+        if not self.keep_hits:
+            raise ValueError("Which picture is right was not kept: count with keep_hits=True.")
+        peaks = np.frombuffer(self._peaks, np.uint8)
+        packed = np.frombuffer(self._packed, np.uint8).reshape(len(self), len(CONTOURS), len(IOUS), -1)[:, kind, delta]
+        by_level = np.unpackbits(packed, axis=1, count=box_sweep.LEVELS).astype(bool)
+        hits = np.empty((len(self), len(self.thresholds)), bool)
+        for peak in np.unique(peaks):
+            hits[peaks == peak] = by_level[peaks == peak][:, box_sweep.levels(self.thresholds, peak)]
+        return hits
+
+    def max_box_acc(self, iou: float = 0.5) -> tuple[float, float]:
+        """MaxBoxAcc: BoxAcc at the best threshold, ONE for the whole set, and the lowest such threshold."""
+        curve = self.curve(iou)
+        return float(curve.max()), float(self.thresholds[curve.argmax()])
+
+    def max_box_acc_v2(self) -> float:
+        """MaxBoxAccV2: mean over IoU 0.3, 0.5, 0.7 of the best BoxAcc, boxes of all contours."""
+        return float(np.mean([self.curve(iou, "all").max() for iou in IOUS]))
+
+    def _which(self, iou: float, contours: str) -> tuple[int, int]:
+        if iou not in IOUS or contours not in CONTOURS:
+            raise ValueError(
+                f"iou={iou}, contours={contours!r} were not counted: choose from {IOUS} and from {CONTOURS}."
+            )
+        if len(self) == 0:
+            raise ValueError("No picture was given yet: call update(map2d, gt_boxes) for each one first.")
+        return CONTOURS.index(contours), IOUS.index(iou)
+
+    def _ground_truth(self, gt_boxes: ArrayLike) -> np.ndarray:
+        """Inclusive whole pixels. wsolevaluation scales the last pixel of a box, the data sets here its edge: from a
+        larger picture than the grid a box may end one pixel earlier than there, from a smaller one up to a pixel of the
+        picture later."""
+        boxes = _ground_truth(gt_boxes)
+        if boxes.min() < -1 or boxes.max() > self.size + 1:
+            raise ValueError(f"A ground-truth box leaves the grid of {self.size} pixels: scale both alike.")
+        return np.trunc(boxes - [0, 0, 1, 1]).astype(np.int64)

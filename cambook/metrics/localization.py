@@ -1,0 +1,198 @@
+"""Right or wrong, image by image: classification, localization, pointing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cambook.maps.boxes import box_iou, is_finite
+from cambook.metrics.intervals import _check_finite, _percent, bootstrap_interval
+
+
+def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
+    """Whether the label is among the k highest scores; of equal scores that of the lower class is higher.
+
+    logits: (N, C); labels: (N,) class indices; returns (N,) bool
+    raises: ValueError where shapes, labels or k do not fit, or a score is not finite
+    """
+    logits, labels = np.asarray(logits), np.asarray(labels)
+    if logits.ndim != 2 or len(logits) == 0 or labels.shape != logits.shape[:1]:
+        raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit: give (N, C) and (N,).")
+    if k < 1:
+        raise ValueError(f"k={k} asks for no guess: give 1 or more.")
+    if not (finite := np.isfinite(logits).all(axis=1)).all():
+        raise ValueError(f"logits[{finite.argmin()}] hold a value that is not finite: look at the network.")
+    if labels.min() < 0 or labels.max() >= logits.shape[1]:
+        raise ValueError(f"labels go from {labels.min()} to {labels.max()}: give 0 to {logits.shape[1] - 1}.")
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    earlier = np.arange(logits.shape[1]) < labels[:, None]
+    return ((logits > own) | ((logits == own) & earlier)).sum(axis=1) < k
+
+
+def topk_error(logits: ArrayLike, labels: ArrayLike, k: int) -> float:
+    """Top-k classification error: share of pictures whose label is not among the k highest scores, in
+    percent.
+
+    logits: (N, C); labels: (N,); raises ValueError as `topk_correct`
+    """
+    return 100 - _percent(topk_correct(logits, labels, k))
+
+
+def localization_correct(
+    guess_labels: ArrayLike,
+    guess_boxes: Sequence[ArrayLike | None],
+    label: int,
+    gt_boxes: ArrayLike,
+    iou: float = 0.5,
+) -> bool:
+    """The ILSVRC rule for one picture: is any of the guesses (class, box) right, in class AND in box?
+
+    guess_labels: (k,) class indices; guess_boxes: k boxes (4,), None for a guess without a box
+    label:        the picture's class; gt_boxes: (n, 4), n > 0, ALL boxes of that class in the picture
+
+    A box is right when its IoU with the best of the ground-truth boxes is at least `iou`. ILSVRC counts the last
+    row and column of a box as inside; a half-open box ends one later, so its plain IoU is the same number.
+    raises: ValueError without ground truth, or where there are not as many boxes as labels
+    Russakovsky et al. 2015, section 4.2.
+    """
+    guess_labels = np.asarray(guess_labels).reshape(-1)
+    if len(guess_labels) != len(guess_boxes):
+        raise ValueError(f"{len(guess_labels)} labels and {len(guess_boxes)} boxes: give one for each.")
+    truth = _ground_truth(gt_boxes)
+    right_class = [box for guess, box in zip(guess_labels, guess_boxes, strict=True) if guess == label]
+    return any(_best_iou(box, truth) >= iou for box in right_class)
+
+
+def topk_localization_correct(
+    guess_labels: Sequence[ArrayLike],
+    guess_boxes: Sequence[Sequence[ArrayLike | None]],
+    labels: ArrayLike,
+    gt_boxes: Sequence[ArrayLike],
+    k: int,
+    iou: float = 0.5,
+) -> np.ndarray:
+    """`localization_correct` of the first k guesses, for every picture.
+
+    guess_labels: N times (at least k,), best first; guess_boxes: N times as many boxes (4,) or None
+    labels:       (N,); gt_boxes: N times (n_i, 4), all boxes of the label; returns (N,) bool
+    raises:       ValueError as `localization_correct`, and where the N differ
+    """
+    numbers = {len(guess_labels), len(guess_boxes), len(labels), len(gt_boxes)}
+    if len(numbers) != 1 or numbers == {0}:
+        raise ValueError(f"Guesses, labels and truth are of {sorted(numbers)} pictures: give equally many.")
+    if k < 1:
+        raise ValueError(f"k={k} asks for no guess: give 1 or more.")
+    pictures = zip(guess_labels, guess_boxes, np.asarray(labels), gt_boxes, strict=True)
+    return np.array([localization_correct(g[:k], b[:k], label, gt, iou) for g, b, label, gt in pictures])
+
+
+def topk_localization_error(
+    guess_labels: Sequence[ArrayLike],
+    guess_boxes: Sequence[Sequence[ArrayLike | None]],
+    labels: ArrayLike,
+    gt_boxes: Sequence[ArrayLike],
+    k: int,
+    iou: float = 0.5,
+) -> float:
+    """Top-k localization error, ILSVRC rule: share of pictures where none of k guesses is right, in percent.
+
+    Arguments and errors as `topk_localization_correct`. Leave blacklisted pictures out before: they do not
+    count.
+    """
+    return 100 - _percent(topk_localization_correct(guess_labels, guess_boxes, labels, gt_boxes, k, iou))
+
+
+def gt_known_correct(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[ArrayLike], iou: float = 0.5) -> np.ndarray:
+    """Whether the box from the map of the TRUE class is right, whatever class the network guessed.
+
+    boxes: N times (4,) or None; gt_boxes: N times (n_i, 4); IoU as in `localization_correct`; returns (N,)
+    bool
+    raises: ValueError where the N differ or a picture has no ground truth
+    """
+    if len(boxes) != len(gt_boxes) or len(boxes) == 0:
+        raise ValueError(f"{len(boxes)} boxes, {len(gt_boxes)} pictures: give a box or None for each.")
+    return np.array([_best_iou(box, truth) >= iou for box, truth in zip(boxes, gt_boxes, strict=True)])
+
+
+def gt_known_accuracy(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[ArrayLike], iou: float = 0.5) -> float:
+    """GT-known localization accuracy: share of pictures that `gt_known_correct` calls right, in percent."""
+    return _percent(gt_known_correct(boxes, gt_boxes, iou))
+
+
+def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 15) -> bool:
+    """The pointing game: does the map's maximum lie in the object, or at most `tolerance` away from it?
+
+    map2d:         (H, W); of several maxima the first in reading order points; a non-finite map misses, with a warning
+    mask_or_boxes: (H, W) bool, or (n, 4) half-open boxes on the map's grid, of which any may be hit
+    tolerance:     in pixels at a longer side of 224, in proportion at others; between pixel centres
+    raises:        ValueError where the shapes do not fit or there is no object
+    Zhang et al. 2016 (Excitation Backprop).
+    """
+    map2d, target = np.asarray(map2d), np.asarray(mask_or_boxes)
+    if map2d.ndim != 2 or map2d.size == 0:
+        raise ValueError(f"The map has shape {map2d.shape}: give one map of shape (H, W).")
+    if target.dtype == bool:
+        if target.shape != map2d.shape or not target.any():
+            raise ValueError(f"The mask {target.shape} has no pixel or not the map's shape {map2d.shape}.")
+    else:
+        target = _ground_truth(target)
+    if not is_finite(map2d):
+        return False
+    y, x = np.unravel_index(map2d.argmax(), map2d.shape)
+    if target.dtype == bool:
+        ys, xs = np.nonzero(target)
+    else:
+        xs = np.clip(x, target[:, 0], target[:, 2] - 1)
+        ys = np.clip(y, target[:, 1], target[:, 3] - 1)
+    return bool(np.hypot(xs - x, ys - y).min() <= tolerance * max(map2d.shape) / 224)
+
+
+def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None) -> float:
+    """Which share of a map's positive values lies on the object, in percent; a map without any gives 0.
+
+    map2d:  (H, W), raw, before any normalization, which would lift what is 0; values below 0 count as 0
+    mask:   (H, W) bool, the pixels of the object
+    ignore: (H, W) bool, pixels whose values count neither way, unless the mask holds them
+    raises: ValueError where the shapes differ, the mask is empty or a value of the map is not finite
+    A map that is the same everywhere gives the share of the picture that the object covers. The energy-based pointing
+    game of Wang et al. 2020 (Score-CAM), with a mask in place of a box.
+    """
+    map2d, mask = np.asarray(map2d, np.float64), np.asarray(mask).astype(bool)
+    if map2d.ndim != 2 or map2d.shape != mask.shape or not mask.any():
+        raise ValueError(f"Map {map2d.shape} and mask {mask.shape} must be one (H, W), the mask with some object.")
+    _check_finite(map2d, "the map")
+    positive = np.maximum(map2d, 0)
+    if ignore is not None:
+        positive[np.asarray(ignore).astype(bool) & ~mask] = 0
+    total = positive.sum()
+    return 100 * float(positive[mask].sum() / total) if total > 0 else 0.0
+
+
+def lands_on(maps: ArrayLike, masks: ArrayLike, seed: int) -> dict[str, float]:
+    """Whether maps point at an object, beside what a map gets that does not look: (N, H, W) and (N, H, W) bool.
+
+    returns, in percent: pointing, the share of maps whose maximum lies on the mask itself (no tolerance), with low and
+             high, its 95% bootstrap interval; mass, the mean of `share_inside`; area, the masks' share of the picture
+    """
+    maps, masks = np.asarray(maps), np.asarray(masks, bool)
+    hits = np.array([pointing_hit(one, mask, tolerance=0) for one, mask in zip(maps, masks, strict=True)])
+    low, high = bootstrap_interval(hits, seed)
+    row = {"pointing": _percent(hits), "low": low, "high": high}
+    mass = float(np.mean([share_inside(one, mask) for one, mask in zip(maps, masks, strict=True)]))
+    return row | {"mass": mass, "area": _percent(masks)}
+
+
+def _ground_truth(boxes: ArrayLike) -> np.ndarray:
+    boxes = np.asarray(boxes, dtype=np.float64)
+    if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
+        raise ValueError(f"Ground truth has shape {boxes.shape}: give (n, 4), or leave the picture out.")
+    if not (np.isfinite(boxes).all() and (boxes[:, :2] < boxes[:, 2:]).all()):
+        raise ValueError("A ground-truth box has no area or is not finite: give half-open (x0, y0, x1, y1).")
+    return boxes
+
+
+def _best_iou(box: ArrayLike | None, gt_boxes: ArrayLike) -> float:
+    truth = _ground_truth(gt_boxes)
+    return 0.0 if box is None else float(box_iou(np.reshape(np.asarray(box), (1, 4)), truth).max())

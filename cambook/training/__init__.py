@@ -1,0 +1,41 @@
+"""Training on image labels: recipes, `fit`, and `trained`, which trains nothing twice."""
+
+from __future__ import annotations
+
+from cambook.training.cache import Trained, before_and_after, trained
+from cambook.training.fingerprint import EXEMPT, ROOMS, modules_of, source_key, tree_of
+from cambook.training.fitting import (
+    CHECKPOINT_SECONDS,
+    augment,
+    fit,
+    generator,
+    is_mixed,
+    learning_rate,
+    make_optimizer,
+)
+from cambook.training.recipes import ACOL, RECIPES, Recipe, StepDecay, recipe_for
+from cambook.training.speed import throughput
+
+__all__ = [
+    "ACOL",
+    "CHECKPOINT_SECONDS",
+    "EXEMPT",
+    "RECIPES",
+    "ROOMS",
+    "Recipe",
+    "StepDecay",
+    "Trained",
+    "augment",
+    "before_and_after",
+    "fit",
+    "generator",
+    "is_mixed",
+    "learning_rate",
+    "make_optimizer",
+    "modules_of",
+    "recipe_for",
+    "source_key",
+    "throughput",
+    "trained",
+    "tree_of",
+]
