@@ -351,18 +351,21 @@ def test_flops_are_those_of_the_convolutions():
 # without one, or what it does that nothing here can run.
 COVERED = "run on a CPU too"
 CUDA_LINES = {
-    "batch.py": {
+    "batches.py": {
         'if torch.device(device).type != "cuda"': COVERED,
         "pixels.pin_memory()": "pinned copy: PyTorch pins memory for a GPU alone; the values are those of .to(device)",
     },
     "scenes.py": {
         'if device.type == "cuda"': COVERED,
-        "flat.pin_memory()": "pinned copy, as in batch.py",
+        "flat.pin_memory()": "pinned copy, as in batches.py",
     },
-    "training.py": {
+    "speed.py": {
         "torch.random.fork_rng([device]": "the GPU's generator is put back too; a CPU has its own alone",
         'if device.type == "cuda":': COVERED,
         "torch.cuda.synchronize(device)": "waits until the GPU is done, before a time is taken",
+    },
+    "fitting.py": {
+        "torch.random.fork_rng([device]": "the GPU's generator is put back too; a CPU has its own alone",
         'recipe.precision == "auto" and device.type == "cuda"': "mixed precision: run on the CPU as precision bf16",
     },
     "distributed.py": {
@@ -370,23 +373,25 @@ CUDA_LINES = {
         'torch.device("cuda", local) if gpus': "the GPU of this process; by its number in the CPU's tests",
         "torch.cuda.set_device(device)": "makes that GPU the current one",
         "cpu:gloo,cuda:nccl": "NCCL, under torchrun with GPUs alone; `make gpu` starts no process group",
+        "synchronized_batch_norm(network) if": "batch norm over GPUs: tests/test_distributed.py looks at the layers",
+    },
+    "machine.py": {
         'device.type == "cuda" and device.index is None': COVERED,
         "torch.cuda.current_device()": "the number of the current GPU",
-        "synchronized_batch_norm(network) if": "batch norm over GPUs: tests/test_distributed.py looks at the layers",
     },
     "runs.py": {
         "torch.cuda.get_device_name() if": "the GPU's name in a record",
         'torch.device("cuda" if torch.cuda.is_available()': COVERED,
     },
-    "cli.py": {
+    "doctor.py": {
         "if torch.cuda.is_available()": COVERED,
         "torch.cuda.get_device_properties(0)": "what `cambook doctor` says of a GPU",
         "torch.cuda.device_count()} x": "what `cambook doctor` says of a GPU",
     },
-    "experiments.py": {
+    "sweeps.py": {
         'os.environ.get("CUDA_VISIBLE_DEVICES")': COVERED,
         "range(torch.cuda.device_count())": COVERED,
-        'runs.environ("CUDA_VISIBLE_DEVICES", name)': COVERED,
+        'environ("CUDA_VISIBLE_DEVICES", name)': COVERED,
     },
     "gpu.py": {
         'if device == "cuda":': COVERED,
