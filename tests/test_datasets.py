@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import sys
-import types
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image, ImageFile
 
 from cambook.datasets import (
     EXAMPLE_PICTURES,
+    Scenes,
     Subset,
     VOCFolder,
     decoding,
@@ -688,7 +687,9 @@ def test_a_split_without_a_usable_picture_is_told_with_a_reason(folder):
 
 
 def test_an_unknown_name_lists_the_known_ones_with_the_nearest_first():
-    with pytest.raises(ValueError, match='"scnes": did you mean "scenes"[?] Known: scenes, scenes-new-objects, voc:F'):
+    with pytest.raises(
+        ValueError, match='"scnes": did you mean "scenes"[?] Known: scenes, scenes-new-objects, folder:'
+    ):
         load("scnes", "train", 64)
 
 
@@ -712,17 +713,13 @@ def test_bad_arguments_are_told(arguments, sentence):
         load(*arguments)
 
 
-def test_scenes_are_made_with_what_was_asked_for(monkeypatch):
-    made = []
-    fake = types.ModuleType("cambook.scenes")
-    fake.Scenes = lambda *args, **options: made.append((args, options))
-    monkeypatch.setitem(sys.modules, "cambook.scenes", fake)
-    load("scenes", "train", 64, length=10, seed=3)
-    load("scenes-new-objects", "test", 32)
-    assert made == [
-        (("train", 64), {"length": 10, "seed": 3, "new_objects": False}),
-        (("test", 32), {"seed": 0, "new_objects": True}),
-    ]
+def test_scenes_are_made_with_what_was_asked_for():
+    few = load("scenes", "train", 64, length=10, seed=3)
+    assert (few.name, few.split, few.size, few.length, few.seed) == ("scenes", "train", 64, 10, 3)
+    assert few.fingerprint == Scenes("train", 64, 10, seed=3).fingerprint
+    new = load("scenes-new-objects", "test", 32)
+    assert (new.name, new.split, new.size, new.length, new.seed) == ("scenes-new-objects", "test", 32, 1000, 0)
+    assert new.fingerprint == Scenes("test", 32, new_objects=True).fingerprint
 
 
 # ---- single pictures

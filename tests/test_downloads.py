@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from cambook import files
+from cambook import datasets, files
 from cambook.cli import commands
-from cambook.datasets import Archive, DownloadError, Source, downloads
+from cambook.datasets import Archive, DownloadError, downloads
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -76,18 +76,22 @@ NOISE = b"".join(hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in ra
 
 
 @pytest.fixture
-def offer(server, monkeypatch):
+def offer(server):
     """offer(content, ...) makes it the archive of the data set "birds"; returns that archive."""
+    known = dict(datasets.KNOWN)
 
     def make(content: bytes, checksum=None, mirrors=1, size=None) -> Archive:
         server.files["birds.tgz"] = content
         checksum = checksum or f"sha256:{hashlib.sha256(content).hexdigest()}"
         urls = [f"{server.url}nowhere.tgz"] * (mirrors - 1) + [f"{server.url}birds.tgz"]
         archive = Archive("birds.tgz", tuple(urls), size or len(content), checksum)
-        monkeypatch.setitem(downloads.SOURCES, "birds", Source("2 and 2", "CC0", archives=(archive,)))
+        facts = {"kind": "birds", "splits": {"train": 2, "test": 2}, "licence": "CC0", "archives": (archive,)}
+        datasets.register(type("Birds", (datasets.DataSet,), facts))
         return archive
 
-    return make
+    yield make
+    datasets.KNOWN.clear()
+    datasets.KNOWN.update(known)
 
 
 def held():
@@ -96,8 +100,8 @@ def held():
 
 
 def nothing_is_there():
-    assert not downloads.place("birds").exists()
-    assert not [p for p in downloads.place("birds").parent.iterdir() if "unpacking" in p.name]
+    assert not downloads.folder_of("birds").exists()
+    assert not [p for p in downloads.folder_of("birds").parent.iterdir() if "unpacking" in p.name]
 
 
 # ---- downloads ----
@@ -107,9 +111,9 @@ def nothing_is_there():
 def test_a_set_is_downloaded_checked_unpacked_and_not_asked_for_again(server, offer, kind):
     content = tar(("CUB/images/a.jpg", NOISE), ("CUB/images.txt", b"1 a.jpg"))
     offer(content, f"{kind}:{hashlib.new(kind, content).hexdigest()}")
-    folder = downloads.fetch("birds")
+    folder = datasets.fetch("birds")
     assert folder == files.CACHE / "datasets/birds" and (folder / "CUB/images/a.jpg").read_bytes() == NOISE
-    assert downloads.fetch("birds") == folder and server.asked == [0] and held() == {}
+    assert datasets.fetch("birds") == folder and server.asked == [0] and held() == {}
 
 
 def test_a_download_that_was_cut_off_is_kept_and_finished_later(server, offer, monkeypatch):
@@ -118,11 +122,11 @@ def test_a_download_that_was_cut_off_is_kept_and_finished_later(server, offer, m
     monkeypatch.setattr(downloads, "ROUNDS", 1)
     server.stop_after = 50_000
     with pytest.raises(DownloadError, match=rf"49152 of {len(content)} bytes are here and are kept; run"):
-        downloads.fetch("birds")
+        datasets.fetch("birds")
     assert held() == {"birds.tgz.part": 49_152}
     nothing_is_there()
     server.stop_after = None
-    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+    assert (datasets.fetch("birds") / "a").read_bytes() == NOISE
     assert server.asked == [0, 49_152]  # whole chunks of 16 KiB
 
 
@@ -130,7 +134,7 @@ def test_a_second_round_goes_on_by_itself(server, offer):
     content = tar(("a", NOISE))
     offer(content)
     server.stop_after = 2**16
-    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+    assert (datasets.fetch("birds") / "a").read_bytes() == NOISE
     assert server.asked == [0, 2**16]
 
 
@@ -141,26 +145,26 @@ def test_a_server_without_ranges_begins_anew(server, offer):
     part.parent.mkdir(parents=True)
     part.write_bytes(b"x" * 1000)
     server.ranges = False
-    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+    assert (datasets.fetch("birds") / "a").read_bytes() == NOISE
 
 
 def test_a_mirror_that_does_not_answer_is_passed_over(server, offer):
     offer(tar(("a", b"content")), mirrors=2)
-    assert (downloads.fetch("birds") / "a").read_bytes() == b"content"
+    assert (datasets.fetch("birds") / "a").read_bytes() == b"content"
     assert len(server.asked) == 2
 
 
 def test_a_tar_that_a_server_calls_an_encoding_is_kept_as_it_is(server, offer):
     offer(tar(("a", b"content")))
     server.encoding = "gzip"
-    assert (downloads.fetch("birds") / "a").read_bytes() == b"content"
+    assert (datasets.fetch("birds") / "a").read_bytes() == b"content"
 
 
 def test_no_server_is_one_sentence(server, offer):
     offer(tar(("a", b"")))
     server.files.clear()
     with pytest.raises(DownloadError, match="birds.tgz could not be downloaded .*404.*: 0 of") as raised:
-        downloads.fetch("birds")
+        datasets.fetch("birds")
     assert "\n" not in str(raised.value)
 
 
@@ -175,18 +179,18 @@ def test_a_wrong_checksum_is_said_and_deleted_and_nothing_is_used(server, offer,
     else:
         server.files["birds.tgz"] = content[:-1] + bytes([content[-1] ^ 1])
     with pytest.raises(DownloadError, match="sha256 checksum [0-9a-f]+ and should have [0-9a-f]+: it was deleted"):
-        downloads.fetch("birds")
+        datasets.fetch("birds")
     assert held() == {}
     nothing_is_there()
     server.files["birds.tgz"] = content
-    assert (downloads.fetch("birds") / "a").read_bytes() == NOISE
+    assert (datasets.fetch("birds") / "a").read_bytes() == NOISE
 
 
 def test_a_server_that_sends_without_end_is_stopped(server, offer):
     content = tar(("a", NOISE))
     offer(content, size=1000)
     with pytest.raises(DownloadError, match="it sends more than the 1000 bytes"):
-        downloads.fetch("birds")
+        datasets.fetch("birds")
     assert held() == {}
     nothing_is_there()
 
@@ -194,19 +198,19 @@ def test_a_server_that_sends_without_end_is_stopped(server, offer):
 def test_too_little_room_is_said_before_anything_is_downloaded(server, offer):
     offer(tar(("a", b"")), size=10**18)
     with pytest.raises(DownloadError, match="birds needs .* GB while it is unpacked and .* free: free some, or set"):
-        downloads.fetch("birds")
+        datasets.fetch("birds")
     assert server.asked == []
 
 
 def test_two_that_want_the_same_set_download_it_once(server, offer):
     offer(tar(("a", NOISE)))
     server.delay, found = 0.2, []
-    both = [threading.Thread(target=lambda: found.append(downloads.fetch("birds"))) for _ in range(2)]
+    both = [threading.Thread(target=lambda: found.append(datasets.fetch("birds"))) for _ in range(2)]
     for each in both:
         each.start()
     for each in both:
         each.join()
-    assert found == [downloads.place("birds")] * 2 and server.asked == [0]
+    assert found == [downloads.folder_of("birds")] * 2 and server.asked == [0]
 
 
 # ---- archives that attack ----
@@ -246,7 +250,7 @@ def test_an_archive_that_attacks_is_refused_whole(offer, attack, tmp_path, monke
         monkeypatch.setattr(downloads, "_ROOM", 2**20)
     offer(content)
     with pytest.raises(DownloadError, match=sentence) as raised:
-        downloads.fetch("birds")
+        datasets.fetch("birds")
     assert "\n" not in str(raised.value)
     nothing_is_there()
     assert not list(tmp_path.rglob("evil"))
@@ -256,7 +260,7 @@ def test_an_archive_that_attacks_is_refused_whole(offer, attack, tmp_path, monke
 
 
 def test_every_archive_has_mirrors_a_size_and_a_checksum_of_the_right_length():
-    archives = [archive for source in downloads.SOURCES.values() for archive in source.archives]
+    archives = [archive for cls in datasets.KNOWN.values() for archive in cls.archives]
     assert len(archives) == 6
     for archive in archives:
         kind, _, digest = archive.checksum.partition(":")
@@ -270,7 +274,7 @@ def test_checksums_are_those_that_torchvision_publishes():
     from torchvision.datasets.oxford_iiit_pet import OxfordIIITPet
     from torchvision.datasets.voc import DATASET_YEAR_DICT
 
-    ours = {a.name: a.checksum for name in ("pets", "voc2007") for a in downloads.SOURCES[name].archives}
+    ours = {a.name: a.checksum for name in ("pets", "voc2007") for a in datasets.find(name).archives}
     theirs = {url.rsplit("/", 1)[1]: f"md5:{md5}" for url, md5 in OxfordIIITPet._RESOURCES}
     theirs |= {y["filename"]: f"md5:{y['md5']}" for y in (DATASET_YEAR_DICT[k] for k in ("2007", "2007-test"))}
     assert ours == theirs
@@ -284,20 +288,22 @@ def run(*arguments):
 
 
 def test_cambook_data_lists_every_set_with_licence_size_and_what_to_do():
-    downloads.place("pets").mkdir(parents=True)
+    downloads.folder_of("pets").mkdir(parents=True)
     out = run().output
-    for name, source in downloads.SOURCES.items():
-        assert name in out and source.pictures in out and source.licence in out
+    for name, cls in datasets.KNOWN.items():
+        assert name in out and cls.licence in out
+        assert all(f"{number:,}" in out for number in cls.splits.values() if number and not cls.drawn)
+    assert "5,994 and 5,794" in out and "drawn as asked for" in out and "your own" in out
     assert "1.2 GB" in out and "fetch it with: cambook data cub" in out and "154.6 GB" in out
-    assert str(downloads.place("pets")) in out and "cambook data pets" not in out
+    assert str(downloads.folder_of("pets")) in out and "cambook data pets" not in out
 
 
 def test_cambook_data_fetches_a_set_or_says_how_to_get_it(offer):
     offer(tar(("a", b"content")))
-    assert "birds is in" in run("birds").output and (downloads.place("birds") / "a").is_file()
+    assert "birds is in" in run("birds").output and (downloads.folder_of("birds") / "a").is_file()
     assert "register at https://image-net.org" in run("ilsvrc").output
     assert "embedded, nothing to fetch" in run("scenes").output
     wrong = run("cubb")
-    assert wrong.exit_code == 1 and "did you mean cub?" in str(wrong.exception)
+    assert wrong.exit_code == 1 and 'did you mean "cub"?' in str(wrong.exception)
     with pytest.raises(DownloadError, match="ilsvrc is not downloaded: register"):
-        downloads.fetch("ilsvrc")
+        datasets.fetch("ilsvrc")

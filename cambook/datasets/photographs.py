@@ -27,6 +27,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cambook import files
+from cambook.datasets.base import DataSet, check_counts
 from cambook.datasets.batches import Batch, onto
 from cambook.datasets.decoding import Unusable, near, open_picture, place, quiet_decoders, read_inside, short, upright
 
@@ -89,7 +90,7 @@ class Seen:
     digest: str = ""
 
 
-class Photographs:
+class Photographs(DataSet):
     """A set of labelled photographs on disk.
 
     A data set says in its own __init__ which pictures its split lists, and hands them to `look_through`; `truth` reads
@@ -108,10 +109,10 @@ class Photographs:
 
     smaller = True
 
-    def __init__(self, name: str, split: str, size: int, root: Path | None, has_masks: bool = False) -> None:
-        """root: the folder that no link may leave; None where the pictures may lie elsewhere, linked to"""
+    def __init__(self, folder: str | Path, split: str, size: int, root: Path | None) -> None:
+        """root: the folder that no link may leave; None if the images may lie elsewhere, linked to."""
         check_counts(size, None)
-        self.name, self.split, self.size, self.has_masks = name, split, size, has_masks
+        self.name, self.split, self.size = f"{self.kind}:{folder}", split, size
         self.root = root and root.resolve()
         self.report: list[str] = []
 
@@ -275,14 +276,6 @@ class Photographs:
             y, x = rows[len(rows) // 2], columns[len(columns) // 2]
             mask[y * self.size // grey.height, x * self.size // grey.width] = True
         return np.asarray(image), mask, ignored
-
-
-def check_counts(size: int, length: int | None) -> None:
-    """raises: ValueError where size or length is no whole number of at least 1"""
-    for name, value in (("size", size), ("length", length)):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= 1):
-            raise ValueError(f"{name} is {value!r}: give a whole number of at least 1")
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:

@@ -1,83 +1,195 @@
-"""Data sets by name: which there are, and how one is loaded.
+"""Data sets by name: which there are, how one is loaded, and where one comes from.
 
-One image-level label a picture goes into training; the boxes are for evaluation only. Real folders are dirty:
-whatever is wrong with a file is repaired where that is safe or the picture is left out, and `report` says
-which file and what was done.
+`register` is all that it takes to add one: `load`, `names`, "did you mean" and `cambook data` read the same table.
 """
 
 from __future__ import annotations
 
 import os
 from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
 
 from cambook.datasets import downloads
-from cambook.datasets.birds_and_pets import CUB, Pets
-from cambook.datasets.class_folders import ClassFolders
-from cambook.datasets.imagenet import ILSVRC, TinyImageNet
-from cambook.datasets.photographs import check_counts
-from cambook.datasets.voc import VOC2007, VOCFolder
+from cambook.datasets.base import DataSet, check_counts
 
-KNOWN = (
-    *("scenes", "scenes-new-objects", "voc:FOLDER", "folder:FOLDER", "ilsvrc:FOLDER", "cub", "pets", "voc2007"),
-    "tiny-imagenet:FOLDER",
-)
-SPLITS = ("train", "test")
+KNOWN: dict[str, type[DataSet]] = {}  # each data set's name as it is written, such as voc:FOLDER -> its class
+
+_EXAMPLES = {"FOLDER": "data/wildlife", "FILE": "data/wildlife.json"}
+
+D = TypeVar("D", bound=type[DataSet])
+
+
+# ---- which there are
+
+
+def register(cls: D) -> D:
+    """Makes a data set known by its name; a decorator for its class.
+
+    Args:
+        cls: a `DataSet` with a `kind`; the class attributes that it may have are listed there.
+
+    Returns:
+        The class itself.
+
+    Raises:
+        ValueError: if another class has this name. A class that is defined again, as in a notebook's cell, replaces
+            its former self.
+
+    Example:
+        >>> register(KNOWN["cub"]).written()
+        'cub'
+    """
+    for other in KNOWN.values():
+        if other.kind == cls.kind and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f'{cls.__qualname__} and {other.__qualname__} are both called "{cls.kind}": rename one')
+    KNOWN[cls.written()] = cls
+    return cls
+
+
+def names() -> list[str]:
+    """Every data set's name as it is written: those that are drawn, those of your own files, the published ones.
+
+    Example:
+        >>> names()[:4]
+        ['scenes', 'scenes-new-objects', 'folder:FOLDER', 'voc:FOLDER']
+    """
+    return sorted(KNOWN, key=lambda name: (not KNOWN[name].drawn, None not in KNOWN[name].splits.values(), name))
+
+
+def find(name: str) -> type[DataSet]:
+    """The class of the data set of that name, whatever follows the colon.
+
+    Args:
+        name: such as "scenes", "voc" or "voc:data/birds".
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+
+    Example:
+        >>> find("scenes").drawn, find("voc:data/birds").drawn
+        (True, False)
+    """
+    kind = name.partition(":")[0]
+    for cls in KNOWN.values():
+        if cls.kind == kind:
+            return cls
+    nearest = f"voc:{name}" if os.path.isdir(name) else "".join(get_close_matches(name, names(), 1, 0.4))
+    hint = f'did you mean "{nearest}"? ' if nearest else ""
+    raise ValueError(f'unknown data set "{name}": {hint}Known: {", ".join(names())}')
 
 
 def kind_and_folder(name: str) -> tuple[str, str | None]:
-    """The parts of a data set's name: voc:data/birds -> ("voc", "data/birds"), cub -> ("cub", None).
+    """The parts of a data set's name: its kind, and the folder or file after the colon.
 
-    raises: ValueError with the nearest known name where no data set is called so, a folder is lacking or out of place
+    Args:
+        name: such as "scenes", "cub" or "voc:data/birds".
+
+    Returns:
+        The kind, and the folder or file, None if there is none.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one, or if a folder is missing or not expected.
+
+    Example:
+        >>> kind_and_folder("voc:data/birds"), kind_and_folder("cub")
+        (('voc', 'data/birds'), ('cub', None))
     """
     kind, colon, folder = name.partition(":")
-    if f"{kind}:FOLDER" in KNOWN and not folder.strip():
-        raise ValueError(f'"{name}" names no folder: write {kind}:FOLDER, for example {kind}:data/wildlife')
-    if kind in ("scenes", "scenes-new-objects") and colon:
-        raise ValueError(f'"{name}": {kind} are made, not read from a folder: write {kind}')
-    if kind not in [known.removesuffix(":FOLDER") for known in KNOWN]:
-        nearest = f"voc:{name}" if os.path.isdir(name) else "".join(get_close_matches(name, KNOWN, 1, 0.4))
-        hint = f'did you mean "{nearest}"? ' if nearest else ""
-        raise ValueError(f'unknown data set "{name}": {hint}Known: {", ".join(KNOWN)}')
+    cls = find(name)
+    if cls.needs and not folder.strip():
+        written, example = cls.written(), _EXAMPLES[cls.needs]
+        raise ValueError(f'"{name}" names no {cls.needs.lower()}: write {written}, for example {kind}:{example}')
+    if colon and not (cls.needs or cls.archives):
+        raise ValueError(f'"{name}" names a folder, and {kind} is not read from a folder: write {kind}')
     return kind, folder or None
 
 
-def load(name: str, split: str, size: int, *, length: int | None = None, seed: int = 0, boxes: bool = True):
-    """The data set of that name, one of KNOWN; cub, pets and voc2007 also as cub:FOLDER and so on.
+# ---- loading one
 
-    A set that is named without its folder lies in the cache and is downloaded there on first use (see downloads.fetch).
-    split:   "train" or "test"; of ilsvrc "test" is the validation set, of voc2007 "train" is trainval
-    size:    side of the square pictures in pixels
-    length:  number of scenes; of a folder, at most so many of its pictures, drawn by `seed` (None: all)
-    boxes:   whether somebody will ask for them: folder:FOLDER has labels alone
-    returns: a data set with name, split, classes, size, len, labels, batch(indices), fingerprint and report
-    raises:  ValueError for an unknown name or split, a size or length below 1, or boxes asked of a set without; what
-             VOCFolder raises, or the class of that set in photographs; downloads.DownloadError
+
+def load(name: str, split: str, size: int, *, length: int | None = None, seed: int = 0, boxes: bool = True) -> DataSet:
+    """The data set of that name.
+
+    One that can be downloaded and is named without a folder lies in the cache; the first use downloads it there.
+
+    Args:
+        name: one of `names()`, with your folder in place of FOLDER; `cub`, `pets` and `voc2007` with or without one.
+        split: "train" or "test". For ilsvrc, "test" is the validation set; for voc2007, "train" is trainval.
+        size: side of the square images, in pixels.
+        length: how many scenes to draw; for photographs, at most so many of them, chosen by `seed` (None: all).
+        seed: for scenes, other images; for photographs, another choice.
+        boxes: whether boxes will be needed. False admits `folder:FOLDER`, which has labels alone.
+
+    Returns:
+        A `DataSet`: name, split, classes, size, labels, `len`, `batch(indices)`, fingerprint, report.
+
+    Raises:
+        ValueError: for an unknown name or split, a size or length below 1, boxes of a data set that has none, or a
+            folder without a usable image.
+        FileNotFoundError: if the folder or one of its lists is missing.
+        DownloadError: if the data set cannot be downloaded.
+
+    Example:
+        >>> scenes = load("scenes", "test", 64, length=24)
+        >>> len(scenes), len(scenes.classes), scenes.batch([0, 1]).images.shape
+        (24, 12, torch.Size([2, 3, 64, 64]))
     """
-    if split not in SPLITS:
-        raise ValueError(f'unknown split "{split}": use "train" or "test"')
-    check_counts(size, length)
     kind, folder = kind_and_folder(name)
-    if boxes and kind == "folder":
+    cls = find(name)
+    if split not in cls.splits:
+        known = " or ".join(f'"{each}"' for each in cls.splits)
+        raise ValueError(f'unknown split "{split}": use {known}')
+    check_counts(size, length)
+    if boxes and not cls.has_boxes:
         raise ValueError(
             f'"{name}" has labels and no boxes, so no localization can be measured: give voc:FOLDER with annotations, '
             "or run reproduce/table1 or reproduce/table5, which ask for labels alone"
         )
-    if kind in ("scenes", "scenes-new-objects"):
-        from cambook.datasets.scenes import Scenes
-
-        chosen = {} if length is None else {"length": length}
-        return Scenes(split, size, seed=seed, new_objects=kind == "scenes-new-objects", **chosen)
-    data = _FOLDERS[kind](folder or downloads.fetch(kind), split, size, length=length, seed=seed)
+    where = (folder or fetch(kind),) if cls.needs or cls.archives else ()
+    data = cls(*where, split, size, length=length, seed=seed)
     data.name = name
     return data
 
 
-_FOLDERS = {
-    "voc": VOCFolder,
-    "folder": ClassFolders,
-    "ilsvrc": ILSVRC,
-    "cub": CUB,
-    "pets": Pets,
-    "voc2007": VOC2007,
-    "tiny-imagenet": TinyImageNet,
-}
+# ---- where they come from
+
+
+def fetch(name: str) -> Path:
+    """The folder of a data set that can be downloaded; downloads and unpacks it if it is not there yet.
+
+    Args:
+        name: such as "cub".
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+        DownloadError: if the data set must be obtained in another way, or as `downloads.fetch_archives`.
+    """
+    cls = find(name)
+    if not cls.archives:
+        raise downloads.DownloadError(f"{name} is not downloaded: {cls.source}.")
+    return downloads.fetch_archives(cls.kind, cls.archives)
+
+
+def catalogue() -> list[tuple[str, str, str, str, str]]:
+    """Name, number of images, size, licence, and where it is or how to get it, of every data set.
+
+    Example:
+        >>> [row[:3] for row in catalogue() if row[0] == "cub"]
+        [('cub', '5,994 and 5,794', '1.2 GB')]
+    """
+    rows = []
+    for name in names():
+        cls = KNOWN[name]
+        size = cls.download_bytes or sum(archive.size for archive in cls.archives)
+        folder = downloads.folder_of(cls.kind)
+        there = str(folder) if folder.is_dir() else f"fetch it with: cambook data {name}"
+        where = there if cls.archives else cls.source
+        rows.append((name, _images(cls), f"{size / 1e9:.1f} GB" if size else "-", cls.licence, where))
+    return rows
+
+
+def _images(cls: type[DataSet]) -> str:
+    if cls.drawn:
+        return "drawn as asked for"
+    return "your own" if None in cls.splits.values() else " and ".join(f"{n:,}" for n in cls.splits.values())

@@ -32,7 +32,9 @@ from cambook.datasets.atlas import (
     _levels,
     _tables_digest,
 )
+from cambook.datasets.base import DataSet
 from cambook.datasets.batches import Batch
+from cambook.datasets.registry import register
 
 SMALLEST_SIZE = 32
 RIM = 4  # pixels around a turned cut-out that its smoothed edge may reach
@@ -67,7 +69,8 @@ _TURNS = [np.linalg.matrix_power(_QUARTER_TURN, k) for k in range(4)]
 _SQUARE_TURNS = np.stack(_TURNS + [turn * [[-1], [1]] for turn in _TURNS])
 
 
-class Scenes:
+@register
+class Scenes(DataSet):
     """Pictures of 12 everyday categories, one labelled object each, made when they are asked for.
 
     split:       "train" or "test": other pictures on other ground, the same objects
@@ -81,6 +84,13 @@ class Scenes:
 
     classes: the 12 names, in the order of the labels; objects: the cut-outs this split shows, a Cutout each
     """
+
+    kind = "scenes"
+    splits = LENGTHS
+    source = "embedded, nothing to fetch"
+    licence = "drawings CC BY-SA 4.0, see NOTICE"
+    has_masks = True
+    drawn = True
 
     labelled = 1  # objects a picture, drawn last
 
@@ -292,6 +302,19 @@ class Scenes:
             if layer >= layers - self.labelled:
                 masks.append(alpha[:, 0] > 0.5)
         return canvas.round_().clamp_(0, 255).div_(255), torch.stack(masks, 1)
+
+
+@register
+class ScenesOfNewObjects(Scenes):
+    """Scenes whose test split shows objects that its training split never showed: Scenes with new_objects."""
+
+    kind = "scenes-new-objects"
+    source = "embedded, as scenes"
+
+    def __init__(
+        self, split: str, size: int, length: int | None = None, seed: int = 0, layout: Layout = LAYOUT
+    ) -> None:
+        super().__init__(split, size, length, seed, new_objects=True, layout=layout)
 
 
 class _ByLevel(NamedTuple):

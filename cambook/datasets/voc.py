@@ -6,10 +6,14 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from cambook.datasets.base import check_counts
 from cambook.datasets.decoding import SUFFIXES, Annotation, Unusable, near, read_annotation, read_inside, short
-from cambook.datasets.photographs import Listed, Photographs, Truth, check_counts
+from cambook.datasets.downloads import Archive
+from cambook.datasets.photographs import Listed, Photographs, Truth
+from cambook.datasets.registry import register
 
 
+@register
 class VOCFolder(Photographs):
     """The pictures of one split of a folder in Pascal VOC layout (JPEGImages, Annotations, ImageSets/Main).
 
@@ -29,11 +33,15 @@ class VOCFolder(Photographs):
     Everingham et al. 2010, The Pascal Visual Object Classes Challenge.
     """
 
+    kind, needs = "voc", "FOLDER"
+    source = "a folder with JPEGImages, Annotations and ImageSets/Main"
+    licence = "your own"
+
     smaller = False  # data/results/photographs.csv was measured on pictures that were decoded in full
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         root = Path(folder).expanduser()
-        super().__init__(f"voc:{folder}", split, size, root)
+        super().__init__(folder, split, size, root)
         check_counts(size, length)
         lists = _split_lists(root)
         pictures = _listing(root, "JPEGImages", SUFFIXES)
@@ -98,11 +106,27 @@ class VOCFolder(Photographs):
         return Truth(self.classes.index(found.label), found.boxes[found.label], found.tag, None, found.notes)
 
 
+@register
 class VOC2007(VOCFolder):
     """Pascal VOC 2007: split "train" is its list trainval, "test" its list test, as the challenge compares.
 
     folder: VOC2007 (JPEGImages, Annotations, ImageSets/Main), or one that holds it or VOCdevkit; else as VOCFolder
     """
+
+    kind, needs = "voc2007", ""
+    splits = {"train": 5011, "test": 4952}
+    source = "Pascal VOC 2007, http://host.robots.ox.ac.uk/pascal/VOC/voc2007/"
+    licence = "pictures under Flickr's terms of use"
+    archives = tuple(
+        Archive.at(
+            ("https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/", "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/"),
+            *each,
+        )
+        for each in (  # the MD5 are torchvision's
+            ("VOCtrainval_06-Nov-2007.tar", 460_032_000, "md5:c52e279531787c972589f7e41ab4ae64"),
+            ("VOCtest_06-Nov-2007.tar", 451_020_800, "md5:b6e924de25625d8de591ea690078ad9f"),
+        )
+    )
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         places = [Path(folder).expanduser() / inner for inner in ("VOCdevkit/VOC2007", "VOC2007", "")]

@@ -1,0 +1,88 @@
+"""`DataSet`: what every data set says about itself, and what it hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from cambook.datasets.batches import Batch
+from cambook.datasets.downloads import Archive
+
+SPLITS = ("train", "test")
+
+
+class DataSet:
+    """One class for each data set; `@register` above it makes it known by name everywhere.
+
+    A subclass takes `(folder, split, size, *, length=None, seed=0)`, without `folder` if it is not read from one, where
+    size is the side of its square images in pixels and length limits their number.
+
+    What the class says of itself (nothing but `kind` is required):
+
+    Attributes:
+        kind: its name up to the colon, such as "voc".
+        needs: what a user must write after the colon: "FOLDER", "FILE", or "" for nothing.
+        splits: the splits it has, each with the number of images that it is published with; None where that depends on
+            the user's folder.
+        source: where it comes from and how to get it.
+        licence: the licence of its images.
+        archives: what it is downloaded from; empty if it cannot be downloaded here.
+        download_bytes: its size in bytes if it has no archives and is still something to fetch.
+        has_boxes: whether its images come with boxes.
+        has_masks: whether they come with masks of the object.
+        drawn: whether its images are drawn when they are asked for, rather than photographs that were taken.
+        imagenet_classes: whether its classes are ImageNet's thousand, in the order of torchvision's weights.
+
+    What an instance has:
+
+    Attributes:
+        name: as it was asked for, such as "voc:data/birds".
+        split: "train" or "test".
+        size: side of the images in pixels.
+        classes: C names, in the order of the labels.
+        labels: (N,) int64.
+        fingerprint: SHA-256 of all that determines its images and labels.
+        report: one sentence for each file that was repaired or left out.
+    """
+
+    kind: str
+    needs: str = ""
+    splits: Mapping[str, int | None] = {"train": None, "test": None}
+    source: str = ""
+    licence: str = ""
+    archives: tuple[Archive, ...] = ()
+    download_bytes: int | None = None
+    has_boxes: bool = True
+    has_masks: bool = False
+    drawn: bool = False
+    imagenet_classes: bool = False
+
+    name: str
+    split: str
+    size: int
+    classes: list[str]
+    labels: np.ndarray
+    fingerprint: str
+    report: list[str]
+
+    @classmethod
+    def written(cls) -> str:
+        """Its name as it is written: "cub", or "voc:FOLDER" if something must follow the colon."""
+        return f"{cls.kind}:{cls.needs}" if cls.needs else cls.kind
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def batch(self, indices, device: str | torch.device = "cpu") -> Batch:
+        """The images at `indices` (B,), with labels, boxes and masks. Raises IndexError for an index outside."""
+        raise NotImplementedError
+
+
+def check_counts(size: int | None, length: int | None) -> None:
+    """Raises ValueError if size or length is given and is not a whole number of at least 1."""
+    for name, value in (("size", size), ("length", length)):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= 1):
+            raise ValueError(f"{name} is {value!r}: give a whole number of at least 1")
