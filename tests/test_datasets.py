@@ -16,7 +16,7 @@ from cambook.datasets import (
     Scenes,
     Subset,
     VOCFolder,
-    decoding,
+    annotations,
     example_picture,
     load,
     load_picture,
@@ -408,12 +408,20 @@ def test_without_a_size_tag_the_boxes_themselves_say_on_which_picture_they_were_
     assert any("kept (the boxes fit no other)" in line for line in data.report)
 
 
-@pytest.mark.parametrize("orientation", [0, 9, 65537])
+@pytest.mark.parametrize("orientation", [9, 65537])
 def test_an_exif_orientation_that_does_not_exist_is_ignored(folder, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     folder.add(data=encoded(picture(), "PNG", exif=exif.tobytes() if orientation < 2**16 else _long_exif(exif)))
     assert f"EXIF orientation {orientation} does not exist and is ignored" in kept(folder)
+
+
+def test_an_exif_orientation_of_0_means_that_none_is_set_and_needs_no_sentence(folder):
+    folder.add(data=exif_jpeg(0, picture()))
+    data = folder.train()
+    assert data.report == [] and len(data) == 3
+    np.testing.assert_allclose(one(data)[1], [GRID_BOX], atol=0.01)
+    np.testing.assert_allclose(red_box(one(data)[0]), GRID_BOX, atol=1)
 
 
 def _long_exif(exif) -> bytes:
@@ -616,7 +624,7 @@ def test_an_annotation_nested_a_hundred_thousand_deep_does_no_harm(folder):
 
 
 def test_a_giant_annotation_is_left_out_unread(folder):
-    folder.add(xml=annotation(thing(), " " * (decoding.MAX_ANNOTATION_BYTES + 1)))
+    folder.add(xml=annotation(thing(), " " * (annotations.MAX_ANNOTATION_BYTES + 1)))
     assert "more than any box file needs" in left_out(folder)
 
 
@@ -628,7 +636,7 @@ def no_decoding(monkeypatch):
     def refuse(*_):
         raise AssertionError("a picture was decoded before the mistake was told")
 
-    monkeypatch.setattr(photographs, "open_picture", refuse)
+    monkeypatch.setattr(photographs, "decode_image", refuse)
 
 
 def test_a_missing_folder_is_told_with_the_nearest_name(folder, no_decoding):

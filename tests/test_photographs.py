@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -541,9 +542,9 @@ def test_a_large_jpeg_is_decoded_smaller_and_differs_by_a_few_grey_levels(tmp_pa
     waves = np.stack([127 + 120 * np.sin(xx / 40), 127 + 120 * np.cos(yy / 30), (xx + yy) / 6], 2).astype(np.uint8)
     name = validation(root, 50, TENCH, picture=encoded(Image.fromarray(waves)), annotation=xml(TENCH, size=(800, 600)))
     data = datasets.load(f"ilsvrc:{root}", "test", SIZE)
-    sizes, decode = [], photographs.open_picture
+    sizes, decode = [], photographs.decode_image
     monkeypatch.setattr(
-        photographs, "open_picture", lambda *a, **k: sizes.append((found := decode(*a, **k))[0].size) or found
+        photographs, "decode_image", lambda *a, **k: sizes.append((found := decode(*a, **k))[0].size) or found
     )
     drafted = one(data, name).images[0]
     full = Image.open(BytesIO(encoded(Image.fromarray(waves)))).resize((SIZE, SIZE), Image.Resampling.BILINEAR)
@@ -734,7 +735,7 @@ def test_ignored_pixels_leave_pxap_and_the_share_inside(tmp_path, monkeypatch):
         maps = batch.masks.float() + 2 * batch.ignore.float()
         return maps[:, None].expand(-1, classes.shape[1], -1, -1).to(images.device)
 
-    monkeypatch.setitem(maps.MAPS, "cam", border_first)
+    monkeypatch.setitem(maps.MAPS, "cam", replace(maps.MAPS["cam"], maps=border_first))
     found = evaluation.evaluate(network, data, batch_size=len(data))
     assert found.row["pxap"] == pytest.approx(100, abs=1.5) and found.inside.tolist() == [100.0] * 3
     batch = data.batch(range(3))
@@ -743,7 +744,8 @@ def test_ignored_pixels_leave_pxap_and_the_share_inside(tmp_path, monkeypatch):
     for one_batch in (batch, data.batch(range(3))):
         one_batch.ignore = None
     monkeypatch.setattr(data, "batch", lambda indices, device="cpu": batch)
-    monkeypatch.setitem(maps.MAPS, "cam", lambda *_: (trimap_maps(batch)).expand(-1, _[3].shape[1], -1, -1))
+    around = lambda *_: trimap_maps(batch).expand(-1, _[3].shape[1], -1, -1)  # noqa: E731
+    monkeypatch.setitem(maps.MAPS, "cam", replace(maps.MAPS["cam"], maps=around))
     counted = evaluation.evaluate(network, data, batch_size=len(data))
     assert counted.row["pxap"] < found.row["pxap"] - 10 and counted.inside.max() < 75
 

@@ -15,22 +15,15 @@ from cambook.datasets.atlas import (
     save_atlas,
 )
 from cambook.datasets.base import SPLITS, DataSet, check_counts
-from cambook.datasets.batches import AHEAD, IN_MEMORY, Batch, Subset, ahead, is_large, onto, pictures
+from cambook.datasets.batches import AHEAD, IN_MEMORY, Batch, Subset, image_getter, is_large, onto, prefetch
 from cambook.datasets.birds_and_pets import CUB, Pets
 from cambook.datasets.class_folders import ClassFolders
 from cambook.datasets.downloads import ROUNDS, TIMEOUT, Archive, DownloadError, fetch_archives, folder_of, unpack
 from cambook.datasets.examples import EXAMPLE_PICTURES, example_picture, load_picture
 from cambook.datasets.imagenet import ILSVRC, TinyImageNet
 from cambook.datasets.pairs import ARRANGEMENTS, PAIR_LAYOUT, Pairs
-from cambook.datasets.photographs import (
-    THREADS,
-    Listed,
-    Photographs,
-    Seen,
-    Truth,
-    files_by_stem,
-    grey_picture,
-)
+from cambook.datasets.photographs import THREADS, Inspection, Listed, Photographs, Truth
+from cambook.datasets.reading import Unusable, files_by_stem
 from cambook.datasets.registry import KNOWN, catalogue, fetch, find, kind_and_folder, load, names, register
 from cambook.datasets.scenes import LAYOUT, RIM, SMALLEST_SIZE, Layout, Scenes, ScenesOfNewObjects
 from cambook.datasets.voc import VOC2007, VOCFolder
@@ -50,6 +43,7 @@ __all__ = [
     "ILSVRC",
     "INNER",
     "IN_MEMORY",
+    "Inspection",
     "KNOWN",
     "LAYOUT",
     "LENGTHS",
@@ -66,7 +60,6 @@ __all__ = [
     "SPLITS",
     "Scenes",
     "ScenesOfNewObjects",
-    "Seen",
     "Subset",
     "TEXTURES",
     "THREADS",
@@ -74,10 +67,10 @@ __all__ = [
     "TIMEOUT",
     "TinyImageNet",
     "Truth",
+    "Unusable",
     "VERSION",
     "VOC2007",
     "VOCFolder",
-    "ahead",
     "catalogue",
     "check_counts",
     "example_picture",
@@ -86,15 +79,15 @@ __all__ = [
     "files_by_stem",
     "find",
     "folder_of",
-    "grey_picture",
+    "image_getter",
     "is_large",
     "kind_and_folder",
     "load",
     "load_picture",
     "names",
     "onto",
-    "pictures",
     "place_atlas",
+    "prefetch",
     "register",
     "save_atlas",
     "unpack",

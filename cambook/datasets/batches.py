@@ -88,7 +88,7 @@ def is_large(data) -> bool:
     return len(data) * 3 * data.size**2 > IN_MEMORY
 
 
-def pictures(data, device: torch.device) -> Callable[[Tensor], Tensor]:
+def image_getter(data, device: torch.device) -> Callable[[Tensor], Tensor]:
     """A function from places in the data set (B,) to pictures (B, 3, S, S) on the device.
 
     A data set of at most 1 GiB is made once and held there as 8-bit pictures, until another one is asked for; a larger
@@ -109,7 +109,7 @@ def pictures(data, device: torch.device) -> Callable[[Tensor], Tensor]:
     return lambda indices: held[indices.to(device)].float() / 255
 
 
-def ahead(data, make: Callable[[T], object], places: Iterable[T]) -> Iterator:
+def prefetch(data, make: Callable[[T], object], places: Iterable[T]) -> Iterator:
     """make(place) of each place in turn; of a large data set the next ones are made meanwhile, in background threads.
 
     Order and values are as without threads, so `make` must not draw from torch's global generator. On an error, or when

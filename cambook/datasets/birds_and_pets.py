@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cambook.datasets.decoding import Unusable
+from cambook.datasets.decoding import decode_mask
 from cambook.datasets.downloads import Archive
-from cambook.datasets.photographs import Listed, Photographs, Truth, _existing, _lines, _numbers, grey_picture
+from cambook.datasets.photographs import Listed, Photographs, Truth
+from cambook.datasets.reading import Unusable, existing_folder, read_lines, read_numbers
 from cambook.datasets.registry import register
 
 
@@ -53,7 +54,7 @@ class CUB(Photographs):
     LISTS = ("images", "image_class_labels", "train_test_split", "bounding_boxes", "classes")
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
-        top = _existing(folder)
+        top = existing_folder(folder)
         root = top / "CUB_200_2011" if (top / "CUB_200_2011").is_dir() else top
         for part in ("images", *(f"{name}.txt" for name in self.LISTS)):
             if not (root / part).exists():
@@ -70,7 +71,7 @@ class CUB(Photographs):
             if (part_of.get(identity, "1") == "1") != (split == "train"):
                 continue
             stem = str(Path(file).with_suffix(""))
-            box = _numbers(box_of.get(identity, ""))
+            box = read_numbers(box_of.get(identity, ""))
             if Path(file).is_absolute() or ".." in Path(file).parts:
                 problem = "images.txt names a place outside images/"
             elif identity not in label_of or identity not in part_of or identity not in box_of:
@@ -90,7 +91,7 @@ class CUB(Photographs):
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
         x, y, width, height = one.box
-        grey = None if data is None else grey_picture(data)
+        grey = None if data is None else decode_mask(data)
         if grey is not None and not self.masks(np.asarray(grey))[0].any():
             raise Unusable("the segmentation marks no object")
         return Truth(one.label, np.array([[x, y, x + width, y + height]]), grey and grey.size, grey and grey.size)
@@ -130,7 +131,7 @@ class Pets(Photographs):
     OBJECT, BACKGROUND, BORDER = 1, 2, 3
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
-        top = _existing(folder)
+        top = existing_folder(folder)
         root = top / "oxford-iiit-pet" if (top / "oxford-iiit-pet").is_dir() else top
         for part in ("images", "annotations/trainval.txt", "annotations/test.txt", "annotations/trimaps"):
             if not (root / part).exists():
@@ -152,7 +153,7 @@ class Pets(Photographs):
     @staticmethod
     def _read_list(file: Path) -> dict[str, int]:
         found = {}
-        for number, line in enumerate(_lines(file), 1):
+        for number, line in enumerate(read_lines(file), 1):
             words = line.split()
             if not words or words[0].startswith("#"):
                 continue
@@ -164,7 +165,7 @@ class Pets(Photographs):
         return found
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
-        trimap = np.asarray(grey_picture(data))
+        trimap = np.asarray(decode_mask(data))
         if strange := set(np.unique(trimap).tolist()) - {self.OBJECT, self.BACKGROUND, self.BORDER}:
             raise Unusable(f"the trimap holds {sorted(strange)[0]}, which is none of 1, 2 and 3")
         if not (trimap == self.OBJECT).any():
@@ -180,7 +181,7 @@ class Pets(Photographs):
 def _by_id(file: Path) -> dict[str, str]:
     """A list of CUB: id -> the rest of its line."""
     found = {}
-    for number, line in enumerate(_lines(file), 1):
+    for number, line in enumerate(read_lines(file), 1):
         identity, _, rest = line.strip().partition(" ")
         if identity and not (identity.isdecimal() and rest.strip()):
             raise ValueError(f'{file}, line {number} is "{line[:60]}": it must be a number and what it stands for')

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cambook.datasets.decoding import SUFFIXES
-from cambook.datasets.photographs import Listed, Photographs, Truth, _existing
+from cambook.datasets.photographs import Listed, Photographs, Truth
+from cambook.datasets.reading import SUFFIXES, existing_folder
 from cambook.datasets.registry import register
 
 
@@ -31,7 +31,7 @@ class ClassFolders(Photographs):
     has_boxes = False
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
-        root = _existing(folder)
+        root = existing_folder(folder)
         super().__init__(folder, split, size, root)
         parts = {part: root / part for part in ("train", "test", "val") if (root / part).is_dir()}
         if parts and not ("train" in parts and len(parts) > 1):

@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from cambook.datasets.base import check_counts
-from cambook.datasets.decoding import Unusable, near, open_picture, quiet_decoders, upright
+from cambook.datasets.decoding import decode_image, quiet_decoders, upright
+from cambook.datasets.reading import Unusable, nearest_path
 
 # Name -> (package whose files hold the photograph, credit and licence).
 EXAMPLE_PICTURES = {
@@ -47,10 +48,10 @@ def load_picture(path: str | Path, size: int | None = None) -> Tensor:
     if os.path.isdir(path):
         raise ValueError(f"{path} is a folder: give the path of one picture in it")
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no picture {path}{near(path)}")
+        raise FileNotFoundError(f"there is no picture {path}{nearest_path(path)}")
     try:
         with quiet_decoders():
-            image, orientation, _ = open_picture(path.read_bytes())
+            image, orientation, _ = decode_image(path.read_bytes())
     except (Unusable, OSError) as error:
         raise ValueError(f"{path} cannot be shown: {error}; save it again as JPEG or PNG") from error
     image = upright(image, orientation)

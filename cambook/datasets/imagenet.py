@@ -8,8 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from cambook.datasets.decoding import SUFFIXES, Unusable, read_annotation, short
-from cambook.datasets.photographs import Listed, Photographs, Truth, _existing, _lines, _numbers, files_by_stem
+from cambook.datasets.annotations import read_annotation
+from cambook.datasets.photographs import Listed, Photographs, Truth
+from cambook.datasets.reading import (
+    SUFFIXES,
+    Unusable,
+    existing_folder,
+    files_by_stem,
+    read_lines,
+    read_numbers,
+    short_path,
+)
 from cambook.datasets.registry import register
 
 
@@ -44,7 +53,7 @@ class ILSVRC(Photographs):
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         super().__init__(folder, split, size, None)
-        top = _existing(folder)
+        top = existing_folder(folder)
         part = "train" if split == "train" else "val"
         data = next((d for d in (top, top / "Data/CLS-LOC", top / "ILSVRC/Data/CLS-LOC") if (d / part).is_dir()), None)
         if data is None:
@@ -82,7 +91,7 @@ class ILSVRC(Photographs):
                 continue
             if stem in listed:
                 self.report.append(
-                    f"{short(Path(listed[stem].picture))}: not used, {short(Path(file))} is of that name"
+                    f"{short_path(Path(listed[stem].picture))}: not used, {short_path(Path(file))} is of that name"
                 )
             missing = self.split != "train" and stem not in boxes
             problem = f"Annotations/{stem}.xml is missing" if missing else None
@@ -128,7 +137,7 @@ class ILSVRC(Photographs):
             words = table["words" if "words" in table.dtype.names else "name"]
             return {str(synset): str(word) for synset, word in zip(table["WNID"], words, strict=True)}
         except Exception as error:  # a damaged MATLAB file fails in many ways
-            self.report.append(f"{short(file)} cannot be read ({error}): classes are called by their synsets")
+            self.report.append(f"{short_path(file)} cannot be read ({error}): classes are called by their synsets")
             return {}
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
@@ -169,21 +178,21 @@ class TinyImageNet(Photographs):
     download_bytes = 248_100_043
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
-        top = _existing(folder)
+        top = existing_folder(folder)
         root = top / "tiny-imagenet-200" if (top / "tiny-imagenet-200").is_dir() else top
         for part in ("wnids.txt", "words.txt", "train", "val/val_annotations.txt"):
             if not (root / part).exists():
                 raise FileNotFoundError(f"{root} has no {part}: give tiny-imagenet-200 as the archive unpacks it")
         super().__init__(folder, split, size, root)
-        synsets = sorted({line.strip() for line in _lines(root / "wnids.txt") if line.strip()})
-        words = dict(line.strip().split("\t", 1) for line in _lines(root / "words.txt") if "\t" in line)
+        synsets = sorted({line.strip() for line in read_lines(root / "wnids.txt") if line.strip()})
+        words = dict(line.strip().split("\t", 1) for line in read_lines(root / "words.txt") if "\t" in line)
         tables = [root / "train" / synset / f"{synset}_boxes.txt" for synset in synsets]
         listed = []
         for table in tables if split == "train" else [root / "val" / "val_annotations.txt"]:
-            for number, line in enumerate(_lines(table), 1):
+            for number, line in enumerate(read_lines(table), 1):
                 name, *words_of_it = line.split("\t")
                 synset = table.parent.name if split == "train" else "".join(words_of_it[:1])
-                box = _numbers(" ".join(words_of_it[split != "train" :]))
+                box = read_numbers(" ".join(words_of_it[split != "train" :]))
                 if len(box) != 4 or synset not in synsets or "/" in name or "\\" in name:
                     raise ValueError(
                         f'{table}, line {number} is "{line[:60]}": it must be a file name, '
@@ -216,7 +225,7 @@ def _mapping(top: Path) -> dict[str, str]:
     file = next(
         (f for f in (top / "LOC_synset_mapping.txt", top.parent / "LOC_synset_mapping.txt") if f.is_file()), None
     )
-    return dict(line.strip().split(" ", 1) for line in _lines(file) if " " in line.strip()) if file else {}
+    return dict(line.strip().split(" ", 1) for line in read_lines(file) if " " in line.strip()) if file else {}
 
 
 def _devkits(top: Path) -> list[Path]:

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,13 +25,16 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cambook import files
+from cambook.datasets.annotations import fit_boxes
 from cambook.datasets.base import DataSet, check_counts
 from cambook.datasets.batches import Batch, onto
-from cambook.datasets.decoding import Unusable, near, open_picture, place, quiet_decoders, read_inside, short, upright
+from cambook.datasets.decoding import decode_image, decode_mask, quiet_decoders, upright
+from cambook.datasets.reading import Unusable, read_inside, short_path
 
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 _VERSION = 2  # raised whenever the same files would give other pictures, boxes, masks or labels
+_SENTENCES = 1  # raised whenever the report would say something else about them
 _PART = 10_000  # so many pictures are looked through and remembered at a time; a killed first load goes on there
 _WORTH_REMEMBERING = 500
 _REPORTED_SINGLY = 20
@@ -72,7 +73,7 @@ class Truth(NamedTuple):
 
 
 @dataclass
-class Seen:
+class Inspection:
     """What came of looking at one listed picture; this is what the cache remembers.
 
     boxes:   (n, 4) as shares of the upright picture's width and height
@@ -147,7 +148,7 @@ class Photographs(DataSet):
             for file, sentence in seen.notes:
                 repairs.setdefault(sentence, []).append(file)
             if seen.refused:
-                where = short(Path(one.picture)) if one.picture else one.name
+                where = short_path(Path(one.picture)) if one.picture else one.name
                 repairs.setdefault(f"left out: {seen.refused}", []).append(where)
             else:
                 used.append((one.name, one.picture, one.truth, seen.turn, seen.label))
@@ -170,7 +171,7 @@ class Photographs(DataSet):
         for label in sorted(set(range(len(classes))) - set(labels)):
             self.report.append(f'no usable picture of class "{classes[label]}" in the {self.split} list')
 
-    def _looked_at(self, listed: list[Listed]) -> Iterator[Seen]:
+    def _looked_at(self, listed: list[Listed]) -> Iterator[Inspection]:
         describe = f"looking through {self.name} {self.split}"
         with tqdm(total=len(listed), desc=describe, unit="picture", leave=False) as bar:
             for start in range(0, len(listed), _PART):
@@ -191,13 +192,13 @@ class Photographs(DataSet):
                 yield from found
 
     def _remembered_in(self, part: list[Listed]) -> Path:
-        key = hashlib.sha256(repr((_VERSION, type(self).__name__, str(self.root), self.classes)).encode())
+        key = hashlib.sha256(repr((_VERSION, _SENTENCES, type(self).__name__, str(self.root), self.classes)).encode())
         for one in part:
             key.update(repr((one, _state(one.picture), _state(one.truth))).encode())
         return files.CACHE / "datasets" / "looked-through" / f"{key.hexdigest()[:24]}.json"
 
-    def _look(self, one: Listed) -> Seen:
-        sha, seen = hashlib.sha256(repr((one.name, one.label, one.box)).encode()), Seen()
+    def _look(self, one: Listed) -> Inspection:
+        sha, seen = hashlib.sha256(repr((one.name, one.label, one.box)).encode()), Inspection()
         try:
             picture = None if one.picture is None else self._read(one.picture)
             data = None if one.truth is None else self._read(one.truth)
@@ -206,17 +207,17 @@ class Photographs(DataSet):
             if one.problem:
                 raise Unusable(one.problem)
             truth = self.truth(one, data)
-            image, orientation, notes = open_picture(picture)
+            image, orientation, notes = decode_image(picture)
             boxes, box_notes = truth.boxes, []
             if len(boxes):
                 tag = image.size if one.box and truth.tag is None else truth.tag  # a list counts pixels as stored
-                boxes, box_notes = place(boxes, tag, image.size, orientation)
+                boxes, box_notes = fit_boxes(boxes, tag, image.size, orientation)
             if truth.mask:
                 seen.turn = _turn(truth.mask, image.size, orientation)
             seen.label = truth.label
             seen.boxes = (boxes / np.array([*upright(image, orientation).size] * 2)).tolist()
-            seen.notes = [[short(Path(one.picture)), note] for note in notes]
-            seen.notes += [[short(Path(one.truth or one.picture)), note] for note in (*truth.notes, *box_notes)]
+            seen.notes = [[short_path(Path(one.picture)), note] for note in notes]
+            seen.notes += [[short_path(Path(one.truth or one.picture)), note] for note in (*truth.notes, *box_notes)]
         except Unusable as error:
             seen.refused = str(error)
         seen.digest = sha.hexdigest()
@@ -249,7 +250,7 @@ class Photographs(DataSet):
 
     def picture(self, i: int) -> Image.Image:
         """Picture i as a whole, upright, in RGB, at the size in which it is stored. raises: Unusable"""
-        image, orientation, _ = open_picture(self._read(self._pictures[i]))
+        image, orientation, _ = decode_image(self._read(self._pictures[i]))
         return upright(image, orientation)
 
     def boxes(self, i: int, width: float, height: float) -> np.ndarray:
@@ -260,11 +261,11 @@ class Photographs(DataSet):
         """Pixels (size, size, 3) uint8; object and ignored pixels (size, size) bool, or None."""
         try:
             at_least = 2 * self.size if self.smaller else None
-            image, orientation, _ = open_picture(self._read(self._pictures[i]), at_least)
+            image, orientation, _ = decode_image(self._read(self._pictures[i]), at_least)
             image = upright(image, orientation).resize((self.size, self.size), Image.Resampling.BILINEAR)
             if not self.has_masks:
                 return np.asarray(image), None, None
-            grey = upright(grey_picture(self._read(self._truths[i])), self._turns[i])
+            grey = upright(decode_mask(self._read(self._truths[i])), self._turns[i])
         except Unusable as error:
             raise RuntimeError(
                 f"{self._pictures[i]} could be used when {self.name} was loaded and now cannot ({error}): start again, "
@@ -276,32 +277,6 @@ class Photographs(DataSet):
             y, x = rows[len(rows) // 2], columns[len(columns) // 2]
             mask[y * self.size // grey.height, x * self.size // grey.width] = True
         return np.asarray(image), mask, ignored
-
-
-def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
-    """Stem -> path of a folder's files with one of those endings; of several with one stem that with the first."""
-    found: dict[str, tuple[int, str]] = {}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            stem, ending = os.path.splitext(entry.name)
-            if ending.lower() in suffixes and entry.is_file():
-                rank = suffixes.index(ending.lower())
-                if stem not in found or rank < found[stem][0]:
-                    found[stem] = rank, entry.path
-    return {stem: path for stem, (_, path) in sorted(found.items())}
-
-
-def grey_picture(data: bytes) -> Image.Image:
-    """A file of masks as grey values. raises: Unusable"""
-    try:
-        image = Image.open(BytesIO(data), formats=("PNG",))
-        if math.prod(image.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
-            raise Unusable("the mask has too many pixels")
-        return image.convert("L")
-    except Unusable:
-        raise
-    except Exception as error:  # decoders fail in every way there is
-        raise Unusable(f"the mask is no readable PNG ({error})") from error
 
 
 def _turn(mask: tuple[int, int], stored: tuple[int, int], orientation: int) -> int:
@@ -317,10 +292,10 @@ def _stacked(masks: Sequence[np.ndarray | None]) -> Tensor | None:
     return None if masks[0] is None else torch.from_numpy(np.stack(masks))
 
 
-def _remembered(file: Path) -> list[Seen]:
+def _remembered(file: Path) -> list[Inspection]:
     """What was seen of a part; nothing where the file was damaged."""
     try:
-        return [Seen(**fields) for fields in json.loads(file.read_text())]
+        return [Inspection(**fields) for fields in json.loads(file.read_text())]
     except (ValueError, TypeError):
         return []
 
@@ -332,22 +307,3 @@ def _state(file: str | None) -> tuple[int, int] | None:
     except (OSError, TypeError):
         return None
     return found.st_size, found.st_mtime_ns
-
-
-def _existing(folder: str | Path) -> Path:
-    path = Path(folder).expanduser()
-    if not os.path.isdir(path):  # False, where Path.is_dir raises, for a name too long for any folder
-        raise FileNotFoundError(f"there is no folder {path}{near(path)}")
-    return path
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        found = tuple(map(float, text.split()))
-    except ValueError:
-        return ()
-    return found if all(map(math.isfinite, found)) else ()

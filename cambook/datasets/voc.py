@@ -6,10 +6,11 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from cambook.datasets.annotations import Annotation, read_annotation
 from cambook.datasets.base import check_counts
-from cambook.datasets.decoding import SUFFIXES, Annotation, Unusable, near, read_annotation, read_inside, short
 from cambook.datasets.downloads import Archive
 from cambook.datasets.photographs import Listed, Photographs, Truth
+from cambook.datasets.reading import SUFFIXES, Unusable, nearest_path, read_inside, short_path
 from cambook.datasets.registry import register
 
 
@@ -51,7 +52,8 @@ class VOCFolder(Photographs):
         listed = set(ids)
         for file in _files(root, "JPEGImages", SUFFIXES):
             if file.stem in listed and file != pictures[file.stem]:
-                self.report.append(f"{short(file)}: not used, {pictures[file.stem].name} is the picture of that name")
+                used = pictures[file.stem].name
+                self.report.append(f"{short_path(file)}: not used, {used} is the picture of that name")
 
         known: dict[str, Annotation] = {}
         problems: dict[str, str] = {}
@@ -96,7 +98,7 @@ class VOCFolder(Photographs):
         listed = _listed(list_file, pictures)
         for identity, times in Counter(listed).items():
             if times > 1:
-                self.report.append(f"{short(list_file)}: {identity} is listed {times} times, used once")
+                self.report.append(f"{short_path(list_file)}: {identity} is listed {times} times, used once")
         if not listed:
             raise ValueError(f"{list_file} lists no picture: write one id a line, a file name without ending")
         return sorted(set(listed))
@@ -140,7 +142,7 @@ class VOC2007(VOCFolder):
 
 def _split_lists(root: Path) -> dict[str, Path]:
     if not os.path.isdir(root):
-        raise FileNotFoundError(f"there is no folder {root}{near(root)}")
+        raise FileNotFoundError(f"there is no folder {root}{nearest_path(root)}")
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         if not (root / part).is_dir():
             nested = next((p.parent for p in root.glob(f"*/{part.split('/')[0]}") if p.is_dir()), None)
