@@ -20,7 +20,7 @@ FIRST = ("lite0-gap", "resnet50-gap", "googlenet-gap", "vgg16-gap", "alexnet-gap
 FURTHER = tuple(name for name in networks.names() if name not in FIRST)
 DRY = ("mini-gap", "mini-fc", "lite0-gap")
 CLASSES = 12
-STREAMED = 7200  # pictures of 224 px that are more than datasets.pictures holds: decoded as they are asked for
+STREAMED = 7200  # pictures of 224 px that are more than datasets.image_getter holds: decoded as they are asked for
 # precision of the forward pass, layout, compiled
 STEPS = (("fp32", "contiguous"), ("bf16", "contiguous"), ("bf16", "channels last"))
 LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}

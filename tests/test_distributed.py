@@ -392,7 +392,7 @@ def test_batches_made_ahead_come_in_order_and_ahead_of_time(monkeypatch):
         time.sleep(0.02 if place % 2 else 0)
         return -place
 
-    made = datasets.ahead(Squares(), make, range(20))
+    made = datasets.prefetch(Squares(), make, range(20))
     assert next(made) == 0
     deadline = time.monotonic() + 10
     while len(begun) <= datasets.AHEAD and time.monotonic() < deadline:

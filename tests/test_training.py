@@ -292,11 +292,11 @@ def test_windows_and_mirrors_move_pictures_as_drawn():
 
 def test_large_data_sets_are_shown_the_same_pictures_as_held_ones(monkeypatch):
     cpu = torch.device("cpu")
-    held = datasets.pictures(Squares(), cpu)
-    other = datasets.pictures(Squares(seed=3), cpu)
+    held = datasets.image_getter(Squares(), cpu)
+    other = datasets.image_getter(Squares(seed=3), cpu)
     assert not torch.equal(held(torch.arange(9)), other(torch.arange(9)))
     monkeypatch.setattr(batches, "IN_MEMORY", 0)
-    streamed = datasets.pictures(Squares(), cpu)
+    streamed = datasets.image_getter(Squares(), cpu)
     places = torch.tensor([5, 0, 17])
     assert torch.equal(held(places), streamed(places))
 

@@ -11,7 +11,7 @@ from contextlib import closing
 import torch
 from torch import Tensor
 
-from cambook.datasets.batches import ahead, pictures
+from cambook.datasets.batches import image_getter, prefetch
 from cambook.machine import resolve_device
 from cambook.networks.base import Network
 from cambook.training import distributed
@@ -44,7 +44,7 @@ def throughput(
     """
     device = resolve_device(device)
     network, labels = copy.deepcopy(network), torch.as_tensor(data.labels)
-    optimizer, shown, mixed = _begin(network, recipe, device), pictures(data, device), is_mixed(recipe, device)
+    optimizer, shown, mixed = _begin(network, recipe, device), image_getter(data, device), is_mixed(recipe, device)
     size = min(recipe.batch_size, len(data))
     epochs = range(math.ceil(batches * size / len(data)))
     orders = [torch.randperm(len(data), generator=generator(0, epoch, 0)) for epoch in epochs]
@@ -63,7 +63,7 @@ def throughput(
             torch.cuda.synchronize(device)
 
     def load() -> None:
-        with closing(ahead(data, shown, map(_part, wanted))) as turns:
+        with closing(prefetch(data, shown, map(_part, wanted))) as turns:
             for _ in turns:
                 synchronize()
 
@@ -87,7 +87,7 @@ def throughput(
             synchronize()
 
         def both() -> None:
-            with closing(ahead(data, lambda some: (some, shown(_part(some))), wanted)) as turns:
+            with closing(prefetch(data, lambda some: (some, shown(_part(some))), wanted)) as turns:
                 for some, pictures_of_it in turns:
                     part = _part(some)
                     step(pictures_of_it, labels[part].to(device), _weight(labels, some, part))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from cambook.datasets.batches import pictures
+from cambook.datasets.batches import image_getter
 from cambook.maps.cam import upsample
 from cambook.networks.base import IGNORED, Network
 from cambook.training.cache import Trained, trained
@@ -61,6 +61,8 @@ class SegmentationNetwork(Network):
     2017, Feature pyramid networks. Train it with labels (N, S/2, S/2), -100 where none is known, and flip=False.
     """
 
+    without_weight = "scores every pixel, so its logits are maps already: take their softmax (`segment`)"
+
     def __init__(self, backbone: nn.Sequential, units: int = 32, seed: int = 0):
         super().__init__(copy.deepcopy(backbone))
         self.name = "mini-segmentation"
@@ -82,10 +84,10 @@ class SegmentationNetwork(Network):
 def object_maps(network: Network, data, classes: Tensor, source, *, device: str | torch.device = "cpu") -> Tensor:
     """One map a picture at the size of the pictures: (N, S, S), raw, on the CPU.
 
-    classes: (N,) int64, whose map; source: what makes it, a function of evaluation.MAPS
+    classes: (N,) int64, whose map; source: what makes it, an entry of maps.MAPS or its function
     """
     network.to(device).eval()
-    shown, found = pictures(data, torch.device(device)), []
+    shown, found = image_getter(data, torch.device(device)), []
     with torch.no_grad():
         for some in tqdm(torch.arange(len(data)).split(128), desc="maps", unit="batch", leave=False):
             images = shown(some)
@@ -128,7 +130,7 @@ def taught(
 def segment(network: Network, data, *, device: str | torch.device = "cpu") -> Tensor:
     """How sure the network is of the object at each pixel, the probability from 0 to 1: (N, S, S), on the CPU."""
     network.to(device).eval()
-    shown = pictures(data, torch.device(device))
+    shown = image_getter(data, torch.device(device))
     with torch.no_grad():
         parts = [network(shown(some))[0].softmax(1)[:, OBJECT:] for some in torch.arange(len(data)).split(128)]
         return torch.cat([upsample(part, data.size)[:, 0].cpu() for part in parts])
