@@ -140,14 +140,14 @@ def test_the_command_runs_real_notebooks_and_ends_mistakes_in_one_sentence(make_
 
 
 def test_the_lab_listens_to_this_machine_alone_and_keeps_its_token(course, monkeypatch):
-    commands = []
+    asked = []
 
     class Done:
         returncode = 0
 
-    monkeypatch.setattr(commands.subprocess, "run", lambda command, cwd: commands.append((command, cwd)) or Done)
+    monkeypatch.setattr(commands.subprocess, "run", lambda command, cwd: asked.append((command, cwd)) or Done)
     assert call("lab", "--no-browser").exit_code == 0
-    command, folder = commands[0]
+    command, folder = asked[0]
     assert "--ServerApp.ip=127.0.0.1" in command and command[-1] == "--no-browser"
     assert "token" not in " ".join(command)
     assert folder == files.NOTEBOOKS
@@ -173,7 +173,7 @@ def test_the_doctor_names_what_is_missing_and_how_to_mend_it(monkeypatch, tmp_pa
     monkeypatch.setattr(doctor, "_torch", lambda: iter(()))
     requires = ["no-such-package>=2", "numpy>=1e3", "numpy>=1", 'also-missing; extra == "test"']
     monkeypatch.setattr(
-        commands.importlib.metadata, "requires", lambda name: [*requires[:1], "numpy>=999", *requires[2:]]
+        doctor.importlib.metadata, "requires", lambda name: [*requires[:1], "numpy>=999", *requires[2:]]
     )
     result = call("doctor")
     assert result.exit_code == 1

@@ -7,16 +7,14 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import cambook
 from cambook import files
 from cambook.cli import commands
-from cambook.course import notebooks, runs, sweeps
+from cambook.course import notebooks, papers, runs, sweeps
 
 REPOSITORY = Path(__file__).parents[1]
 WRONG = [
@@ -460,9 +458,8 @@ def test_a_papers_table_stands_beside_the_published_one(home, monkeypatch, make_
         written.append((name, results.notebook.tolist()))
         (folder / f"{name}.md").write_text("ours beside published")
 
-    stand_in = SimpleNamespace(TABLES={"table2": ...}, write=write)
-    monkeypatch.setitem(sys.modules, "cambook.reproduction", stand_in)
-    monkeypatch.setattr(cambook, "reproduction", stand_in, raising=False)
+    monkeypatch.setattr(papers, "TABLES", {"table2": ...})
+    monkeypatch.setattr(papers, "write", write)
     for name in ("reproduce/table2", "reproduce/own", "04_lesson"):
         make_notebook(home / "notebooks" / f"{name}.ipynb")
         stem = Path(name).name

@@ -14,9 +14,9 @@ from PIL import Image
 
 from cambook import datasets, files, networks, training
 from cambook.course import papers, runs
-from cambook.course.papers import TABLES, LinearSVM, claims, features, published, tables, verdict
+from cambook.course.papers import TABLES, LinearSVM, claims, features, measure, published, tables, verdict
 from cambook.datasets import Batch, batches
-from cambook.networks import PooledNetwork, registry
+from cambook.networks import PooledNetwork
 
 REPRODUCE = Path(__file__).parents[1] / "notebooks" / "reproduce"
 each_table = pytest.mark.parametrize("name", TABLES)
@@ -182,7 +182,7 @@ def test_a_table_without_results_is_empty_and_no_error():
     nothing = pd.DataFrame(columns=papers.COLUMNS)
     assert papers.table("table1", nothing).empty
     assert papers.shared(papers.table("table1", nothing))[0] == []
-    assert papers.claims("cam", nothing).empty
+    assert papers.check_claims("cam", nothing).empty
 
 
 def test_a_run_takes_the_place_of_a_recorded_one_of_its_seed(tmp_path, monkeypatch):
@@ -193,7 +193,7 @@ def test_a_run_takes_the_place_of_a_recorded_one_of_its_seed(tmp_path, monkeypat
     run = SimpleNamespace(
         profile="quick", seed=1, device=torch.device("cpu"), parameters=runs.Parameters(dataset="scenes")
     )
-    found = papers.Found({"mini-fc - top1_error": 44.0})
+    found = papers.Measurements({"mini-fc - top1_error": 44.0})
     both = papers.results("table1", run, found)
     assert sorted(both["value"]) == [30.0, 44.0]
     assert papers.results("table2", run, found)["value"].tolist() == [44.0]  # nothing recorded
@@ -221,7 +221,7 @@ def test_a_verdict_follows_from_the_interval(low, high, between, said):
 
 
 def judged(results, says, pair, paper="cam", pictures=None):
-    lines = papers.claims(paper, results, pictures)
+    lines = papers.check_claims(paper, results, pictures)
     (line,) = lines[(lines["claim"] == says) & (lines["difference"] == pair)].to_dict("records")
     return line
 
@@ -277,7 +277,7 @@ def test_acol_is_judged_by_its_own_paper_and_by_choe_et_al():
 
 def test_a_paper_without_claims_lists_the_known_ones():
     with pytest.raises(ValueError, match="choose one of cam, grad-cam, acol, wsol"):
-        papers.claims("yolo", results_of(("mini-fc - top1_error", 30.0)))
+        papers.check_claims("yolo", results_of(("mini-fc - top1_error", 30.0)))
 
 
 def test_every_claim_compares_rows_of_its_table():
@@ -396,10 +396,12 @@ def test_localization_measures_each_source_of_the_table_and_no_other(seer):
 def test_five_boxes_are_two_two_and_one_for_the_three_likeliest_classes(seer, monkeypatch):
     assert papers.five_boxes_correct(seer, Corners()).all()
     loose, tight = np.array([0, 0, 256, 256]), np.array([16, 16, 112, 112])  # the square at the first place
-    monkeypatch.setattr(papers, "loose_and_tight", lambda map2d: (loose, tight))
+    monkeypatch.setattr(measure, "loose_and_tight", lambda map2d: (loose, tight))
     asked = []
-    real = papers.metrics.topk_localization_correct
-    monkeypatch.setattr(papers.metrics, "topk_localization_correct", lambda *given: asked.append(given) or real(*given))
+    real = measure.metrics.topk_localization_correct
+    monkeypatch.setattr(
+        measure.metrics, "topk_localization_correct", lambda *given: asked.append(given) or real(*given)
+    )
     right = papers.five_boxes_correct(seer, Corners())
     assert right.tolist() == [index % 2 == 0 for index in range(24)]
     classes, boxes, *_ = asked[0]
@@ -433,7 +435,7 @@ def test_features_are_pooled_maps_or_the_last_hidden_layer():
         images = torch.rand(2, 3, 64, 64)
         with torch.no_grad():
             logits, feature_maps = network(images)
-            x = papers.features(network, feature_maps)
+            x = papers.pooled_features(network, feature_maps)
             last = network.classifier[-1] if name == "mini-fc" else network.classifier
             assert x.shape == (2, units) and torch.allclose(last(x), logits, atol=1e-5)
 
@@ -461,7 +463,7 @@ def test_the_svms_own_maps_find_the_object_and_the_crop_holds_it(seer):
 
     svm = LinearSVM.fit(papers.all_features(seer, data), data.labels)
     own = svm.map_boxes(seer, data.labels)
-    (cropped,) = features._seen(seer, data, 64, (box_of,), "cpu")
+    (cropped,) = features._crop_features(seer, data, 64, (box_of,), "cpu")
     truth = [boxes[0] for boxes in data.batch(range(60)).boxes]
     assert all(np.abs(box - true).max() <= 4 for box, true in zip(seen, truth, strict=True))
     assert cropped.max(1).values.min() > 0.6  # whole pictures: 24 * 24 / 64 / 64 = 0.14
@@ -507,17 +509,17 @@ def test_pictures_are_as_large_and_many_as_the_profile_says(dataset, chosen, pro
         assert (name, seed, boxes) == (dataset, 3, False)  # table1 classifies
         return split, (size, length)
 
-    monkeypatch.setattr(papers.datasets, "load", load)
-    assert dict(papers.load(dataset, chosen, run_at(profile), detail)) == asked
+    monkeypatch.setattr(measure.datasets, "load", load)
+    assert dict(papers.splits_of(dataset, chosen, run_at(profile), detail)) == asked
 
 
 def test_five_guesses_need_more_than_five_classes(monkeypatch):
-    monkeypatch.setattr(papers.datasets, "load", lambda *_, **__: Corners())
+    monkeypatch.setattr(measure.datasets, "load", lambda *_, **__: Corners())
     run = run_at("quick")
-    assert len(papers.load("voc:x", ["mini-gap"], run)) == 2
+    assert len(papers.splits_of("voc:x", ["mini-gap"], run)) == 2
     run.notebook = "table3"
     with pytest.raises(ValueError, match="voc:x has 3 classes: five guesses need a data set with more"):
-        papers.load("voc:x", ["mini-gap"], run)
+        papers.splits_of("voc:x", ["mini-gap"], run)
 
 
 def test_class_folders_serve_classification_and_nothing_else(tmp_path):
@@ -526,23 +528,23 @@ def test_class_folders_serve_classification_and_nothing_else(tmp_path):
         Image.new("RGB", (70, 70)).save(tmp_path / part / name / "1.png")
     run = run_at("quick")
     for run.notebook in ("table1", "table5"):
-        train, test = papers.load(f"folder:{tmp_path}", ["mini-gap"], run)
+        train, test = papers.splits_of(f"folder:{tmp_path}", ["mini-gap"], run)
         assert len(train) == len(test) == 2
     for run.notebook in ("table2", "table3", "table4", "wsol"):
         with pytest.raises(ValueError, match="has labels and no boxes, so no localization can be measured"):
-            papers.load(f"folder:{tmp_path}", ["mini-gap"], run)
+            papers.splits_of(f"folder:{tmp_path}", ["mini-gap"], run)
 
 
 def test_networks_of_two_sizes_are_refused():
     with pytest.raises(ValueError, match=r"mini-fc, vgg16 take pictures of \[64, 224\] pixels"):
-        papers.load("scenes", ["mini-fc", "vgg16"], run_at("quick"))
+        papers.splits_of("scenes", ["mini-fc", "vgg16"], run_at("quick"))
 
 
 def test_a_cut_starts_from_its_trained_original(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "CACHE", tmp_path)
     recipe = training.Recipe(epochs=1, batch_size=8, lr=1e-9)
-    monkeypatch.setattr(papers, "recipe_for", lambda name: recipe)
-    made = papers.train(["mini-fc-gap", "mini-fc"], Corners(length=8), seed=0)
+    monkeypatch.setattr(measure, "recipe_for", lambda name: recipe)
+    made = papers.train_networks(["mini-fc-gap", "mini-fc"], Corners(length=8), seed=0)
     assert list(made) == ["mini-fc-gap", "mini-fc"]
     a, b = (network.backbone[0].weight for network in made.values())
     assert torch.allclose(a, b, atol=1e-6) and len(list((tmp_path / "networks").glob("*.pt"))) == 2
@@ -571,10 +573,10 @@ def test_weights_start_from_imagenet_where_the_data_are_photographs(name, data, 
         network.to = lambda device: network
         return network
 
-    monkeypatch.setattr(papers, "trained", note)
-    monkeypatch.setattr(registry, "build", build)
+    monkeypatch.setattr(measure, "trained", note)
+    monkeypatch.setattr(networks, "build", build)
     set_of = SimpleNamespace(name=data, classes=["a", "b"])
-    assert papers.train([name], set_of, seed=0)[name].name == name
+    assert papers.train_networks([name], set_of, seed=0)[name].name == name
     assert made == calls
 
 
@@ -638,7 +640,7 @@ def test_what_was_recorded_names_its_command_and_fills_the_table(name):
     file = files.data_file("results", f"{name}.csv")
     first, second = file.read_text().splitlines()[:2]
     assert name in first and "python" in second
-    results = papers.recorded(name)
+    results = papers.recorded_runs(name)
     assert set(papers.COLUMNS) <= set(results.columns) and (results["notebook"] == name).all()
     whole = papers.table(name, results)
     assert set(whole.loc[whole["seeds"] > 0, "network"]) >= set(papers.networks_of(name, "quick"))

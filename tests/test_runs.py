@@ -82,30 +82,30 @@ def test_right_parameters_do_start_a_kernel(declaring_everything, tmp_path, no_k
 def test_a_parameter_that_the_notebook_does_not_declare_is_refused(make_notebook, tmp_path):
     notebook = make_notebook(tmp_path / "tiny.ipynb", START)
     with pytest.raises(runs.ParameterError, match="no parameter 'epochs', it accepts profile, seed"):
-        runs.check(notebook, {"epochs": 1})
+        runs.check_parameters(notebook, {"epochs": 1})
     bare = make_notebook(tmp_path / "bare.ipynb", "1 + 1", parameters=None)
     with pytest.raises(runs.ParameterError, match="it accepts none"):
-        runs.check(bare, {"seed": 1})
+        runs.check_parameters(bare, {"seed": 1})
 
 
 def test_a_declared_name_that_the_course_does_not_know_is_refused(make_notebook, tmp_path):
     notebook = make_notebook(tmp_path / "tiny.ipynb", START, parameters="seed = 0\nflavour = 'plain'")
     with pytest.raises(runs.ParameterError, match="declares 'flavour'"):
-        runs.check(notebook, {})
+        runs.check_parameters(notebook, {})
 
 
 def test_only_plain_values_are_parameters(make_notebook, tmp_path):
     notebook = make_notebook(tmp_path / "tiny.ipynb", START, parameters="seed = 1 + len('a')")
     with pytest.raises(runs.ParameterError, match="keep only lines like"):
-        runs.check(notebook, {})
+        runs.check_parameters(notebook, {})
 
 
 def test_a_file_that_is_missing_or_no_notebook_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.ipynb"):
-        runs.check(tmp_path / "gone.ipynb", {})
+        runs.check_parameters(tmp_path / "gone.ipynb", {})
     (tmp_path / "page.ipynb").write_text("<html>")
     with pytest.raises(ValueError, match="page.ipynb is no Jupyter notebook"):
-        runs.check(tmp_path / "page.ipynb", {})
+        runs.check_parameters(tmp_path / "page.ipynb", {})
 
 
 def test_text_is_read_as_the_number_it_means():

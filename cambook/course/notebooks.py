@@ -22,7 +22,7 @@ from jupyter_client.kernelspec import KernelSpec
 from PIL import Image
 
 from cambook import files
-from cambook.course.runs import Record, _now, check
+from cambook.course.runs import Record, _now, check_parameters
 from cambook.files import RUN_DIR
 from cambook.machine import SPIN_COUNT, environ
 
@@ -104,11 +104,11 @@ def execute(
     out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, in place of old ones;
                 of a failed run the copy is called NAME.failed.ipynb
     sharpness:  how many times as many pixels a figure's side has
-    raises:     ParameterError, FileNotFoundError or ValueError before a kernel starts (see check); RunError where a
-                cell fails, the kernel dies or the notebook records no run
+    raises:     ParameterError, FileNotFoundError or ValueError before a kernel starts (see check_parameters); RunError
+                where a cell fails, the kernel dies or the notebook records no run
     """
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
-    checked = check(notebook, parameters)
+    checked = check_parameters(notebook, parameters)
     executed, failed = out_dir / notebook.name, out_dir / f"{notebook.stem}.failed.ipynb"
     halves = out_dir.glob(f".{glob.escape(notebook.stem)}.*.ipynb")  # of a run that was killed
     for leftover in (executed, failed, out_dir / "record.json", out_dir / "progress", *halves):

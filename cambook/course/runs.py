@@ -178,7 +178,7 @@ def declared_parameters(notebook: str | os.PathLike) -> dict[str, Any]:
     return declared
 
 
-def check(notebook: str | os.PathLike, parameters: Mapping[str, Any]) -> Parameters:
+def check_parameters(notebook: str | os.PathLike, parameters: Mapping[str, Any]) -> Parameters:
     """The parameters for a run of the notebook, checked without starting a kernel: names, types, ranges.
 
     raises: ParameterError with one sentence that names the parameter and the mend
@@ -186,7 +186,7 @@ def check(notebook: str | os.PathLike, parameters: Mapping[str, Any]) -> Paramet
     name = Path(notebook).name
     declared = declared_parameters(notebook)
     for unknown in sorted(set(declared) - set(Parameters.model_fields)):
-        raise ParameterError(f"{name} declares {unknown!r}: add that field to cambook.runs.Parameters.")
+        raise ParameterError(f"{name} declares {unknown!r}: add that field to cambook.course.runs.Parameters.")
     return _checked(parameters, list(declared), name)
 
 

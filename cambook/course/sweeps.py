@@ -28,8 +28,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cambook import files
-from cambook.course import runs
-from cambook.course.notebooks import RunError, execute
+from cambook.course import notebooks, runs
 from cambook.machine import environ
 
 if TYPE_CHECKING:
@@ -192,8 +191,8 @@ def plan(sweep: Sweep, notebook: Path, name: str, given: Mapping[str, str] | Non
     for *values, seed in itertools.product(*axes.values(), sweep.seeds):
         chosen = {key: value for key, value in zip(axes, values, strict=True) if value is not None}
         chosen |= {"profile": sweep.profile, "seed": seed}
-        runs.check(notebook, chosen)
-        whole = runs.check(notebook, {**declared, **chosen})
+        runs.check_parameters(notebook, chosen)
+        whole = runs.check_parameters(notebook, {**declared, **chosen})
         text = json.dumps([notebook.stem, whole.model_dump(exclude_none=True)], sort_keys=True)
         folder = files.RUNS / "sweeps" / name / hashlib.sha256(text.encode()).hexdigest()[:12]
         label = ", ".join(f"{key}={value}" for key, value in whole.portable().items() if key in chosen)
@@ -264,8 +263,8 @@ def _attempt(one: Planned, slots: Sequence[tuple[str, Path]]) -> Outcome:
     attempt.mkdir()
     try:
         with _gpu(slots):
-            execute(one.notebook, one.parameters, attempt, progress=False)
-    except RunError as fault:
+            notebooks.execute(one.notebook, one.parameters, attempt, progress=False)
+    except notebooks.RunError as fault:
         error = str(fault).replace(str(attempt), str(one.folder))
     except Exception as fault:  # whatever it is, the other runs go on
         error = f"{type(fault).__name__}: {fault}"
@@ -333,7 +332,7 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         try:
             yield {"backend": Cluster(client=client), "n_jobs": -1}, (KilledWorker,)
         except CancelledError:
-            raise RunError(f"The connection to {cluster} was lost; the same command continues.") from None
+            raise notebooks.RunError(f"The connection to {cluster} was lost; the same command continues.") from None
 
 
 def carry_out(

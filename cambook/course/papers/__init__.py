@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from cambook.course.papers.claims import CLAIMS, PAPERS, Claim, Pair, claims, own_figures, verdict
+from cambook.course.papers.claims import CLAIMS, PAPERS, Claim, Pair, check_claims, own_figures, verdict
 from cambook.course.papers.features import (
     BoxesOf,
     LinearSVM,
     all_features,
     crop,
-    features,
     fine_grained,
     fine_labels,
     generic_features,
+    pooled_features,
 )
 from cambook.course.papers.measure import (
     RATES,
-    Found,
+    Measurements,
     both_boxes,
     classification,
     five_boxes_correct,
-    load,
     localization,
     recipe_of,
     record_speed,
-    train,
+    splits_of,
+    train_networks,
 )
+from cambook.course.papers.recorded import COLUMNS, THIS_RUN, published_figure, recorded_runs, results
 from cambook.course.papers.report import figure, readable, shared, table, write
-from cambook.course.papers.results import COLUMNS, THIS_RUN, published_figure, recorded, results
 from cambook.course.papers.tables import (
     BOX_GRID,
     BUILT_OTHERWISE,
@@ -50,7 +50,7 @@ __all__ = [
     "CLAIMS",
     "COLUMNS",
     "Claim",
-    "Found",
+    "Measurements",
     "IMAGENET",
     "Line",
     "LinearSVM",
@@ -67,16 +67,16 @@ __all__ = [
     "Table",
     "all_features",
     "both_boxes",
-    "claims",
+    "check_claims",
     "classification",
     "crop",
-    "features",
+    "pooled_features",
     "figure",
     "fine_grained",
     "fine_labels",
     "five_boxes_correct",
     "generic_features",
-    "load",
+    "splits_of",
     "localization",
     "networks_of",
     "own_figures",
@@ -84,12 +84,12 @@ __all__ = [
     "readable",
     "recipe_of",
     "record_speed",
-    "recorded",
+    "recorded_runs",
     "results",
     "rows",
     "shared",
     "table",
-    "train",
+    "train_networks",
     "verdict",
     "write",
 ]

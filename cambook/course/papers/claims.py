@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cambook import metrics
-from cambook.course.papers.results import THIS_RUN, _latest, published_figure
+from cambook.course.papers.recorded import THIS_RUN, _latest, published_figure
 from cambook.course.papers.tables import IMAGENET, Row, _table
 
 # ---- what the papers claim ----
@@ -158,12 +158,12 @@ def verdict(low: float, high: float, between: tuple[float, float]) -> str:
     return "not decided"
 
 
-def claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.ndarray] | None = None) -> pd.DataFrame:
+def check_claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.ndarray] | None = None) -> pd.DataFrame:
     """What a paper claims and what our runs say to it: one row for each pair of networks that was measured.
 
     paper:    "cam", "grad-cam", "acol" or "wsol"; results: as for `table`
-    pictures: Found.pictures of the run that `results` added: where it is the only seed, the interval is taken over its
-              pictures (paired bootstrap), which says nothing about another training
+    pictures: Measurements.pictures of the run that `results` added: where it is the only seed, the interval is taken
+              over its pictures (paired bootstrap), which says nothing about another training
     returns:  claim, where, difference (a minus b), metric, data, profile; published, ours (points, mean over seeds);
               low, high, its 95% interval (Student's t over seeds that both have; paired), over (what it is taken over);
               claimed, verdict: holds, does not hold, not decided

@@ -12,8 +12,8 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from cambook.course.papers.measure import Found
-from cambook.datasets.batches import Batch, pictures
+from cambook.course.papers.measure import Measurements
+from cambook.datasets.batches import Batch, image_getter
 from cambook.maps.boxes import box_from_map
 from cambook.maps.cam import class_activation_map, upsample
 from cambook.metrics.evaluation import PAPER_THRESHOLD
@@ -27,7 +27,7 @@ def fine_labels(data) -> np.ndarray:
     return data.object_indices if data.name == "scenes" else data.labels
 
 
-def features(network: Network, feature_maps: Tensor) -> Tensor:
+def pooled_features(network: Network, feature_maps: Tensor) -> Tensor:
     """What the last linear layer sees: pooled maps, or the last hidden layer's output (fc7 of AlexNet).
 
     feature_maps: (B, K, h, w), from network.features; returns (B, K) or (B, hidden units)
@@ -66,7 +66,7 @@ class LinearSVM:
         return x @ self.weight.T + self.bias
 
     def map_boxes(self, network: Network, labels: np.ndarray | None = None) -> BoxesOf:
-        """Boxes of the class activation maps that this SVM's weights make, for `_seen`.
+        """Boxes of the class activation maps that this SVM's weights make, for `_crop_features`.
 
         labels: (N,) the class whose map is taken, by a picture's place in its data set; None: the one guessed
         """
@@ -74,7 +74,7 @@ class LinearSVM:
         def boxes(batch: Batch, whole: Tensor) -> list[np.ndarray | None]:
             feature_maps = network.features(whole)
             if labels is None:
-                rows = self.scores(features(network, feature_maps).cpu()).argmax(1)
+                rows = self.scores(pooled_features(network, feature_maps).cpu()).argmax(1)
             else:
                 rows = torch.from_numpy(np.searchsorted(self.labels, labels[batch.indices.cpu().numpy()]))
             maps = class_activation_map(feature_maps, self.weight[rows][:, None].to(feature_maps))
@@ -90,20 +90,20 @@ class LinearSVM:
 
 @torch.no_grad()
 def all_features(network: Network, data, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
-    """`features` of every picture of a data set, on the CPU: (N, K)."""
+    """`pooled_features` of every picture of a data set, on the CPU: (N, K)."""
     network.to(device).eval()
-    seen = pictures(data, torch.device(device))
+    seen = image_getter(data, torch.device(device))
     places = tqdm(torch.arange(len(data)).split(batch_size), desc="features", unit="batch", leave=False)
-    return torch.cat([features(network, network.features(seen(some))).cpu() for some in places])
+    return torch.cat([pooled_features(network, network.features(seen(some))).cpu() for some in places])
 
 
-def generic_features(trained: Mapping[str, Network], train, test, device: str | torch.device = "cpu") -> Found:
+def generic_features(trained: Mapping[str, Network], train, test, device: str | torch.device = "cpu") -> Measurements:
     """Table 5: accuracy of a linear SVM on each network's features, on a data set's finest labels.
 
     train, test: any labelled pictures; the network is not trained further
     Zhou et al. 2016, section 4.
     """
-    found = Found()
+    found = Measurements()
     for name, network in trained.items():
         svm = LinearSVM.fit(all_features(network, train, device), fine_labels(train))
         right = svm.correct(all_features(network, test, device), fine_labels(test))
@@ -124,23 +124,23 @@ def crop(image: Tensor, box: np.ndarray | None, size: int) -> Tensor:
     return F.interpolate(image[None], (size, size), mode="bilinear", align_corners=False, antialias=True)[0]
 
 
-def fine_grained(trained: Mapping[str, Network], train, test, device: str | torch.device = "cpu") -> Found:
+def fine_grained(trained: Mapping[str, Network], train, test, device: str | torch.device = "cpu") -> Measurements:
     """Table 4: accuracy of a linear SVM on GAP features of whole pictures, of what the CAM box, and the true box holds.
 
-    train, test: larger than the network's pictures, to crop from (see `load`); at their finest labels
+    train, test: larger than the network's pictures, to crop from (see `splits_of`); at their finest labels
     The CAM box is found without boxes: the SVM of the whole pictures has a weight for each feature map and class, so it
     has class activation maps (box at 20% of the maximum). In training it is the map of the label, in testing that of
     the class that the SVM guesses. A new SVM learns from the crops. Zhou et al. 2016, section 4.1.
     """
-    found, known, asked = Found(), fine_labels(train), fine_labels(test)
+    found, known, asked = Measurements(), fine_labels(train), fine_labels(test)
     for name, network in trained.items():
         size = 64 if name.startswith("mini") else 224
         network.to(device).eval()
-        whole, held = _seen(network, train, size, (_nothing, _true_box), device)
-        whole_asked, held_asked = _seen(network, test, size, (_nothing, _true_box), device)
+        whole, held = _crop_features(network, train, size, (_nothing, _true_box), device)
+        whole_asked, held_asked = _crop_features(network, test, size, (_nothing, _true_box), device)
         svm = LinearSVM.fit(whole, known)
-        (found_boxes,) = _seen(network, train, size, (svm.map_boxes(network, known),), device)
-        (found_asked,) = _seen(network, test, size, (svm.map_boxes(network),), device)
+        (found_boxes,) = _crop_features(network, train, size, (svm.map_boxes(network, known),), device)
+        (found_asked,) = _crop_features(network, test, size, (svm.map_boxes(network),), device)
         found.add(name, "whole-picture", "accuracy", svm.correct(whole_asked, asked))
         found.add(name, "cam-box", "accuracy", LinearSVM.fit(found_boxes, known).correct(found_asked, asked))
         found.add(name, "true-box", "accuracy", LinearSVM.fit(held, known).correct(held_asked, asked))
@@ -148,7 +148,7 @@ def fine_grained(trained: Mapping[str, Network], train, test, device: str | torc
 
 
 @torch.no_grad()
-def _seen(network, data, size: int, kinds: Sequence[BoxesOf], device, batch_size: int = 128) -> list[Tensor]:
+def _crop_features(network, data, size: int, kinds: Sequence[BoxesOf], device, batch_size: int = 128) -> list[Tensor]:
     """Features (N, K) of what each kind of boxes holds, in one pass over the data set."""
     seen = [[] for _ in kinds]
     for indices in tqdm(torch.arange(len(data)).split(batch_size), desc="crops", unit="batch", leave=False):
@@ -157,7 +157,7 @@ def _seen(network, data, size: int, kinds: Sequence[BoxesOf], device, batch_size
         for features_of, kind in zip(seen, kinds, strict=True):
             boxes = kind(batch, whole)
             crops = torch.stack([crop(image, box, size) for image, box in zip(batch.images, boxes, strict=True)])
-            features_of.append(features(network, network.features(crops)).cpu())
+            features_of.append(pooled_features(network, network.features(crops)).cpu())
     return [torch.cat(parts) for parts in seen]
 
 

@@ -24,7 +24,7 @@ from cambook.training.recipes import Recipe, recipe_for
 from cambook.training.speed import throughput
 
 
-def load(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tuple:
+def splits_of(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tuple:
     """The data set's train and test split for these networks: 64 px where all are small, else 224.
 
     detail: times as many pixels a side, to crop from
@@ -49,7 +49,7 @@ def load(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tupl
     return tuple(sets)
 
 
-def train(chosen: Sequence[str], data, *, seed: int, device: str | torch.device = "cpu") -> dict[str, Network]:
+def train_networks(chosen: Sequence[str], data, *, seed: int, device: str | torch.device = "cpu") -> dict[str, Network]:
     """Every network of `chosen`, trained on the data set's labels or taken from the cache: {name: network}.
 
     A cut starts from its original, trained on the same data, as in the paper. On scenes all originals start from random
@@ -107,7 +107,7 @@ def _trained(name: str, data, seed: int, device: str | torch.device) -> Trained:
 
 
 @dataclass
-class Found:
+class Measurements:
     """What a notebook measured.
 
     values:   "NETWORK SOURCE METRIC" -> number, in percent
@@ -131,9 +131,9 @@ class Found:
             run.record(name, value)
 
 
-def classification(trained: Mapping[str, Network], data, device: str | torch.device = "cpu") -> Found:
+def classification(trained: Mapping[str, Network], data, device: str | torch.device = "cpu") -> Measurements:
     """Table 1: top-1 and top-5 error of each network on a data set."""
-    found = Found()
+    found = Measurements()
     for name, network in trained.items():
         logits = classify(network, data, device=device)
         for k in (1, 5) if network.classes > 5 else (1,):
@@ -143,14 +143,14 @@ def classification(trained: Mapping[str, Network], data, device: str | torch.dev
 
 def localization(
     name: str, trained: Mapping[str, Network], data, *, seed: int, device: str | torch.device = "cpu"
-) -> Found:
+) -> Measurements:
     """Table 2, 3 or wsol: the metrics of table `name` for each network and each of its sources of maps."""
-    found = Found()
+    found = Measurements()
     for network, source in _measured(name, trained):
         if source == "cam-5-boxes":
             found.add(network, source, "top5_loc_error", ~five_boxes_correct(trained[network], data, device=device))
             continue
-        e = evaluate(trained[network], data, _map_name(source), device=device, seed=seed)
+        e = evaluate(trained[network], data, source, device=device, seed=seed)
         for metric, what in _of_evaluation(e):
             if metric in _table(name).metrics:
                 found.add(network, source, metric, what)
@@ -161,10 +161,6 @@ def _measured(name: str, trained: Mapping[str, Network]) -> list[tuple[str, str]
     """(network, source) of each row that the trained networks can fill, in the table's order."""
     both = [(one, row.source) for row in _table(name).rows for one in (row.small, row.network)]
     return list(dict.fromkeys(pair for pair in both if pair[0] in trained))
-
-
-def _map_name(source: str) -> str:
-    return next(known for known in MAPS if known.replace(" ", "-") == source)
 
 
 def _of_evaluation(e: Evaluation) -> Iterator[tuple[str, float | np.ndarray]]:
@@ -209,7 +205,7 @@ def both_boxes(network: Network, batch: Batch) -> tuple[Tensor, list[list[np.nda
 
     CAM, and of a network without one its smooth saliency
     """
-    source = "smooth saliency" if isinstance(network, HiddenLayerNetwork) else "cam"
+    source = "smooth-saliency" if isinstance(network, HiddenLayerNetwork) else "cam"
     with torch.no_grad():
         raw = MAPS[source](network, batch.images, network.features(batch.images), batch.labels[:, None])
     side = batch.images.shape[-1]

@@ -17,8 +17,8 @@ import pandas as pd
 
 from cambook import files
 from cambook.course import show
-from cambook.course.papers.claims import PAPERS, claims
-from cambook.course.papers.results import _latest, published_figure
+from cambook.course.papers.claims import PAPERS, check_claims
+from cambook.course.papers.recorded import _latest, published_figure
 from cambook.course.papers.tables import _conditions, _table
 
 
@@ -111,7 +111,7 @@ def write(name: str, results: pd.DataFrame, folder, pictures: Mapping[str, np.nd
     """
     whole = table(name, results)
     mine = results[results["notebook"] == name]
-    judged = pd.concat([claims(paper, mine, pictures).assign(paper=paper) for paper in PAPERS], ignore_index=True)
+    judged = pd.concat([check_claims(paper, mine, pictures).assign(paper=paper) for paper in PAPERS], ignore_index=True)
     common, rest = shared(whole)
     text = [f"# {_table(name).title}", "", "Percent; ours is the mean over seeds, spread their standard deviation."]
     text += ["", "All our rows: " + "; ".join(common) + "."] if common else []

@@ -25,7 +25,7 @@ class Row(NamedTuple):
     lines:   the published lines it stands beside, none or several (one file has its accuracy, another its boxes)
     network: at the profiles full and paper; None where the line is only quoted
     small:   in its place at quick; None where no small network plays that part
-    source:  what makes the map, a key of evaluation.MAPS with - for spaces; "-" where no map is asked for
+    source:  what makes the map, a name in maps.MAPS, or "cam-5-boxes" (measure.py); "-" where no map is asked for
     """
 
     lines: tuple[Line, ...]

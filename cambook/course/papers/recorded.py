@@ -8,7 +8,7 @@ import pandas as pd
 
 from cambook import files
 from cambook.course.papers import published
-from cambook.course.papers.measure import Found
+from cambook.course.papers.measure import Measurements
 from cambook.course.papers.tables import IMAGENET, PUBLISHED, SAME_DATA, Line, Row
 from cambook.course.runs import Run
 from cambook.files import read_table
@@ -31,13 +31,13 @@ COLUMNS = (
 )
 
 
-def recorded(name: str) -> pd.DataFrame:
+def recorded_runs(name: str) -> pd.DataFrame:
     """Our recorded runs of a table, data/results/NAME.csv, one row a number; empty where nothing was recorded."""
     path = files.DATA / "results" / f"{name}.csv"
     return read_table(path, COLUMNS, ["value"]) if path.is_file() else pd.DataFrame(columns=COLUMNS)
 
 
-def results(name: str, run: Run, found: Found) -> pd.DataFrame:
+def results(name: str, run: Run, found: Measurements) -> pd.DataFrame:
     """The recorded runs of a table together with this run, in place of a recorded one of the same setting and seed."""
     about = {"run": THIS_RUN, "notebook": name, "profile": run.profile, "seed": run.seed, "device": run.device.type}
     about |= {"dataset": run.parameters.portable()["dataset"], "finished": datetime.now(UTC).isoformat()}
@@ -46,7 +46,7 @@ def results(name: str, run: Run, found: Found) -> pd.DataFrame:
         network, source, metric = key.split(" ")
         rows.append(about | {"network": network, "source": source, "metric": metric, "value": value})
     now = pd.DataFrame(rows, columns=COLUMNS)
-    before = recorded(name)
+    before = recorded_runs(name)
     return _latest(pd.concat([before, now]) if len(before) else now)
 
 
