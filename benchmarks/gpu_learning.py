@@ -70,7 +70,7 @@ def fine_tuned(settings: Settings, name: str, seed: int) -> list[dict]:
     train, test = photographs_of(name, settings.photographs(name), size, length)
     how = {"epochs": settings.small(1, PHOTOGRAPHS[name]), "precision": settings.precision}
     both = training.before_and_after("lite0-gap", train, seed=seed, device=settings.device, **how)
-    recipe = training.recipe_for("lite0-gap", **how)
+    recipe = training.policy("lite0-gap", train, **how).recipe
     about = {"network": "lite0-gap", "size": str(size), "train": str(len(train)), "test": str(len(test))}
     look = {"device": settings.device, "seed": seed}
     found = []
@@ -87,9 +87,8 @@ def fine_tuned(settings: Settings, name: str, seed: int) -> list[dict]:
 
 # ---- the papers' networks, on scenes of 224 px ----
 
-ORIGINALS = {"alexnet": 3e-4, "googlenet": 1e-3, "vgg16": 1e-4}  # learning rates; VGG-16 is deep without batch norm
-DRY_ORIGINALS = {"mini-fc": 5e-4}
-HELD = 7000  # scenes of 224 px: what datasets.pictures holds on the device, drawn once for all networks
+ORIGINALS, DRY_ORIGINALS = ("alexnet", "googlenet", "vgg16"), ("mini-fc",)
+HELD = 7000  # scenes of 224 px: what datasets.image_getter holds on the device, drawn once for all networks
 TEST = 1000
 SECONDS = 110  # of training, nine networks together
 
@@ -117,10 +116,11 @@ def paper_scenes(settings: Settings) -> tuple[scenes.Scenes, scenes.Scenes]:
 
 
 def paper_recipe(settings: Settings, name: str, pooling: str, epochs: int) -> training.Recipe:
-    """AdamW and a cosine schedule, equally many steps for all; a cut's kept layers learn at a third of the rate."""
-    rate = settings.small(DRY_ORIGINALS, ORIGINALS)[name]
-    cut = {"lr": rate / 3, "new_layer_factor": 10} if pooling else {"lr": rate}
-    return training.Recipe(epochs, settings.small(4, 64), precision=settings.precision, **cut)
+    """The course's recipe on scenes, but equally many steps for all: AdamW, a cosine schedule, and for a cut's kept
+    layers a third of the rate. A GMP cut is trained as the GAP cut."""
+    train, _ = paper_scenes(settings)
+    plan = training.policy(f"{name}-gap" if pooling else name, train, epochs, precision=settings.precision)
+    return dataclasses.replace(plan.recipe, batch_size=settings.small(4, 64))
 
 
 def plan(settings: Settings) -> list[dict]:
@@ -158,7 +158,7 @@ def one_of_the_papers(settings: Settings, name: str, pooling: str) -> list[dict]
     about = {"dataset": "scenes", "size": str(train.size), "train": str(len(train)), "test": str(len(test))}
     about |= training_of(made, recipe, f"from {name}" if pooling else "from random weights")
     about["steps"] = str(epochs * math.ceil(len(train) / recipe.batch_size))
-    wanted = ["cam"] if pooling else ["smooth saliency", "grad-cam"]
+    wanted = ["cam"] if pooling else ["smooth-saliency", "grad-cam"]
     if not pooling and name == next(iter(settings.small(DRY_ORIGINALS, ORIGINALS))):
         wanted.append("centre")
     return [{**about, "source": source} | examined(settings, made.network, test, source) for source in wanted]
@@ -174,7 +174,7 @@ TINY_SEEDS = range(10)
 TINY_EPOCHS, TINY_BATCH = 15, 128
 # what each network's maps are made from; a cut starts from mini-fc
 TINY = {
-    "mini-fc": ("smooth saliency",),
+    "mini-fc": ("smooth-saliency",),
     "mini-fc-gap": ("cam",),
     "mini-fc-gmp": ("cam",),
     "mini-gap": ("cam",),
@@ -202,9 +202,9 @@ def one_seed(settings: Settings, seed: int) -> list[dict]:
     found, made, seeded = [], {}, {"seed": seed, "device": settings.device}
     for name, sources in TINY.items():
         # the course's learning rates, with more epochs and larger batches: 3000 photographs are harder than drawings
-        recipe = training.recipe_for(name, settings.small(1, TINY_EPOCHS), precision=settings.precision)
-        recipe = dataclasses.replace(recipe, batch_size=settings.small(8, TINY_BATCH))
-        start = made.get(networks.CUTS[name].original) if name in networks.CUTS else None
+        plan = training.policy(name, train, settings.small(1, TINY_EPOCHS), precision=settings.precision)
+        recipe = dataclasses.replace(plan.recipe, batch_size=settings.small(8, TINY_BATCH))
+        start = made[plan.start.network] if plan.start else None
         made[name] = training.trained(name, train, recipe, start=start, checkpoints=False, **seeded)
         row = {**about, "network": name, **training_of(made[name], recipe, "from mini-fc" if start else "from scratch")}
         for source in sources:

@@ -39,8 +39,7 @@ def throughput(settings: Settings, networks: tuple[str, ...]) -> list[Piece]:
 
 def compiled(settings: Settings) -> list[Piece]:
     """The training step through torch.compile, each network as long as the stage's time lasts."""
-    quick = ("mini", "alexnet", "vgg16")  # to compile
-    order = sorted((*FIRST, *FURTHER), key=lambda name: (name not in FIRST, not name.startswith(quick)))
+    order = sorted((*FIRST, *FURTHER), key=lambda name: (name not in FIRST, not quick_to_compile(name)))
     device = {"device": settings.context()["device"], "work": "training step", "compiled": "yes"}
     chosen = order if not settings.dry else DRY[:1]
     return [Piece({"network": name, **device}, partial(compiled_step, name=name)) for name in chosen]
@@ -75,8 +74,14 @@ def speed(found: dict[str, float]) -> dict[str, str]:
     return {"pictures_per_second": f"{found['median']:.1f}", **{k: f"{found[k]:.1f}" for k in ("least", "most")}}
 
 
+def quick_to_compile(name: str) -> bool:
+    """Small networks, AlexNet and VGG-16: a plain row of few layers."""
+    spec = networks.spec(name)
+    return side(name) == networks.MINI_SIZE or bool(spec.weights and spec.weights.model in ("alexnet", "vgg16"))
+
+
 def side(name: str) -> int:
-    return networks.MINI_SIZE if name.startswith("mini") else 224
+    return networks.spec(name).side
 
 
 def batch_of(settings: Settings) -> int:

@@ -219,14 +219,14 @@ def test_the_papers_networks_make_equally_many_steps_and_cuts_start_from_origina
         ("mini-fc-gap", "from mini-fc"),
         ("mini-fc-gmp", "from mini-fc"),
     }
-    assert {row["source"] for row in rows if row["network"] == "mini-fc"} == {"smooth saliency", "grad-cam", "centre"}
+    assert {row["source"] for row in rows if row["network"] == "mini-fc"} == {"smooth-saliency", "grad-cam", "centre"}
 
 
 def test_a_seed_of_tiny_imagenet_has_every_network_and_the_controls(dry):
     rows = [row for row in dry[0] if row["stage"] == "tiny-imagenet"]
     found = {(row.get("network", ""), row.get("training", ""), row["source"]) for row in rows}
     for name, sources in gpu_learning.TINY.items():
-        start = "from mini-fc" if name in networks.CUTS else "from scratch"
+        start = "from mini-fc" if networks.spec(name).original else "from scratch"
         assert {(name, start, source) for source in sources} <= found
     assert {("", "", "centre"), ("mini-gap", "random weights", "cam")} <= found
 

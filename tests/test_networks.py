@@ -127,7 +127,7 @@ def test_map_sizes_and_parameter_counts_are_the_papers(name):
         assert networks.count_parameters(network) == PARAMETERS[name]
     if name in MILLIONS:
         assert round(PARAMETERS[name] / 1e6, 1) == MILLIONS[name]
-    if name in networks.CUTS:
+    if networks.spec(name).original:
         convs = [layer for layer in network.cam_conv if isinstance(layer, nn.Conv2d)]
         assert [layer.out_channels for layer in convs] == ([512, 512] if "star" in name else [1024])
         assert feature_maps.shape[1] == convs[-1].out_channels and feature_maps.min() == 0  # after its ReLU

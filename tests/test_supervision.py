@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import datasets, training
+from cambook import datasets, files, training
 from cambook.course.lessons import weak_labels
 
 LABELS = np.repeat(np.arange(4), [100, 40, 10, 3])
@@ -75,7 +75,7 @@ def test_few_pictures_are_trained_on_for_as_many_steps_as_many():
 @pytest.fixture
 def short(monkeypatch, tmp_path):
     """Trainings of a few steps, kept in a folder of their own."""
-    monkeypatch.setattr("cambook.paths.CACHE", tmp_path)
+    monkeypatch.setattr(files, "CACHE", tmp_path)
     recipe = dataclasses.replace(training.recipe_for("mini-gap"), batch_size=8)
     monkeypatch.setattr(weak_labels, "recipe_for", lambda name: recipe)
     return {"network": "mini-gap", "steps": 2, "seed": 0}
@@ -103,7 +103,6 @@ def test_without_a_sure_guess_only_the_labels_are_left(short, monkeypatch):
 
 
 def test_the_recorded_curves_were_made_with_the_settings_of_the_lesson():
-    from cambook import files
     from cambook.course import runs
 
     for name, steps in (

@@ -6,7 +6,7 @@ import torch
 
 from cambook import datasets, files, networks, training
 from cambook.datasets import Batch, batches
-from cambook.training import Recipe, cache, fit, fitting, trained
+from cambook.training import Recipe, cache, fingerprint, fit, fitting, trained
 
 
 class Squares:
@@ -117,7 +117,8 @@ def test_mixed_precision_learns_the_same_labels_with_other_bits_and_weights_in_f
 def test_a_short_training_may_keep_no_checkpoints(monkeypatch, tmp_path):
     written, save = [], files.save_whole
     monkeypatch.setattr(fitting, "CHECKPOINT_SECONDS", -1)
-    monkeypatch.setattr(files, "save_whole", lambda state, path: written.append(path.suffix) or save(state, path))
+    for module in (fitting, cache):  # which write the checkpoints and the result
+        monkeypatch.setattr(module, "save_whole", lambda state, path: written.append(path.suffix) or save(state, path))
     trained("mini-gap", Squares(), QUICK)
     assert set(written) == {".part", ".pt"}
     written.clear()
@@ -275,7 +276,7 @@ def test_alexnet_star_is_fine_tuned_from_its_trained_original(monkeypatch):
     ours, theirs = weights(after.network.backbone), weights(before.network.backbone)
     assert len(ours) == 10 and all(torch.allclose(ours[k], theirs[k], atol=1e-6) for k in ours)
     assert [m.out_channels for m in after.network.cam_conv if isinstance(m, torch.nn.Conv2d)] == [512, 512]
-    with pytest.raises(ValueError, match="vgg16-acol is no cut of alexnet: see transfer.on_backbone"):
+    with pytest.raises(ValueError, match="vgg16-acol is no cut of alexnet: see networks.on_backbone"):
         trained("vgg16-acol", Squares(16), QUICK, start=before)
 
 
@@ -366,5 +367,5 @@ def test_a_setting_that_is_no_weight_makes_another_network():
     for delta in (0.6, 0.8):
         network = networks.build("mini-acol", 2)
         network.delta = delta
-        keys.add(cache._state(network))
+        keys.add(fingerprint.digest_of_network(network))
     assert len(keys) == 2

@@ -289,7 +289,9 @@ def notebooks() -> None:
 def train(
     network: Annotated[str, typer.Argument(help="a network's name, such as vgg16-gap")],
     dataset: Annotated[str, typer.Argument(help="a data set's name, such as ilsvrc:FOLDER")] = "scenes",
-    size: Annotated[int | None, typer.Option(help="pixels a side", show_default="224, for mini-* 64", min=1)] = None,
+    size: Annotated[
+        int | None, typer.Option(help="pixels a side", show_default="what the network is made for", min=1)
+    ] = None,
     length: Annotated[int | None, typer.Option(help="at most so many training pictures", min=1)] = None,
     epochs: Annotated[int | None, typer.Option(help="in place of the recipe's")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
@@ -308,9 +310,9 @@ def train(
     given = {"network": network, "dataset": dataset, "seed": seed}
     given |= {"epochs": epochs, "learning_rate": learning_rate}
     given = {name: value for name, value in given.items() if value is not None}
-    networks.check_name(network)
+    spec = networks.spec(network)
     try:
-        if network not in networks.CUTS or source not in ("cam", "grad-cam"):  # every cut has these maps
+        if not spec.original or source not in ("cam", "grad-cam"):  # every cut has these maps
             evaluation.check_source(networks.build(network, 2), source)
     except (ValueError, TypeError) as error:
         raise typer.BadParameter(f"--source {source}: {error}") from None
@@ -318,17 +320,16 @@ def train(
         folder = run_folder(Path("train"), given)
         dataset = distributed.from_first(lambda: runs.start("train", folder, **given).parameters.dataset)
         record = runs.record if distributed.rank() == 0 else lambda name, value: None
-        size = size or (64 if network.startswith("mini") else 224)
+        size = size or spec.side
         with distributed.first_before_others():
             data = datasets.load(dataset, "train", size, length=length, seed=seed)
             test = datasets.load(dataset, "test", size, seed=seed)
         how = {"seed": seed, "device": device}
-        if network in networks.CUTS:
+        plan = training.policy(network, data, epochs, learning_rate)
+        if spec.original:
             both = training.before_and_after(network, data, epochs=epochs, lr=learning_rate, **how)
         else:
-            recipe = training.recipe_for(network, epochs, learning_rate)
-            weights = "pretrained" if network.startswith(networks.PRETRAINED) else None
-            both = [training.trained(network, data, recipe, weights=weights, **how)]
+            both = [training.trained(network, data, plan, **how)]
         record("processes", distributed.world_size())
         record("pixels a side", size)
         record("training pictures", len(data))
@@ -340,8 +341,7 @@ def train(
         for metric, value in found.row.items():
             if metric != "top1_error":
                 record(f"{network} {'-' if metric == 'top5_error' else source} {metric}", value)
-        recipe = training.recipe_for(network, epochs, learning_rate)
-        for metric, value in training.throughput(both[-1].network, data, recipe, device=device).items():
+        for metric, value in training.throughput(both[-1].network, data, plan.recipe, device=device).items():
             record(f"{network} - {metric}", value)
         if distributed.rank() == 0:
             ended = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -130,10 +130,10 @@ def _torchvision_weights() -> Iterator[Finding]:
     import torch
     import torchvision
 
-    from cambook.networks.registry import TORCHVISION
+    from cambook.networks.registry import models_of
 
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    for network in TORCHVISION:
+    for network in models_of("torchvision"):
         weights = torchvision.models.get_model_weights(network).IMAGENET1K_V1
         file = folder / weights.url.rsplit("/", 1)[1]
         if file.is_file():

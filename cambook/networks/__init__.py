@@ -1,6 +1,12 @@
-"""Networks by name: `build` makes one, each returns logits and feature maps."""
+"""Networks by name: `build` makes one, each returns logits and feature maps.
+
+Every module of this folder is imported, so a new file that calls `register(Spec(...))` is all that a network needs.
+"""
 
 from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from cambook.networks.acol import ACoL, branch
 from cambook.networks.base import (
@@ -15,6 +21,7 @@ from cambook.networks.base import (
     load_weights,
     misfit,
 )
+from cambook.networks.building import HEADS, build, imagenet_classes, on_backbone
 from cambook.networks.papers import (
     Lite0Backbone,
     googlenet,
@@ -32,43 +39,46 @@ from cambook.networks.papers import (
     with_own_pooling,
 )
 from cambook.networks.registry import (
-    HEADS,
-    ORIGINALS,
-    PRETRAINED,
-    TORCHVISION,
-    build,
+    KNOWN,
+    Spec,
+    Weights,
     check_name,
-    imagenet_classes,
+    cuts,
+    models_of,
+    module_of,
     modules_behind,
     names,
-    on_backbone,
+    register,
+    spec,
 )
 from cambook.networks.small import MINI_HIDDEN, MINI_SIZE, mini_acol, mini_backbone, mini_fc, mini_nin, mini_pooled
-from cambook.networks.surgery import CUTS, Cut, cut
+from cambook.networks.surgery import cut
+
+for found in iter_modules(__path__):
+    import_module(f"{__name__}.{found.name}")
 
 __all__ = [
     "ACoL",
-    "CUTS",
-    "Cut",
     "HEADS",
     "HiddenLayerNetwork",
     "IGNORED",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "KNOWN",
     "Lite0Backbone",
     "MINI_HIDDEN",
     "MINI_SIZE",
     "Network",
     "NetworkInNetwork",
-    "ORIGINALS",
-    "PRETRAINED",
     "PooledNetwork",
-    "TORCHVISION",
+    "Spec",
+    "Weights",
     "branch",
     "build",
     "check_name",
     "count_parameters",
     "cut",
+    "cuts",
     "googlenet",
     "googlenet_acol",
     "imagenet_classes",
@@ -82,12 +92,16 @@ __all__ = [
     "mini_pooled",
     "misfit",
     "mlpconv",
+    "models_of",
+    "module_of",
     "modules_behind",
     "names",
     "nin",
     "on_backbone",
+    "register",
     "replace_last_linear",
     "resnet50_gap",
+    "spec",
     "torchvision_network",
     "vgg16_acol",
     "with_branches",

@@ -37,6 +37,11 @@ class ACoL(Network):
     test code erases with the true label, which tells the map what it is examined on.
     """
 
+    without_weight = (
+        "has two branches of convolutions after its feature maps, whose outputs are its class activation maps: take "
+        "the maps 'acol', or network.both(feature_maps)"
+    )
+
     def __init__(self, backbone, channels: int, units: int, classes: int, delta: float = DELTA, **scaling):
         super().__init__(backbone, **scaling)
         self.delta = delta

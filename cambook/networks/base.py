@@ -19,12 +19,12 @@ class Network(nn.Module):
     backbone:  pictures to feature maps, the part that a cut keeps
     cam_conv:  the 3x3 convolution that a cut adds (nn.Identity elsewhere)
     mean, std: the scaling of the pictures that the weights expect, three numbers each
-    `new_layers` names the parts that start from random numbers beside pretrained ones; `kept` counts the backbone's
-    modules that `cut` keeps.
+    `new_layers` names the parts that start from random numbers beside pretrained ones; `without_weight` says why a
+    network of this kind has no `class_weight`, and what to use in its place.
     """
 
     new_layers: tuple[str, ...] = ()
-    kept: int | None = None
+    without_weight = "has a head of its own kind: take Grad-CAM, which works for any head, or define class_weight"
 
     def __init__(self, backbone: nn.Module, mean=(0.5,) * 3, std=(0.5,) * 3, cam_conv: nn.Module | None = None):
         super().__init__()
@@ -65,16 +65,13 @@ class Network(nn.Module):
 
     @property
     def class_weight(self) -> Tensor:
-        """(C, K), detached: how much feature map k counts for class c; TypeError where the head has no such weight."""
-        raise TypeError(
-            f"{self.name} has a hidden layer after its feature maps, so no weight joins a map to a class and it has no "
-            f"class activation map: cut it (networks.cut) or use a network with gap, gmp or nin in its name."
-        )
+        """(C, K), detached: how much feature map k counts for class c; TypeError if the head has no such weight."""
+        raise TypeError(f"{self.name} {self.without_weight}.")
 
     @property
     def class_bias(self) -> Tensor:
-        """(C,), detached: what a class scores where every feature map is zero."""
-        raise TypeError(f"{self.name} has a hidden layer before its classifier, so its bias is not a class's own.")
+        """(C,), detached: what a class scores if every feature map is zero; TypeError if there is no such number."""
+        raise TypeError(f"{self.name} has no bias of each class alone, since it {self.without_weight}.")
 
     @property
     def classes(self) -> int:
@@ -84,6 +81,11 @@ class Network(nn.Module):
 
 class HiddenLayerNetwork(Network):
     """The usual head before 2014: flatten, fully connected layers with ReLU between them."""
+
+    without_weight = (
+        "has a hidden layer after its feature maps, so no weight joins a map to a class and it has no class "
+        "activation map: cut it (networks.cut) or use a network with gap, gmp or nin in its name"
+    )
 
     def __init__(self, backbone, classifier: nn.Module, **scaling):
         super().__init__(backbone, **scaling)

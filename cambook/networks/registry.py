@@ -1,71 +1,169 @@
-"""Networks by name: which there are, and how one is built.
+"""The registry of networks: one `Spec` for each, from which every list of networks is made.
 
-Every network is called with pictures in [0, 1] and gives `(logits, feature_maps)`, so that a class activation map needs
-no hook: `class_activation_map(feature_maps, network.class_weight)`.
+A network is added by one call beside its builder, `register(Spec("mine", builder, recipe="cam"))`, and nothing here
+changes.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-import os
+import re
 from collections.abc import Callable
-from numbers import Integral
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
-import torch
+from cambook.networks.base import Network
 
-from cambook import files
-from cambook.networks.base import Network, load_weights
-from cambook.networks.papers import (
-    googlenet,
-    googlenet_acol,
-    lite0_acol,
-    lite0_gap,
-    nin,
-    resnet50_gap,
-    vgg16_acol,
-    with_hidden_layers,
-)
-from cambook.networks.small import mini_acol, mini_fc, mini_nin, mini_pooled
-from cambook.networks.surgery import CUTS, cut
 
-# ---- one way in ----
+@dataclass(frozen=True)
+class Weights:
+    """Where ImageNet's weights come from: a model's name, and the packages that ship or download it."""
 
-ORIGINALS: dict[str, Callable[[int, bool], Network]] = {
-    "mini-fc": mini_fc,
-    "mini-gap": mini_pooled("gap"),
-    "mini-gmp": mini_pooled("gmp"),
-    "mini-nin": mini_nin,
-    "mini-acol": mini_acol,
-    "lite0-gap": lite0_gap,
-    "lite0-acol": lite0_acol,
-    "nin": nin,
-    "alexnet": with_hidden_layers("alexnet"),
-    "vgg16": with_hidden_layers("vgg16"),
-    "vgg16-acol": vgg16_acol,
-    "googlenet": googlenet,
-    "googlenet-acol": googlenet_acol,
-    "resnet50-gap": resnet50_gap,
-}
-TORCHVISION = ("alexnet", "vgg16", "googlenet", "resnet50")
-PRETRAINED = ("lite0", *TORCHVISION)
+    model: str
+    packages: tuple[str, ...] = ("torchvision",)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What there is to know about a network.
+
+    Attributes:
+        name: what it is called everywhere: in `build`, on the command line, in a notebook's parameters.
+        builder: a function (classes, pretrained) -> Network; None for a cut, which is made from its original.
+        side: of the square images that it is made for, in pixels.
+        weights: where its ImageNet weights come from; None if there are none.
+        recipe: how it is trained: a name in `training.RECIPES`, or a `training.Recipe` of its own.
+        scratch_lr: AdamW's learning rate for training it from random weights on drawn images, whatever weights it has;
+            None: it is trained there as everywhere (`training.policy`).
+        keeps: the name of the last module of its backbone that a cut keeps; None if nothing is cut off it.
+        original: for a cut the network that it is cut from. Its side, weights and scratch_lr are the original's.
+        pooling: for a cut "gap" or "gmp".
+        units: for a cut the units of its new 3x3 convolutions, one after another.
+        differs: how it differs from the network of that name in the papers, in a few words.
+    """
+
+    name: str
+    builder: Callable[[int, bool], Network] | None = None
+    side: int = 224
+    weights: Weights | None = None
+    recipe: Any = None
+    scratch_lr: float | None = None
+    keeps: str | None = None
+    original: str | None = None
+    pooling: str | None = None
+    units: tuple[int, ...] = (1024,)
+    differs: str = ""
+
+
+KNOWN: dict[str, Spec] = {}
+
+
+def register(new: Spec) -> Spec:
+    """Makes a network known by its name: to `build`, training, the command line, the notebooks.
+
+    Args:
+        new: the network. A cut takes side, weights and scratch_lr from its original, and differs if it has none.
+
+    Returns:
+        The Spec as it is known from now on.
+
+    Raises:
+        ValueError: if the name is taken or is not letters, digits, "-", "_" and ".", if there is neither a builder nor
+            an original, or if nothing can be cut off the original.
+
+    Example:
+        >>> from cambook.networks import mini_pooled
+        >>> mine = register(Spec("my-gap", mini_pooled("gap"), side=64, recipe="mini"))
+        >>> spec("my-gap").side, KNOWN.pop("my-gap") is mine
+        (64, True)
+    """
+    if not re.fullmatch(r"[\w.-]+", new.name):
+        raise ValueError(f"A network cannot be called {new.name!r}: use letters, digits, '-', '_' and '.' alone.")
+    if new.name in KNOWN and _where(KNOWN[new.name]) != _where(new):
+        raise ValueError(
+            f"There is a network {new.name} already, from {_where(KNOWN[new.name])[0]}: choose another name."
+        )
+    if (new.builder is None) == (new.original is None):
+        raise ValueError(f"{new.name} needs either a builder or the original that it is cut from.")
+    if new.original:
+        whole = spec(new.original)
+        if whole.keeps is None:
+            raise ValueError(
+                f"Nothing can be cut off {whole.name}, so {new.name} cannot be made: give its Spec `keeps`."
+            )
+        same = {field: getattr(whole, field) for field in ("side", "weights", "scratch_lr")}
+        new = dataclasses.replace(new, **same, differs=new.differs or whole.differs)
+    KNOWN[new.name] = new
+    return new
+
+
+def _where(known: Spec) -> tuple[str, str]:
+    """The module and the name of what makes the network: a notebook's cell may be run twice."""
+    builder = known.builder
+    return (module_of(builder), getattr(builder, "__qualname__", "")) if builder else ("a cut", known.original)
+
+
+def module_of(builder: Callable) -> str:
+    """The module that a builder is written in."""
+    return getattr(builder, "__module__", None) or type(builder).__module__
+
+
+def spec(name: str) -> Spec:
+    """The Spec of the network of that name.
+
+    Raises:
+        ValueError: for an unknown name, with the known ones and the nearest.
+
+    Example:
+        >>> spec("vgg16-gap").original, spec("vgg16-gap").side, spec("mini-gap").side
+        ('vgg16', 224, 64)
+    """
+    return KNOWN[check_name(name)]
 
 
 def names() -> list[str]:
-    """The names that `build` knows."""
-    return [*ORIGINALS, *CUTS]
+    """The names that `build` knows: originals before cuts, small images before large ones, else as registered.
+
+    Example:
+        >>> names()[:3]
+        ['mini-fc', 'mini-gap', 'mini-gmp']
+    """
+    return sorted(KNOWN, key=lambda name: (KNOWN[name].original is not None, KNOWN[name].side))
 
 
-def modules_behind(name: str) -> tuple[str, ...]:
-    """The modules whose code makes the network of that name: its builder's, and of a cut the surgery's too."""
-    if name in CUTS:
-        return ORIGINALS[CUTS[name].original].__module__, cut.__module__
-    return (ORIGINALS[name].__module__,)
+def cuts() -> list[str]:
+    """The names of the networks that are cut from another one.
+
+    Example:
+        >>> cuts()[:3]
+        ['mini-fc-gap', 'mini-fc-gmp', 'alexnet-gap']
+    """
+    return [name for name in names() if KNOWN[name].original]
+
+
+def models_of(package: str) -> list[str]:
+    """The models whose ImageNet weights come from a package, each once.
+
+    Example:
+        >>> models_of("torchvision")
+        ['alexnet', 'vgg16', 'googlenet', 'resnet50']
+    """
+    found = [KNOWN[name].weights for name in names()]
+    return list(dict.fromkeys(weights.model for weights in found if weights and package in weights.packages))
 
 
 def check_name(name: str) -> str:
-    """The name itself, or ValueError that lists the known ones and the nearest."""
-    if name not in names():
+    """The name itself, if a network is called so.
+
+    Raises:
+        ValueError: for an unknown name, with the known ones and the nearest.
+
+    Example:
+        >>> check_name("mini-gap")
+        'mini-gap'
+    """
+    if name not in KNOWN:
         near = difflib.get_close_matches(str(name), names(), 1)
         raise ValueError(
             f"network={name!r} is unknown{f'; did you mean {near[0]!r}?' if near else '.'} Known: {', '.join(names())}."
@@ -73,67 +171,14 @@ def check_name(name: str) -> str:
     return name
 
 
-def build(name: str, classes: int | None = None, weights: str | Path | None = None, seed: int = 0) -> Network:
-    """A network by its name.
+def modules_behind(name: str) -> tuple[str, ...]:
+    """The modules whose code makes the network of that name: `build`'s, its builder's, of a cut the surgery's too.
 
-    classes: how many; by default 1000, ImageNet's. With pretrained weights another number gives the network a new
-             last layer
-    weights: None (random, from `seed`), "pretrained" (ImageNet; for a cut: its original's, the new layers random),
-             or a file with a state_dict of this very network
-    returns: a Network in evaluation mode
-    raises:  ValueError for an unknown name, fewer than two classes or weights that do not fit, FileNotFoundError,
-             OSError where a download fails
+    Example:
+        >>> modules_behind("mini-fc-gap")
+        ('cambook.networks.building', 'cambook.networks.small', 'cambook.networks.surgery')
     """
-    check_name(name)
-    if classes is not None and not (isinstance(classes, Integral) and classes >= 2):
-        raise ValueError(f"classes={classes!r} are no classes to tell apart: give a whole number of at least 2.")
-    pretrained = weights == "pretrained"
-    if pretrained and not name.startswith(PRETRAINED):
-        raise ValueError(f"{name} has no pretrained weights: use weights=None and train it (training.trained).")
-    if weights is not None and not pretrained and not os.path.isfile(weights):
-        raise FileNotFoundError(f"weights={str(weights)!r} is no file: give a state_dict file, 'pretrained' or None.")
-    classes = classes or len(imagenet_classes())
-    made = CUTS.get(name)
-    original = made.original if made else name
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = ORIGINALS[original](classes, pretrained)
-    network.name = original
-    if made:
-        network = cut(network, made.pooling, classes, seed, made.units)
-    if weights is not None and not pretrained:
-        load_weights(network, Path(weights))
-    return network.eval()
-
-
-def imagenet_classes() -> list[str]:
-    """The 1000 names of ImageNet's classes, in the order of the pretrained networks' logits, as torchvision has them.
-
-    From data/imagenet_classes.txt, since importing torchvision takes four seconds; raises FileNotFoundError without it.
-    """
-    return files.data_file("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
-
-
-HEADS = ("classifier", "branch_a", "branch_b")
-
-
-def on_backbone(name: str, start: Network, classes: int | None = None, seed: int = 0) -> Network:
-    """A network of that name with the backbone of `start`, copied, and new layers from `seed` behind it.
-
-    start:   a network whose backbone has every layer of the named one's, and perhaps more; it is left as it is
-    classes: of the new layers, by default those of `start`
-    returns: in evaluation mode; its heads are in `new_layers`, so that they learn at the recipe's new_layer_factor
-    raises:  ValueError for an unknown name, or where the two backbones differ
-    So a trained vgg16 hands its convolutions to vgg16-acol, and a trained googlenet those up to inception4e to
-    googlenet-acol: poolings, which these two change, have no weights.
-    """
-    network = build(name, classes or start.classes, seed=seed)
-    theirs, ours = start.backbone.state_dict(), network.backbone.state_dict()
-    try:
-        network.backbone.load_state_dict({layer: theirs[layer] for layer in ours if layer in theirs})
-    except RuntimeError:
-        raise ValueError(
-            f"{name} has another backbone than {start.name}: start from a network of its own kind."
-        ) from None
-    network.new_layers = tuple(head for head in HEADS if hasattr(network, head))
-    return network
+    found = spec(name)
+    builder = found.builder or spec(found.original).builder
+    surgery = ("cambook.networks.surgery",) if found.original else ()
+    return ("cambook.networks.building", module_of(builder), *surgery)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 from torch import nn
 
+from cambook.networks.acol import ACoL
 from cambook.networks.base import HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
+from cambook.networks.registry import Spec, register
 
 MINI_HIDDEN = 256
 MINI_SIZE = 64
-
-
-# ---- the small networks, from scratch ----
 
 
 def mini_backbone() -> nn.Sequential:
@@ -28,14 +27,12 @@ def mini_backbone() -> nn.Sequential:
 
 
 def mini_fc(classes: int, pretrained: bool) -> Network:
-    """The small backbone, flattened, with a hidden layer of 256 units; pictures of 64 pixels only."""
-    places = (MINI_SIZE // 8) ** 2
+    """The small backbone, flattened, with a hidden layer of 256 units; images of 64 pixels only."""
+    cells = (MINI_SIZE // 8) ** 2
     classifier = nn.Sequential(
-        nn.Flatten(), nn.Linear(128 * places, MINI_HIDDEN), nn.ReLU(), nn.Linear(MINI_HIDDEN, classes)
+        nn.Flatten(), nn.Linear(128 * cells, MINI_HIDDEN), nn.ReLU(), nn.Linear(MINI_HIDDEN, classes)
     )
-    network = HiddenLayerNetwork(mini_backbone(), classifier)
-    network.kept = len(network.backbone)
-    return network
+    return HiddenLayerNetwork(mini_backbone(), classifier)
 
 
 def mini_pooled(pooling: str) -> Callable[[int, bool], Network]:
@@ -50,6 +47,15 @@ def mini_nin(classes: int, pretrained: bool) -> Network:
 
 def mini_acol(classes: int, pretrained: bool) -> Network:
     """ACoL on the small backbone, with 128 units a branch."""
-    from cambook.networks.acol import ACoL
-
     return ACoL(mini_backbone(), 128, 128, classes)
+
+
+# ---- their names ----
+
+register(Spec("mini-fc", mini_fc, MINI_SIZE, recipe="mini-fc", keeps="20"))  # the ReLU after the last convolution
+register(Spec("mini-gap", mini_pooled("gap"), MINI_SIZE, recipe="mini"))
+register(Spec("mini-gmp", mini_pooled("gmp"), MINI_SIZE, recipe="mini"))
+register(Spec("mini-nin", mini_nin, MINI_SIZE, recipe="mini"))
+register(Spec("mini-acol", mini_acol, MINI_SIZE, recipe="mini-acol"))
+register(Spec("mini-fc-gap", original="mini-fc", pooling="gap", units=(128,), recipe="mini-cut"))
+register(Spec("mini-fc-gmp", original="mini-fc", pooling="gmp", units=(128,), recipe="mini-cut"))

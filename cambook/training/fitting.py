@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -19,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from cambook.datasets.batches import ahead, pictures
+from cambook.datasets.batches import image_getter, prefetch
 from cambook.files import load_whole, save_whole
 from cambook.machine import resolve_device, tqdm
 from cambook.networks.base import IGNORED, Network, misfit
 from cambook.training import distributed
+from cambook.training.fingerprint import digest_of_labels, key_of
 from cambook.training.recipes import Recipe, StepDecay
 
 CHECKPOINT_SECONDS = 20
@@ -139,7 +138,8 @@ def fit(
     optimizer, mixed = _begin(network, recipe, device), is_mixed(recipe, device)
     per_epoch = math.ceil(len(data) / recipe.batch_size)
     steps = recipe.epochs * per_epoch
-    of = _key({"recipe": dataclasses.asdict(recipe), "seed": seed, "data": data.fingerprint, "labels": _digest(labels)})
+    of = {"recipe": dataclasses.asdict(recipe), "seed": seed, "data": data.fingerprint}
+    of = key_of({**of, "labels": digest_of_labels(labels)})
     state = distributed.from_first(lambda: load_whole(checkpoint)) if checkpoint else None
     first, history, sums, spent = 0, [], [0.0, 0.0], 0.0
     if state:
@@ -150,7 +150,7 @@ def fit(
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         first, history, sums, spent = state["step"], state["history"], state["sums"], state["spent"]
-    shown = pictures(data, device)
+    shown = image_getter(data, device)
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Of each step: the batch, this process's part of it, and the part's random draws."""
@@ -172,7 +172,7 @@ def fit(
         bar,
         _no_gradients_for_frozen_layers(network, recipe),
         distributed.loss_of(network) as loss_of,
-        closing(ahead(data, lambda three: (*three, shown(three[1])), batches())) as turns,
+        closing(prefetch(data, lambda three: (*three, shown(three[1])), batches())) as turns,
     ):
         for step, (batch, mine, draws, images) in enumerate(turns, first):
             # dropout draws other units in each further process
@@ -250,11 +250,3 @@ def _learn(
     optimizer.step()
     each = distributed.total([loss.item() * weight, wrong.item() * weight])
     return each[0] / distributed.world_size(), each[1] / distributed.world_size()
-
-
-def _key(determined_by: dict) -> str:
-    return hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()[:20]
-
-
-def _digest(labels: ArrayLike) -> str:
-    return hashlib.sha256(np.ascontiguousarray(labels, np.int64)).hexdigest()

@@ -1,4 +1,4 @@
-"""How each kind of network is trained: recipes, and the published ones."""
+"""What a recipe says of a training run, and the recipes by name, the published ones among them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
+
+from cambook import networks
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,14 @@ class StepDecay:
 class Recipe:
     """How a network is trained.
 
-    epochs, batch_size: whole passes over the data; pictures a step
+    epochs, batch_size: whole passes over the data; images per step
     optimizer:          "adamw", or "sgd" (nesterov, momentum 0.9)
     lr, weight_decay:   of the optimizer; new layers learn at lr * new_layer_factor (10 in the papers' fine-tuning)
     schedule:           "cosine" to zero after a linear warm-up over the first 5% of the steps; "constant"; or a
                         StepDecay
-    flip:               whether pictures are mirrored at random
+    flip:               whether images are mirrored at random
     frozen:             the layers a network had stay as they are, batch norm's statistics too; only its new ones learn
-    crop:               smallest side of the random square window a picture is cut to, as a share of its side; 1.0
+    crop:               smallest side of the random square window an image is cut to, as a share of its side; 1.0
                         cuts nothing
     precision:          of the forward pass: "fp32"; "bf16", mixed precision (autocast), the weights stay in float32;
                         "auto", mixed precision on a GPU alone
@@ -68,32 +70,30 @@ class Recipe:
             raise ValueError(f"No recipe can have {', '.join(wrong)}.")
 
 
-# Zhang et al. 2018, the released code's scripts for VGG-16: learning rate never lowered; 60 epochs on CUB
-ACOL = Recipe(
-    epochs=6,
-    batch_size=20,
-    optimizer="sgd",
-    lr=1e-4,
-    weight_decay=5e-4,
-    new_layer_factor=10,
-    schedule="constant",
-    crop=7 / 8,
-)
-
-# One recipe a kind of network: the first key that a name begins with. The published ones are those for ILSVRC. Three
-# things are ours throughout: their codes cut a window of exactly 224 out of 256 pixels, ours is 7/8 to 1 of the side;
-# theirs let biases learn twice as fast (CAM, ACoL) and without weight decay (CAM); CAM's solver has plain momentum.
+# The recipes by name; a network's Spec names one. The published ones are those for ILSVRC. Three things are ours
+# throughout: their codes cut a window of exactly 224 out of 256 pixels, ours is 7/8 to 1 of the side; theirs let biases
+# learn twice as fast (CAM, ACoL) and without weight decay (CAM); CAM's solver has plain momentum.
 RECIPES = {
-    # the small networks on scenes: a cut fine-tuned from its original, the others from scratch
-    "mini-fc-": Recipe(epochs=3, batch_size=32, lr=3e-4, new_layer_factor=10),
+    # the small networks on scenes, from scratch
+    "mini": Recipe(epochs=5, batch_size=32, lr=3e-3),
     "mini-fc": Recipe(epochs=5, batch_size=32, lr=5e-4),
+    # a cut of mini-fc, fine-tuned from it
+    "mini-cut": Recipe(epochs=3, batch_size=32, lr=3e-4, new_layer_factor=10),
     # two branches, each with two new convolutions, on the small backbone: as mini, at a lower rate
     "mini-acol": Recipe(epochs=5, batch_size=32, lr=1e-3),
-    "mini": Recipe(epochs=5, batch_size=32, lr=3e-3),
     # EfficientNet-Lite0 from ImageNet's weights: every layer learns, the new head ten times as fast (as ACoL's code)
     "lite0": Recipe(epochs=4, batch_size=16, lr=3e-4, new_layer_factor=10),
-    "vgg16-acol": ACOL,
-    "googlenet-acol": ACOL,
+    # Zhang et al. 2018, the released code's scripts for VGG-16: learning rate never lowered; 60 epochs on CUB
+    "acol": Recipe(
+        epochs=6,
+        batch_size=20,
+        optimizer="sgd",
+        lr=1e-4,
+        weight_decay=5e-4,
+        new_layer_factor=10,
+        schedule="constant",
+        crop=7 / 8,
+    ),
     # Choe et al. 2020, wsolevaluation, CAM on ResNet-50: rate searched for each data set (CUB: 2.322e-4, 50 epochs, a
     # drop every 15; vgg16-gap there: 1.655e-5, on CUB 1.268e-5, weight decay 5e-4). Its epochs are counted from 1, so
     # the first drop comes an epoch earlier than here; its layer4 learns ten times as fast, here the new classifier
@@ -121,7 +121,7 @@ RECIPES = {
     # Zhou et al. 2016, the released solver of GoogLeNet-GAP, for torchvision's networks and their cuts: 160,000 batches
     # of 64 are 8 epochs of ILSVRC, the 40,000 between drops are 2. Factor 10 for new layers from the codes of ACoL and
     # Choe; the released definition of GoogLeNet-GAP has 1
-    "": Recipe(
+    "cam": Recipe(
         epochs=8,
         batch_size=64,
         optimizer="sgd",
@@ -135,12 +135,30 @@ RECIPES = {
 
 
 def recipe_for(name: str, epochs: int | None = None, lr: float | None = None, precision: str = "auto") -> Recipe:
-    """The recipe of a network's kind in RECIPES, with other epochs, learning rate or precision where they are given.
+    """The recipe that a network's Spec names, with other epochs, learning rate or precision if they are given.
 
-    A step decay keeps its share of the training: with 50 epochs for 10, a drop every 15 for every 3, which is what
-    Choe et al. 2020 do on CUB and on ILSVRC.
+    Args:
+        name: one of `networks.names()`.
+        epochs, lr, precision: in place of the recipe's own. A step decay keeps its share of the training: with 50
+            epochs for 10, a drop every 15 for every 3, which is what Choe et al. 2020 do on CUB and on ILSVRC.
+
+    Raises:
+        ValueError: for an unknown name, or if the network has no recipe.
+
+    Example:
+        >>> recipe_for("mini-gap").epochs, recipe_for("resnet50-gap", epochs=50).schedule
+        (5, StepDecay(every=15.0, factor=0.1))
     """
-    recipe = next(recipe for kind, recipe in RECIPES.items() if name.startswith(kind))
+    known = networks.spec(name).recipe
+    if not isinstance(known, Recipe) and known not in RECIPES:
+        raise ValueError(
+            f"{name} has recipe={known!r}: give its Spec a training.Recipe or one of {', '.join(RECIPES)}."
+        )
+    return adjusted(known if isinstance(known, Recipe) else RECIPES[known], epochs, lr, precision)
+
+
+def adjusted(recipe: Recipe, epochs: int | None, lr: float | None, precision: str) -> Recipe:
+    """A recipe with other epochs or learning rate if they are given, and that precision."""
     asked = {key: value for key, value in (("epochs", epochs), ("lr", lr)) if value is not None}
     asked = dataclasses.replace(recipe, precision=precision, **asked)
     if isinstance(recipe.schedule, StepDecay):

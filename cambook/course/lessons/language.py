@@ -162,6 +162,11 @@ class AnswerNetwork(Network):
     (sum of words).
     """
 
+    without_weight = (
+        "multiplies the image's vector by the question's before its last layer, so how much a feature map counts for "
+        "an answer depends on the question: take Grad-CAM with the question (`Asked`)"
+    )
+
     def __init__(self, backbone: nn.Module, channels: int, words: int, choices: int, units: int = 256):
         super().__init__(backbone)
         self.name = "mini-answer"
@@ -197,6 +202,11 @@ class CaptionNetwork(Network):
     cell reads the word before, and a linear layer scores every word as the next one. Small, after Karpathy and
     Fei-Fei 2015, whose network Grad-CAM's authors looked into.
     """
+
+    without_weight = (
+        "says a sentence word by word, so how much a feature map counts for a word depends on the words before it: "
+        "take Grad-CAM with these words (`Spoken`)"
+    )
 
     def __init__(self, backbone: nn.Module, channels: int, words: int, units: int = 256):
         super().__init__(backbone)
@@ -321,7 +331,7 @@ def ask(
     """
     numbers = vocabulary(choices[:-3]).encode(sentence, 5)
     tokens = torch.tensor([numbers], device=image.device)
-    found = grad_cam(Asked(network, tokens), image[None], 1, network.backbone)
+    found = grad_cam(Asked(network, tokens), image[None], layer=network.backbone, top=1)
     best = int(found.classes[0, 0])
     return choices[best], float(found.logits.softmax(1)[0, best]), normalize(found.maps)[0, 0]
 

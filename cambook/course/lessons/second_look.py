@@ -76,6 +76,11 @@ class FusedNetwork(Network):
     After Guan et al. 2018 (crop where the first branch's map is high) and Liu et al. 2019 (features joined).
     """
 
+    without_weight = (
+        "joins the features of the image with those of a window, so no weight is that of one map alone: its first look "
+        "has a class activation map, that of network.whole"
+    )
+
     def __init__(self, whole: PooledNetwork, backbone: nn.Module, channels: int, windows: str = "own"):
         super().__init__(backbone)
         if windows not in WINDOWS:

@@ -14,13 +14,11 @@ from cambook.course.papers.features import (
     pooled_features,
 )
 from cambook.course.papers.measure import (
-    RATES,
     Measurements,
     both_boxes,
     classification,
     five_boxes_correct,
     localization,
-    recipe_of,
     record_speed,
     splits_of,
     train_networks,
@@ -29,7 +27,6 @@ from cambook.course.papers.recorded import COLUMNS, THIS_RUN, published_figure, 
 from cambook.course.papers.report import figure, readable, shared, table, write
 from cambook.course.papers.tables import (
     BOX_GRID,
-    BUILT_OTHERWISE,
     IMAGENET,
     OTHER_MAPS,
     PUBLISHED,
@@ -45,7 +42,6 @@ from cambook.course.papers.tables import (
 
 __all__ = [
     "BOX_GRID",
-    "BUILT_OTHERWISE",
     "BoxesOf",
     "CLAIMS",
     "COLUMNS",
@@ -58,7 +54,6 @@ __all__ = [
     "PAPERS",
     "PUBLISHED",
     "Pair",
-    "RATES",
     "Row",
     "SAME_DATA",
     "SPLITS",
@@ -82,7 +77,6 @@ __all__ = [
     "own_figures",
     "published_figure",
     "readable",
-    "recipe_of",
     "record_speed",
     "recorded_runs",
     "results",

@@ -12,6 +12,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from cambook import networks
 from cambook.course.papers.measure import Measurements
 from cambook.datasets.batches import Batch, image_getter
 from cambook.maps.boxes import box_from_map
@@ -134,7 +135,7 @@ def fine_grained(trained: Mapping[str, Network], train, test, device: str | torc
     """
     found, known, asked = Measurements(), fine_labels(train), fine_labels(test)
     for name, network in trained.items():
-        size = 64 if name.startswith("mini") else 224
+        size = networks.spec(name).side
         network.to(device).eval()
         whole, held = _crop_features(network, train, size, (_nothing, _true_box), device)
         whole_asked, held_asked = _crop_features(network, test, size, (_nothing, _true_box), device)

@@ -19,8 +19,8 @@ from cambook.maps.methods import MAPS
 from cambook.maps.nested import loose_and_tight
 from cambook.metrics.evaluation import Evaluation, classify, evaluate
 from cambook.networks.base import HiddenLayerNetwork, Network
-from cambook.training.cache import Trained, trained
-from cambook.training.recipes import Recipe, recipe_for
+from cambook.training.cache import trained
+from cambook.training.plans import policy
 from cambook.training.speed import throughput
 
 
@@ -32,7 +32,7 @@ def splits_of(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) ->
     raises: ValueError where some networks take 64 px and others 224, or where Table 3 has no five classes to guess;
             what datasets.load raises, for a set without boxes too unless no row of the table makes maps (1, 5)
     """
-    sizes = {64 if one.startswith("mini") else 224 for one in chosen}
+    sizes = {networks.spec(one).side for one in chosen}
     if len(sizes) > 1:
         raise ValueError(f"{', '.join(chosen)} take pictures of {sorted(sizes)} pixels: choose networks of one size.")
     scenes = dataset.startswith("scenes")
@@ -52,12 +52,10 @@ def splits_of(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) ->
 def train_networks(chosen: Sequence[str], data, *, seed: int, device: str | torch.device = "cpu") -> dict[str, Network]:
     """Every network of `chosen`, trained on the data set's labels or taken from the cache: {name: network}.
 
-    A cut starts from its original, trained on the same data, as in the paper. On scenes all originals start from random
-    weights; on other data from ImageNet's, where torchvision has some. On ILSVRC those are trained already: the
-    original stays as it is, and the cut starts from it.
+    By `training.policy`, as everywhere: a cut starts from its original, trained on the same data, as in the paper.
     raises: OSError where ImageNet's weights cannot be downloaded; what training.fit raises
     """
-    return {name: _trained(name, data, seed, device).network for name in chosen}
+    return {name: trained(name, data, seed=seed, device=device).network for name in chosen}
 
 
 def record_speed(trained: Mapping[str, Network], data, run: Run) -> None:
@@ -69,41 +67,8 @@ def record_speed(trained: Mapping[str, Network], data, run: Run) -> None:
     if not is_large(data):
         return
     for name, network in trained.items():
-        for metric, value in throughput(network, data, recipe_of(name, data), device=run.device).items():
+        for metric, value in throughput(network, data, policy(name, data).recipe, device=run.device).items():
             run.record(f"{name} - {metric}", value)
-
-
-# Ours, for the paper's networks on scenes from random weights; VGG-16 is deep without batch norm. The published recipes
-# start from ImageNet's weights, or last for weeks.
-RATES = {"alexnet": 3e-4, "vgg16": 1e-4, "googlenet": 1e-3, "resnet50": 1e-3, "nin": 3e-4}
-
-
-def recipe_of(name: str, data) -> Recipe:
-    """How a network is trained for a table: training.recipe_for, but on scenes for the paper's networks AdamW from
-    random weights, and for a cut a third of the rate with its new layers ten times as fast."""
-    rate = RATES.get(name.split("-")[0])
-    if rate is None or not data.name.startswith("scenes"):
-        return recipe_for(name)
-    if name in networks.CUTS:
-        return Recipe(epochs=4, lr=rate / 3, new_layer_factor=10)
-    return Recipe(epochs=10, lr=rate)
-
-
-def _trained(name: str, data, seed: int, device: str | torch.device) -> Trained:
-    original = networks.CUTS.get(name, (name,))[0]
-    pretrained = original.startswith(networks.PRETRAINED) and not data.name.startswith("scenes")
-    how = {"seed": seed, "device": device}
-    if pretrained:
-        how["weights"] = "pretrained"
-    if pretrained and data.name.startswith("ilsvrc"):
-        built = networks.build(name, len(data.classes), "pretrained", seed)
-        if not built.new_layers:
-            return Trained(built.to(device), [], 0.0, True, "pretrained")
-        return trained(name, data, recipe_of(name, data), **how)
-    if name == original:
-        return trained(name, data, recipe_of(name, data), **how)
-    before = trained(original, data, recipe_of(original, data), **how)
-    return trained(name, data, recipe_of(name, data), seed=seed, device=device, start=before)
 
 
 @dataclass

@@ -168,15 +168,11 @@ PUBLISHED = {  # our name of a metric -> that of data/published
 IMAGENET = ("ILSVRC", "ImageNet", "ILSVRC-15", "ILSVRC 2014")
 SAME_DATA = {"ilsvrc": IMAGENET, "cub": ("CUB-200-2011",)}  # our name of a data set -> those in data/published
 SPLITS = {"ilsvrc": "val"}  # what our "test" is called there; elsewhere it is a test split
+PAPERS_SIDE = 224  # of the images that the papers' networks take
 BOX_GRID = 256  # side of the maps that loose and tight boxes are drawn on: its 5 px at the border are counted there
 
 # ---- which conditions differ ----
 
-BUILT_OTHERWISE = {  # network -> how it differs from the paper's by construction
-    "googlenet": "torchvision's GoogLeNet has batch norm, and 3x3 convolutions in place of 5x5",
-    "alexnet": "torchvision's AlexNet is the version with one tower",
-    "resnet50": "maps of 7x7 places, where Choe et al. change strides for 14x14 or 28x28",
-}
 OTHER_MAPS = {  # source -> what the paper does otherwise, or leaves open
     "saliency": "box at 20% of the raw map's maximum, as for CAM (the paper does not say)",
     "smooth-saliency": "Gaussian of 9 px at 224 px first, then the box at 20% (the paper does not say)",
@@ -190,7 +186,8 @@ OTHER_MAPS = {  # source -> what the paper does otherwise, or leaves open
 
 def _conditions(name: str, network: str, source: str, dataset: str, profile: str, found: pd.Series | None) -> list[str]:
     """What is not as it was when the published figure was measured; without one, what ours was measured under."""
-    kind, small = dataset.partition(":")[0], network.startswith("mini")
+    kind, spec = dataset.partition(":")[0], networks.spec(network)
+    small = spec.side < PAPERS_SIDE
     theirs = {"dataset": None, "split": None, "method": ""} if found is None else found
     split = SPLITS.get(kind, "test")
     differs = []
@@ -200,19 +197,19 @@ def _conditions(name: str, network: str, source: str, dataset: str, profile: str
         differs.append(f"split: {split}, not {theirs['split']}")
     if kind.startswith("scenes") or small:
         differs.append("trained from scratch")
-    elif network.startswith(networks.PRETRAINED):
+    elif spec.weights:
         differs.append("from torchvision's ImageNet weights")
     if name in ("table4", "table5"):
         if kind == "scenes":
             differs.append("classes: the single objects, while the network was trained for their categories")
-        elif network in networks.CUTS:
+        elif spec.original:
             differs.append("cut network fine-tuned on this data, not on ILSVRC")
     differs += ["500 test pictures"] if profile == "quick" else []
     if small:
         said = theirs["method"] if name != "wsol" else theirs.get("backbone", "none")
         differs.append(f"network: {network}" + (f" in place of {said}" if said != "none" else ""))
-        differs.append("pictures of 64 px, not 224")
-    differs += [how for start, how in BUILT_OTHERWISE.items() if network.startswith(start)]
+        differs.append(f"pictures of {spec.side} px, not {PAPERS_SIDE}")
+    differs += [spec.differs] if spec.differs else []
     if source in OTHER_MAPS:
         differs.append(OTHER_MAPS[source])
     return differs
