@@ -1,4 +1,5 @@
-# `make course` runs every lesson, `make test` checks everything; both set up .venv first, once for each pyproject.toml.
+# `make course` runs every lesson, `make test` checks everything; both set up .venv first, and again whenever
+# pyproject.toml changes. docs/install.md lists all commands.
 # Another interpreter: make course PYTHON=/opt/python3.12/bin/python3
 
 VENV := .venv
@@ -23,7 +24,7 @@ lab: setup
 notebooks: setup
 	$(BIN)/cambook notebooks
 
-# Every benchmarks/bench_*.py, then README's table; ARGS="maps data" for some. An idle machine, ten minutes.
+# Every benchmarks/bench_*.py, then the table in docs/results.md; ARGS="maps data" for some. An idle machine, ten minutes.
 bench: setup
 	$(BIN)/python benchmarks/bench.py $(ARGS)
 
@@ -38,7 +39,7 @@ gpu:
 	@$(GPU_PYTHON) benchmarks/gpu.py $(ARGS)
 
 # The fast tests 20 times, each time in another order of files and of tests in a file; it stops at the first failure.
-# Only 20 runs or more that all passed replace the record, and at their end: one of these tests compares it with README.
+# Only 20 runs or more that all passed replace the record, and at their end: a test compares it with docs/trust.md.
 # make flakes N=1 SEED=17 is one run again.
 SLOW := browser distributed kill mutants notebooks packaging
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
@@ -63,7 +64,7 @@ test: setup chromium
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
 
-# Faults planted in a copy of the package, one at a time: the tests must catch each. ARGS="maps.py boxes.py" for some.
+# Faults planted in a copy of the package, one at a time: the tests must catch each. ARGS takes file names, for some.
 mutants: setup
 	$(BIN)/python benchmarks/mutants.py $(ARGS)
 

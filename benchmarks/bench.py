@@ -1,4 +1,4 @@
-"""Every benchmark, and the table of them all in README.md.
+"""Every benchmark, and the table of them all in docs/results.md.
 
     python benchmarks/bench.py              each benchmarks/bench_NAME.py in a process of its own, then the table
     python benchmarks/bench.py maps data    these alone, then the table
@@ -20,7 +20,7 @@ from cambook import files
 
 HERE = Path(__file__).parent
 RESULTS = files.DATA / "results"
-README = files.ROOT / "README.md"
+PAGE = files.ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- bench -->\n", "<!-- end of bench -->"
 
 
@@ -106,11 +106,13 @@ def table(found: list[Report]) -> str:
     return "\n".join(lines)
 
 
-def with_table(readme: str, found: list[Report]) -> str:
-    """The README with the table between its two marks; SystemExit where it has not one pair of them."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1:
-        raise SystemExit(f"README.md needs one line {BEGIN.strip()} and one line {END}: the table stands between them.")
-    before, _, rest = readme.partition(BEGIN)
+def with_table(page: str, found: list[Report]) -> str:
+    """The page with the table between its two marks; SystemExit where it has not one pair of them."""
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise SystemExit(
+            f"{PAGE.name} needs one line {BEGIN.strip()} and one line {END}: the table stands between them."
+        )
+    before, _, rest = page.partition(BEGIN)
     return f"{before}{BEGIN}{table(found)}\n{END}{rest.partition(END)[2]}"
 
 
@@ -124,14 +126,14 @@ def benchmarks(names: list[str]) -> list[Path]:
 
 
 def main(arguments: list[str]) -> None:
-    with_table(README.read_text(encoding="utf-8"), [])  # marks are looked for before minutes of work
+    with_table(PAGE.read_text(encoding="utf-8"), [])  # marks are looked for before minutes of work
     failed = []
     for file in [] if arguments == ["--write"] else benchmarks(arguments):
         print(f"== {file.name}", flush=True)
         if subprocess.run([sys.executable, file]).returncode:
             failed.append(file.name)
-    text = with_table(README.read_text(encoding="utf-8"), reports())
-    with files.atomic_write(README) as part:
+    text = with_table(PAGE.read_text(encoding="utf-8"), reports())
+    with files.atomic_write(PAGE) as part:
         part.write_text(text, encoding="utf-8")
     if failed:
         raise SystemExit(f"{', '.join(failed)} failed: the table has their earlier rows.")

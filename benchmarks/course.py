@@ -1,7 +1,9 @@
-"""How long the course takes: writes data/results/course.csv, and from it the seconds in README and lesson titles.
+"""How long the course takes: writes data/results/course.csv, and from it what README, docs and lesson titles say.
 
     python benchmarks/course.py           two runs of the whole course, the first with an empty cache: idle machine
-    python benchmarks/course.py --write   only README and titles, from the file
+    python benchmarks/course.py --write   only the pages and titles, from the file
+
+README.md and the titles have the seconds of each lesson, docs/results.md those of each training run.
 
 Cold seconds are those of the first run, in which each lesson also trains what no lesson before it has trained; warm
 seconds are those of the second. The rows of kind "training" are what the first run put into the cache. Where a lesson's
@@ -36,7 +38,9 @@ from cambook.cli import commands
 from cambook.course import runs
 
 RESULT = files.DATA / "results" / "course.csv"
-README = files.ROOT / "README.md"
+README, PAGE = files.ROOT / "README.md", files.ROOT / "docs" / "results.md"
+BEGIN, END = "<!-- ledger -->\n", "<!-- end of ledger -->"
+NOT_MEASURED = "–"  # in README, beside a lesson that the file does not have yet
 PARTS = ("import", "training", "drawing", "rest")
 AIMS = {"cold": 14, "warm": 7}  # minutes of the whole course at quick
 
@@ -145,16 +149,16 @@ def write_bench(table: pd.DataFrame) -> None:
 
 
 def seconds(value: float) -> str:
-    """Seconds as the README shows them: whole, to five above twenty, since machines differ by more than that."""
+    """Seconds as README shows them: whole, to five above twenty, since machines differ by more than that."""
     return f"{5 * round(value / 5) if value > 20 else round(value)} s"
 
 
 def ledger(table: pd.DataFrame) -> str:
-    """The README's text about time, from data/results/course.csv."""
+    """The text of docs/results.md about time, from data/results/course.csv."""
     lessons, trained = (table[table.kind == kind] for kind in ("lesson", "training"))
     lines = ["| trained in | network | seconds |", "|---|---|---|"]
     lines += [f"| {row.lesson:02} | `{row['name']}` | {row.cold_seconds:.0f} |" for _, row in trained.iterrows()]
-    lines += ["", f"All trainings together: {trained.cold_seconds.sum() / 60:.1f} minutes. The first `make course`"]
+    lines += ["", f"All this training takes {trained.cold_seconds.sum() / 60:.1f} minutes. The first `make course`"]
     lines += [
         f"takes {lessons.cold_seconds.sum() / 60:.1f} minutes after set-up, later ones "
         f"{lessons.warm_seconds.sum() / 60:.1f} (two cores; `python benchmarks/course.py`)."
@@ -180,23 +184,42 @@ def write_titles(table: pd.DataFrame) -> None:
             nbformat.write(notebook, part)
 
 
-def with_times(readme: str, table: pd.DataFrame) -> str:
-    """The README with the seconds of the file: in the lessons' table, and between the marks of the ledger."""
-    for _, row in table[table.kind == "lesson"].iterrows():
-        line = re.compile(rf"^(\| \[[^|]*\(notebooks/{row['name']}\.ipynb\) \|[^|]*\|)[^|]*\|", re.MULTILINE)
-        readme, found = line.subn(rf"\1 {seconds(row.warm_seconds)} |", readme)
+def with_times(readme: str, table: pd.DataFrame, lessons: list[str]) -> str:
+    """The README with each lesson's seconds in its table of lessons, and a dash for a lesson not measured yet."""
+    measured = table[table.kind == "lesson"].set_index("name").warm_seconds
+    for name in lessons:
+        line = re.compile(rf"^(\| \[[^|]*\(notebooks/{name}\.ipynb\) \|[^|]*\|)[^|]*\|", re.MULTILINE)
+        shown = seconds(measured[name]) if name in measured else NOT_MEASURED
+        readme, found = line.subn(rf"\1 {shown} |", readme)
         if found != 1:
-            raise SystemExit(f"README.md has {found} rows for {row['name']} in its table of lessons: give it one.")
-    before, _, rest = readme.partition("<!-- ledger -->\n")
-    _, _, after = rest.partition("<!-- end of ledger -->")
-    return f"{before}<!-- ledger -->\n{ledger(table)}\n<!-- end of ledger -->{after}"
+            raise SystemExit(f"README.md has {found} rows for {name} in its table of lessons: give it one.")
+    return readme
+
+
+def with_ledger(page: str, table: pd.DataFrame) -> str:
+    """docs/results.md with the seconds of each training run between its two marks; SystemExit without the marks."""
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise SystemExit(
+            f"{PAGE.name} needs one line {BEGIN.strip()} and one line {END}: the seconds stand between them."
+        )
+    before, _, rest = page.partition(BEGIN)
+    return f"{before}{BEGIN}{ledger(table)}\n{END}{rest.partition(END)[2]}"
+
+
+def write_pages(table: pd.DataFrame) -> None:
+    """README.md, docs/results.md and the lessons' titles; SystemExit where a page lacks its row or marks."""
+    names = [lesson.stem for lesson in commands.lessons()]
+    pages = {
+        README: with_times(README.read_text(encoding="utf-8"), table, names),
+        PAGE: with_ledger(PAGE.read_text(encoding="utf-8"), table),
+    }
+    for page, text in pages.items():
+        with files.atomic_write(page) as part:
+            part.write_text(text, encoding="utf-8")
+    write_titles(table)
 
 
 if __name__ == "__main__":
     if "--write" not in sys.argv[1:]:
         measure()
-    measured = runs.recorded("course")
-    write_titles(measured)
-    text = with_times(README.read_text(encoding="utf-8"), measured)
-    with files.atomic_write(README) as part:
-        part.write_text(text, encoding="utf-8")
+    write_pages(runs.recorded("course"))

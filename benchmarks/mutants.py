@@ -27,7 +27,7 @@ from xml.etree import ElementTree
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULT, README = ROOT / "data" / "results" / "mutants.csv", ROOT / "benchmarks" / "README.md"
+RESULT, PAGE = ROOT / "data" / "results" / "mutants.csv", ROOT / "docs" / "trust.md"
 COLUMNS = ("file", "fault", "caught_by", "date")
 BEGIN, END = "<!-- mutants -->\n", "<!-- end of mutants -->"
 SECONDS = 240  # in which the tests of one file end, compiling included
@@ -567,7 +567,7 @@ def read() -> dict[tuple[str, str], dict[str, str]]:
 
 
 def write(found: dict[tuple[str, str], dict[str, str]]) -> None:
-    """The rows of the mutants on the list, in its order, and the sentence about them in benchmarks/README.md."""
+    """The rows of the mutants on the list, in its order, and the sentence about them in docs/trust.md."""
     from cambook.files import atomic_write  # here, since the processes that test a copy must not have this cambook
 
     rows = [found[key] for mutant in MUTANTS if (key := (mutant.file, mutant.fault)) in found]
@@ -576,13 +576,17 @@ def write(found: dict[tuple[str, str], dict[str, str]]) -> None:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
-    text = with_sentence(README.read_text(encoding="utf-8"), rows)
-    with atomic_write(README) as part:
+    text = with_sentence(PAGE.read_text(encoding="utf-8"), rows)
+    with atomic_write(PAGE) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def with_sentence(readme: str, rows: list[dict[str, str]]) -> str:
-    """benchmarks/README.md with the counts of these rows between its two marks."""
+def with_sentence(page: str, rows: list[dict[str, str]]) -> str:
+    """The page with the counts of these rows between its two marks; SystemExit where it has not one pair of them."""
+    if page.count(BEGIN) != 1 or page.count(END) != 1:
+        raise SystemExit(
+            f"{PAGE.name} needs one line {BEGIN.strip()} and one line {END}: the counts stand between them."
+        )
     files = {row["file"]: 0 for row in rows}
     for row in rows:
         files[row["file"]] += 1
@@ -591,9 +595,9 @@ def with_sentence(readme: str, rows: list[dict[str, str]]) -> str:
     days = sorted({row["date"] for row in rows})
     when = days[0] if len(days) == 1 else f"from {days[0]} to {days[-1]}"
     sentence = f"Of {len(rows)} planted faults ({each}) the tests catch {caught}, tried {when}."
-    before, _, rest = readme.partition(BEGIN)
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{textwrap.fill(sentence, 120)}\n{END}{after}"
+    return f"{before}{BEGIN}{textwrap.fill(sentence, 120, break_on_hyphens=False)}\n{END}{after}"
 
 
 def main(files: list[str]) -> int:

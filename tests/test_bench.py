@@ -1,4 +1,4 @@
-"""The README's table is what the committed files give, and a benchmark says truly whether its aim is met."""
+"""The table in docs is what the committed files give, and a benchmark says truly whether its aim is met."""
 
 import json
 import re
@@ -18,16 +18,16 @@ def report(*rows):
     return {"command": "python x.py", "date": "2026-01-01", "device": "cpu", "versions": {}, "rows": list(rows)}
 
 
-def test_the_readme_has_the_table_of_the_committed_files():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert bench.with_table(readme, bench.reports()) == readme, "run python benchmarks/bench.py --write"
+def test_the_page_has_the_table_of_the_committed_files():
+    page = bench.PAGE.read_text(encoding="utf-8")
+    assert bench.with_table(page, bench.reports()) == page, "run python benchmarks/bench.py --write"
 
 
-def test_the_readme_says_how_the_random_orders_ended():
+def test_the_docs_say_how_the_random_orders_ended():
     found = runs.recorded("flakes").result
-    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = " ".join((ROOT / "docs" / "trust.md").read_text(encoding="utf-8").split())
     assert len(found) >= 20 and set(found) == {"passed"}
-    assert f"(data/results/flakes.csv): {len(found)} of {len(found)} passed)" in said
+    assert f"(../data/results/flakes.csv): {len(found)} of {len(found)} passed)" in said
 
 
 def test_every_benchmark_has_its_result():
@@ -130,8 +130,8 @@ def test_a_ratio_is_called_equal_where_its_interval_holds_1(tmp_path):
     ]
 
 
-def test_a_readme_without_marks_and_an_unknown_benchmark_are_named():
-    with pytest.raises(SystemExit, match="README.md needs one line <!-- bench -->"):
+def test_a_page_without_marks_and_an_unknown_benchmark_are_named():
+    with pytest.raises(SystemExit, match="results.md needs one line <!-- bench -->"):
         bench.with_table("no marks", [])
     with pytest.raises(SystemExit, match="There is no benchmark speed: there are .*maps"):
         bench.benchmarks(["speed"])

@@ -86,6 +86,33 @@ def test_the_course_is_set_beside_its_aims(monkeypatch, tmp_path):
     assert rows["whole course, cold: drawing"]["value"] == 1.5 and rows["whole course, cold: drawing"]["aim"] is None
 
 
+LESSONS = pd.DataFrame(
+    [
+        {"kind": "lesson", "name": "00_x", "lesson": "00", "cold_seconds": 90.0, "warm_seconds": 33.0},
+        {"kind": "training", "name": "mini-gap", "lesson": "00", "cold_seconds": 60.0},
+    ]
+)
+ROWS = "| [00 X](notebooks/00_x.ipynb) | 5 min | 1 s | a |\n| [01 Y](notebooks/01_y.ipynb) | 9 min | 2 s | b |\n"
+
+
+def test_the_readme_has_the_seconds_of_each_lesson_and_a_dash_until_they_are_measured():
+    text = course.with_times(ROWS, LESSONS, ["00_x", "01_y"])
+    assert text == ROWS.replace("1 s", "35 s").replace("2 s", "–")
+    assert course.with_times(text, LESSONS, ["00_x", "01_y"]) == text
+    with pytest.raises(SystemExit, match="README.md has 0 rows for 02_z in its table of lessons: give it one"):
+        course.with_times(ROWS, LESSONS, ["00_x", "01_y", "02_z"])
+
+
+def test_the_ledger_stands_between_its_marks():
+    page = course.with_ledger(f"before\n{course.BEGIN}old\n{course.END}\nafter\n", LESSONS)
+    assert page.startswith("before\n<!-- ledger -->\n| trained in |") and page.endswith(
+        "\n<!-- end of ledger -->\nafter\n"
+    )
+    assert "| 00 | `mini-gap` | 60 |" in page and "takes 1.0 minutes. The first" in page and "old" not in page
+    with pytest.raises(SystemExit, match="results.md needs one line <!-- ledger -->"):
+        course.with_ledger("no marks", LESSONS)
+
+
 def test_a_row_has_median_and_quantiles_and_a_missed_aim_needs_a_reason(monkeypatch):
     from form import row
 

@@ -42,11 +42,13 @@ def test_every_fault_of_the_list_was_tried_and_caught():
 
 
 def test_the_sentence_about_them_counts_the_table():
-    readme, rows = mutants.README.read_text(encoding="utf-8"), list(mutants.read().values())
-    assert mutants.with_sentence(readme, rows) == readme
+    page, rows = mutants.PAGE.read_text(encoding="utf-8"), list(mutants.read().values())
+    assert mutants.with_sentence(page, rows) == page
     caught = sum(bool(row["caught_by"]) for row in rows)
-    said = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert f"plants {len(rows)} faults in a copy of the package" in said and f"the tests catch {caught} (" in said
+    said = " ".join(page.split())
+    assert f"Of {len(rows)} planted faults (" in said and f") the tests catch {caught}, tried " in said
+    with pytest.raises(SystemExit, match="trust.md needs one line <!-- mutants -->"):
+        mutants.with_sentence("no marks", rows)
 
 
 # ---- how they are tried, on a package of one line ----
