@@ -30,7 +30,7 @@ from cambook.networks import on_backbone
 
 EPOCHS, SEEDS, DELTAS, ONE_DELTA = 2, range(3), (0.5, 0.6, 0.7, 0.8, 0.9), 0.8
 LARGER = Layout(object_side=(0.7, 0.95))
-SOURCES = {"acol": "fused", "acol branch a": "branch A", "acol branch b": "branch B", "acol peeking": "peeking"}
+SOURCES = {"acol": "fused", "acol-branch-a": "branch A", "acol-branch-b": "branch B", "acol-peeking": "peeking"}
 METRICS = ("top1_error", "gt_known", "max_box_acc", "max_box_acc_v2", "pxap", "pointing")
 
 

@@ -119,7 +119,7 @@ def all_cams_of_cambook(case: Case) -> Tensor:
 
 
 def grad_cam_of_cambook(case: Case, classes: int) -> Tensor:
-    return enlarged(grad_cam(case.network, case.images, classes, case.layer).maps)
+    return enlarged(grad_cam(case.network, case.images, layer=case.layer, top=classes).maps)
 
 
 @torch.no_grad()

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from cambook import networks
 from cambook.datasets import LAYOUT, Layout, Scenes
 from cambook.files import data_file
-from cambook.maps import GRID, MAPS, normalize, upsample
-from cambook.metrics import BoxAccuracy, bootstrap_interval, top1_error
+from cambook.maps import MAPS
+from cambook.metrics import BoxAccuracy, bootstrap_interval, boxes_on_grid, count_boxes, maps_on_grid, top1_error
 from cambook.training import Recipe, trained
 
 SIZE = 64
@@ -28,14 +28,13 @@ RECIPE = Recipe(epochs=5, batch_size=32, lr=3e-3)  # the course's for these netw
 
 def box_accuracy(network, data, source: str) -> BoxAccuracy:
     """Of one kind of map of the true class, as evaluation.evaluate counts it, without the other metrics."""
-    accuracy = BoxAccuracy(GRID)
+    accuracy = BoxAccuracy()
     for places in torch.arange(len(data)).split(100):
         batch = data.batch(places)
         with torch.no_grad():
             _, feature_maps = network(batch.images)
             maps = MAPS[source](network, batch.images, feature_maps, batch.labels[:, None])
-        for one, boxes in zip(normalize(upsample(maps, GRID))[:, 0].numpy(), batch.boxes, strict=True):
-            accuracy.update(one, boxes * (GRID / data.size))
+        count_boxes(maps_on_grid(maps), boxes_on_grid(batch.boxes, data.size), accuracy)
     return accuracy
 
 
@@ -55,7 +54,7 @@ def learned(layout: Layout, new_objects: bool = False) -> list[str]:
     """One row: MaxBoxAcc of CAM after GAP and after GMP, of raw and smoothed saliency, and both top-1 accuracies."""
     train, test = (Scenes(split, SIZE, layout=layout, new_objects=new_objects) for split in ("train", "test"))
     gap, gmp = (trained(name, train, RECIPE).network for name in ("mini-gap", "mini-gmp"))
-    sources = ((gap, "cam"), (gmp, "cam"), (gap, "saliency"), (gap, "smooth saliency"), (gap, "centre"))
+    sources = ((gap, "cam"), (gmp, "cam"), (gap, "saliency"), (gap, "smooth-saliency"), (gap, "centre"))
     accuracies = [f"{100 - top1_error(network, test):.1f}" for network in (gap, gmp)]
     return [with_interval(box_accuracy(network.eval(), test, source)) for network, source in sources] + accuracies
 

@@ -106,8 +106,8 @@ def test_evaluation_asks_for_the_fused_maps_of_the_classes_it_wants(network, ima
         feature_maps = network.features(images)
         fused = fuse(*network.both(feature_maps))
         fused_maps = maps.MAPS["acol"](network, images, feature_maps, classes)
-        peeking = maps.MAPS["acol peeking"](network, images, feature_maps, classes)
-        a = maps.MAPS["acol branch a"](network, images, feature_maps, classes)
+        peeking = maps.MAPS["acol-peeking"](network, images, feature_maps, classes)
+        a = maps.MAPS["acol-branch-a"](network, images, feature_maps, classes)
     assert torch.equal(fused_maps, torch.stack([fused[i, row] for i, row in enumerate(classes.tolist())]))
     assert torch.equal(
         peeking[:, 0],

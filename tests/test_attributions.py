@@ -20,6 +20,10 @@ def images():
 CLASSES = torch.tensor([1, 4, 0])
 
 
+def made(method, network, images, classes):
+    return attributions.METHODS[method](network, images, None, classes[:, None])
+
+
 def gradient(network, images, classes):
     images = images.clone().requires_grad_(True)
     return torch.autograd.grad(network(images)[0].gather(1, classes[:, None]).sum(), images)[0]
@@ -56,14 +60,14 @@ def test_the_three_families_by_hand(by_hand):
         "guided backprop": [[0.0, 2], [2, 2]],
         "LRP": [[0.0, 6], [8, 6]],
     }.items():
-        assert torch.equal(4 * attributions.METHODS[method].maps(*by_hand)[0, 0], torch.tensor(expected)), method
-    assert attributions.cam(*by_hand)[0, 0].tolist() == [[-3, 1], [6, 1]]
+        assert torch.equal(4 * made(method, *by_hand)[0, 0], torch.tensor(expected)), method
+    assert made("CAM", *by_hand)[0, 0].tolist() == [[-3, 1], [6, 1]]
     assert (4 * attributions.occlusion(*by_hand, window=1)[0, 0]).tolist() == [[0, 4], [9, 4]]
 
 
 def test_guided_backprop_differs_from_the_gradient_and_lets_only_positive_gradients_through(mini, images):
     plain = gradient(mini, images, CLASSES)
-    guided = attributions.guided_backprop(mini, images, CLASSES)
+    guided = made("guided backprop", mini, images, CLASSES)
     assert (guided[:, 0] - plain.abs().amax(1)).abs().max() > 0.1 * plain.abs().max()
     clamped = images.clone().requires_grad_(True)
     hooks = [
@@ -152,13 +156,13 @@ def test_a_piece_gets_its_mean_colour():
 
 def test_where_a_method_is_not_defined_it_says_so(images):
     lite0, fc = networks.build("lite0-gap", 5), networks.build("mini-fc", 5)
-    said = {name: attributions.refusal(name, lite0, images[:1], 1) for name in attributions.METHODS}
+    said = {name: method.refusal(lite0) for name, method in attributions.METHODS.items()}
     assert {name for name, reason in said.items() if reason} == {"guided backprop", "LRP"}
     assert "ReLU6" in said["guided backprop"] and "ReLU6" in said["LRP"]
-    assert "mini-fc" in attributions.refusal("CAM", fc, images[:1], 1)
-    assert not attributions.refusal("guided backprop", fc, images[:1], 1)
+    assert "mini-fc" in attributions.METHODS["CAM"].refusal(fc)
+    assert not attributions.METHODS["guided backprop"].refusal(fc)
     with pytest.raises(ValueError, match="defined for nn.ReLU and the network has ReLU6"):
-        attributions.guided_backprop(lite0, images, CLASSES)
+        made("guided backprop", lite0, images, CLASSES)
     with pytest.raises(ValueError, match="mini-gmp"):
         attributions.lrp(networks.build("mini-gmp", 5), images, CLASSES)
 
@@ -179,7 +183,7 @@ def test_captums_guided_backprop_of_lite0_would_silently_be_the_gradient(images)
 )
 def test_passes_are_counted(method, forward, backward, mini, images):
     with attributions.counted() as passes:
-        found = attributions.METHODS[method].maps(mini, images[:2], CLASSES[:2])
+        found = made(method, mini, images[:2], CLASSES[:2])
     assert (passes.forward, passes.backward) == (2 * forward, 2 * backward)
     assert found.shape[:2] == (2, 1) and found.dtype == torch.float32 and not found.requires_grad
     mini(images[:1])
@@ -187,12 +191,12 @@ def test_passes_are_counted(method, forward, backward, mini, images):
 
 
 def test_every_method_gives_the_maps_of_the_classes_asked_for(mini, images):
-    for name, method in attributions.METHODS.items():
+    for name in attributions.METHODS:
         if name == "LIME":
             continue
-        together = method.maps(mini, images, CLASSES)
-        alone = method.maps(mini, images[1:2], CLASSES[1:2])
-        other = method.maps(mini, images[1:2], CLASSES[:1])
+        together = made(name, mini, images, CLASSES)
+        alone = made(name, mini, images[1:2], CLASSES[1:2])
+        other = made(name, mini, images[1:2], CLASSES[:1])
         assert torch.allclose(together[1], alone[0], rtol=1e-3, atol=1e-6 * float(together.abs().max())), name
         assert not torch.allclose(alone, other, rtol=1e-2), name
 
@@ -214,7 +218,7 @@ def test_grad_cam_plus_plus_by_its_formula(images):
 
 def test_after_average_pooling_grad_cam_plus_plus_has_a_closed_form(images):
     network, pictures = networks.build("mini-gap", 5, seed=3).double(), images.double()
-    found = maps.grad_cam_plus_plus(network, pictures, 2, "cam_conv")
+    found = maps.grad_cam_plus_plus(network, pictures, top=2)
     feature_maps = network(pictures)[1].detach()
     w = network.class_weight[found.classes].relu()
     expected = maps.class_activation_map(feature_maps, w / (2 + w * feature_maps.mean((2, 3))[:, None])).relu()
@@ -224,3 +228,26 @@ def test_after_average_pooling_grad_cam_plus_plus_has_a_closed_form(images):
 def test_grad_cam_plus_plus_refuses_a_layer_with_negative_values(mini, images):
     with pytest.raises(ValueError, match="negative"):
         maps.grad_cam_plus_plus(mini, images, 1, "backbone.0")
+
+
+def test_classes_may_be_a_number_one_for_each_picture_several_or_the_most_likely(mini, images):
+    logits = mini(images)[0].detach()
+    for function in (attributions.lrp, attributions.occlusion, maps.saliency):
+        every = function(mini, images, torch.arange(5).expand(3, 5))
+        assert every.shape == (3, 5, 64, 64)
+        assert torch.equal(function(mini, images, 4), every[:, 4:])
+        assert torch.equal(function(mini, images, CLASSES)[:, 0], every[range(3), CLASSES])
+        best = logits.topk(2).indices
+        assert torch.equal(function(mini, images, top=2), torch.stack([every[i, best[i]] for i in range(3)]))
+        with pytest.raises(ValueError, match="classes run from 5 to 5: the network has classes 0 to 4"):
+            function(mini, images, 5)
+
+
+def test_declared_passes_are_those_that_are_counted(mini, images):
+    for name, method in maps.MAPS.items():
+        if method.passes is None or method.refusal(mini):
+            continue
+        with attributions.counted() as passes:
+            method(mini, images[:2], None, CLASSES[:2, None])
+        forward, backward = method.passes
+        assert (passes.forward, passes.backward) == (2 * (forward + method.from_features), 2 * backward), name

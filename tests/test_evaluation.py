@@ -108,7 +108,7 @@ def test_saliency_is_smoothed_in_proportion_to_the_picture():
     raw = maps.saliency_maps(network, images, feature_maps, classes)
     assert raw.shape == (2, 2, 64, 64)
     smooth = maps.smooth_saliency_maps(network, images, feature_maps, classes)
-    assert torch.equal(smooth, evaluation.blur(raw, 9 * 64 / 224)) and not torch.allclose(smooth, raw)
+    assert torch.equal(smooth, maps.blur(raw, 9 * 64 / 224)) and not torch.allclose(smooth, raw)
 
 
 def test_a_bias_is_no_part_of_a_map(seer):

@@ -57,7 +57,7 @@ def test_only_the_region_changes_and_what_fills_it_has_no_detail(fill):
     images = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(1))
     regions = torch.zeros(2, 40, 40, dtype=torch.bool)
     regions[:, 10:30, 5:25] = True
-    erased = erasing.erase(images, regions, fill)
+    erased = erasing.cover(images, regions, fill)
     outside = ~regions[:, None].expand_as(images)
     assert torch.equal(erased[outside], images[outside])
     assert erased[..., 10:30, 5:25].std((2, 3)).max() < 0.2 * images.std()
@@ -66,7 +66,7 @@ def test_only_the_region_changes_and_what_fills_it_has_no_detail(fill):
 
 def test_another_fill_is_refused(maps):
     with pytest.raises(ValueError, match="choose one of mean, blurred"):
-        erasing.erase(torch.rand(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool), "black")
+        erasing.cover(torch.rand(1, 3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.bool), "black")
 
 
 def test_probabilities_are_those_of_the_classes_in_percent():

@@ -82,12 +82,12 @@ def test_edges_are_where_the_picture_changes():
     assert found.shape == (8, 8) and found[:, 3:5].min() > 0 and found[:, :3].max() == found[:, 5:].max() == 0
 
 
-def test_an_examination_tells_a_true_map_from_its_reverse():
+def test_an_assessment_tells_a_true_map_from_its_reverse():
     masks = torch.zeros(2, 56, 56, dtype=torch.bool)
     masks[:, 10:30, 10:30] = True
     boxes = [np.array([[10, 10, 30, 30]], np.float32)] * 2
     batch = Batch(masks[:, None].float().expand(-1, 3, -1, -1), torch.zeros(2).long(), boxes, masks, torch.arange(2))
-    good, bad = (faithfulness.examine(Counts(), s * masks[:, None].float(), batch, False) for s in (1, -1))
+    good, bad = (faithfulness.assess(Counts(), s * masks[:, None].float(), batch, False) for s in (1, -1))
     assert good.row["deletion"] < bad.row["deletion"] and good.row["insertion"] > bad.row["insertion"]
     assert good.row["max_box_acc"][0] == good.row["raw_max_box_acc"][0] == 100 > bad.row["max_box_acc"][0]
     assert good.curves["deletion"].shape == (11,) and good.per_picture["deletion"].shape == (2,)

@@ -6,7 +6,7 @@ import torchvision
 from torch import nn
 
 from cambook import networks
-from cambook.maps import class_activation_map, grad_cam, layer_gradients
+from cambook.maps import class_activation_map, grad_cam, grad_cam_plus_plus, layer_gradients
 
 LAYERS = {
     "resnet18": "layer4",
@@ -53,7 +53,7 @@ def test_after_average_pooling_grad_cam_is_the_positive_part_of_cam_over_the_num
 
 
 def test_after_the_softmax_the_other_classes_enter(pictures, mini):
-    found = layer_gradients(mini, pictures, 5, "cam_conv", score=lambda logits: logits.softmax(1))
+    found = layer_gradients(mini, pictures, score=lambda logits: logits.softmax(1), top=5)
     probability = found.logits.softmax(1)
     mean_weight = probability @ mini.class_weight
     p = probability.gather(1, found.classes)
@@ -76,7 +76,7 @@ def gradient_of_one_class(network, layer, images, picture, c):
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "googlenet"])
 def test_the_batched_backward_pass_equals_one_pass_a_class(name, pictures):
     network = whole(name)
-    found = layer_gradients(network, pictures, 3, LAYERS[name])
+    found = layer_gradients(network, pictures, layer=LAYERS[name], top=3)
     for picture in range(2):
         for place, c in enumerate(found.classes[picture].tolist()):
             expected = gradient_of_one_class(network, LAYERS[name], pictures, picture, c)
@@ -120,7 +120,7 @@ def test_maps_equal_those_of_torch_cam(name, dtype, tolerance, pictures):
 @pytest.mark.parametrize("k", [1, 5])
 def test_each_picture_gets_its_own_likeliest_classes(k, pictures):
     network = whole("resnet18")
-    found = grad_cam(network, pictures, k, "layer4")
+    found = grad_cam(network, pictures, layer="layer4", top=k)
     assert torch.equal(found.classes, network(pictures).topk(k).indices)
     assert torch.equal(found.maps, grad_cam(network, pictures, found.classes, network.layer4).maps)
 
@@ -128,8 +128,8 @@ def test_each_picture_gets_its_own_likeliest_classes(k, pictures):
 def test_any_layer_by_name_or_module_also_one_used_in_place_afterwards(pictures):
     network = whole("vgg11")
     convolution = "features.8"  # a ReLU works in place on its output
-    by_name = grad_cam(network, pictures, 2, convolution)
-    assert torch.equal(by_name.maps, grad_cam(network, pictures, 2, network.features[8]).maps)
+    by_name = grad_cam(network, pictures, layer=convolution, top=2)
+    assert torch.equal(by_name.maps, grad_cam(network, pictures, layer=network.features[8], top=2).maps)
     assert by_name.maps.shape == (2, 2, 16, 16)
     assert (layer_gradients(network, pictures, 1, convolution).activations < 0).any()
 
@@ -161,7 +161,7 @@ def test_a_network_is_left_as_it_was_found_also_after_an_error(fails, pictures):
         with pytest.raises(ValueError, match="classes run from 7 to 7"):
             grad_cam(network, pictures, torch.tensor([7]), "layer4")
     else:
-        grad_cam(network, pictures, 2, "layer4")
+        grad_cam(network, pictures, layer="layer4", top=2)
     assert same_state(state(network), before)
     assert torch.is_grad_enabled()
 
@@ -177,11 +177,11 @@ def test_an_error_inside_the_network_leaves_no_hook(pictures):
 
 def test_a_frozen_network_and_a_caller_without_gradients_get_the_same_maps(pictures):
     network = whole("resnet18")
-    maps = grad_cam(network, pictures, 2, "layer3").maps
+    maps = grad_cam(network, pictures, layer="layer3", top=2).maps
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     with torch.no_grad():
-        again = grad_cam(network, pictures, 2, "layer3").maps
+        again = grad_cam(network, pictures, layer="layer3", top=2).maps
         assert not torch.is_grad_enabled()
     assert torch.equal(maps, again) and not again.requires_grad
 
@@ -217,14 +217,41 @@ def test_a_layer_called_twice_is_taken_at_its_last_call(pictures):
         ("shard", 1, "layer='shard' is unknown, did you mean 'shared'"),
         ("unused", 1, "layer 'unused' is not reached"),
         (nn.Conv2d(3, 3, 1), 1, "is no part of the network"),
-        ("shared", 4, "classes=4 likeliest of 3: ask for 1 to 3"),
+        ("shared", 4, "classes run from 4 to 4: the network has classes 0 to 2"),
         ("shared", torch.tensor([-1]), "classes run from -1 to -1: the network has classes 0 to 2"),
-        ("shared", torch.zeros(3, 1, dtype=torch.int64), "classes has shape"),
+        (
+            "shared",
+            torch.zeros(3, 1, dtype=torch.int64),
+            r"classes has shape \(3, 1\): give a number, \(n,\) or \(2, n\)",
+        ),
+        ("shared", torch.tensor([0.5]), "classes has type torch.float32: give whole numbers"),
+        ("shared", None, "no class is asked for: give classes, a number or a tensor, or top=k"),
     ],
 )
 def test_a_wrong_layer_or_class_is_named(layer, classes, message, pictures):
     with pytest.raises(ValueError, match=message):
         grad_cam(Twice().double(), pictures, classes, layer)
+
+
+@pytest.mark.parametrize("top, classes", [(0, None), (4, None), (2, 1)])
+def test_a_number_of_most_likely_classes_that_cannot_be_is_refused(top, classes, pictures):
+    with pytest.raises(
+        ValueError, match=f"classes={classes}, top={top} of 3 classes: give one of them, top from 1 to 3"
+    ):
+        grad_cam(Twice().double(), pictures, classes, "shared", top=top)
+
+
+def test_a_number_is_that_class_in_every_picture(pictures):
+    network = whole("resnet18")
+    found = grad_cam(network, pictures, 5, "layer4")
+    assert found.classes.tolist() == [[5], [5]]
+    assert torch.equal(found.maps, grad_cam(network, pictures, torch.tensor([5]), "layer4").maps)
+    assert torch.equal(layer_gradients(network, pictures, 5, "layer4").classes, found.classes)
+    assert torch.equal(grad_cam_plus_plus(network, pictures, 5, "layer4").classes, found.classes)
+
+
+def test_the_layer_of_the_packages_networks_need_not_be_named(pictures, mini):
+    assert torch.equal(grad_cam(mini, pictures, 2).maps, grad_cam(mini, pictures, 2, mini.cam_conv).maps)
 
 
 def test_a_layer_without_places_is_refused(pictures):

@@ -99,6 +99,28 @@ def test_saliency_leaves_mode_and_gradients_as_they_were(network, images):
     assert not network.training and not images.requires_grad
 
 
+def test_saliency_of_a_network_that_returns_logits_alone_is_the_same(network, images):
+    class Alone(torch.nn.Module):
+        def forward(self, images):
+            return network(images)[0]
+
+    classes = torch.tensor([2, 4])
+    assert torch.equal(maps.saliency(Alone(), images, classes), maps.saliency(network, images, classes))
+
+
+def test_saliency_of_several_classes_is_that_of_each(network, images):
+    assert torch.equal(maps.saliency(network, images, 3), maps.saliency(network, images, torch.tensor([3, 3])))
+    classes = torch.tensor([[4, 0], [1, 3]])
+    each = [maps.saliency(network, images, column) for column in classes.T]
+    assert torch.equal(maps.saliency(network, images, classes), torch.cat(each, 1))
+    best = network(images)[0].topk(2).indices
+    assert torch.equal(maps.saliency(network, images, top=2), maps.saliency(network, images, best))
+    with pytest.raises(ValueError, match=r"classes has shape \(5,\): give a number, \(2,\) or \(2, n\)"):
+        maps.saliency(network, images, torch.arange(5))
+    with pytest.raises(ValueError, match="classes run from 1 to 5: the network has classes 0 to 4"):
+        maps.saliency(network, images, torch.tensor([1, 5]))
+
+
 def test_blur_keeps_the_sum_of_a_spot_and_a_constant_map():
     spot = torch.zeros(1, 2, 41, 41)
     spot[0, 0, 20, 20] = 1.0

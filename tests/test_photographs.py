@@ -739,7 +739,7 @@ def test_ignored_pixels_leave_pxap_and_the_share_inside(tmp_path, monkeypatch):
     found = evaluation.evaluate(network, data, batch_size=len(data))
     assert found.row["pxap"] == pytest.approx(100, abs=1.5) and found.inside.tolist() == [100.0] * 3
     batch = data.batch(range(3))
-    examined = tuning.examine(border_first(network, batch.images, None, batch.labels[:, None]), batch)
+    examined = tuning.evaluate_maps(border_first(network, batch.images, None, batch.labels[:, None]), batch)
     assert examined.pxap() == pytest.approx(found.row["pxap"])
     for one_batch in (batch, data.batch(range(3))):
         one_batch.ignore = None

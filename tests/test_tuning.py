@@ -16,9 +16,9 @@ def small():
 
 
 @pytest.mark.parametrize("source", ["cam", "grad-cam", "saliency", "centre"])
-def test_examine_counts_as_evaluate_does(small, source):
+def test_maps_of_a_set_are_counted_as_evaluate_does(small, source):
     network, data, batch = small
-    found = tuning.examine(tuning.true_class_maps(network, batch, source, some=10), batch)
+    found = tuning.evaluate_maps(tuning.true_class_maps(network, batch, source, some=10), batch)
     wanted = evaluation.evaluate(network, data, source)
     assert np.abs(found.accuracy.curve() - wanted.curve).max() <= 100 / 24 + 1e-9  # a rounding may tip one picture
     assert found.accuracy.max_box_acc()[0] == pytest.approx(wanted.row["max_box_acc"], abs=1e-9)
@@ -37,7 +37,7 @@ def test_the_paper_rule_at_twenty_percent_is_gt_known(small):
 def test_without_masks_pxap_does_not_apply(small):
     network, _, batch = small
     bare = type(batch)(batch.images, batch.labels, batch.boxes, None, batch.indices)
-    found = tuning.examine(tuning.true_class_maps(network, bare, "centre"), bare)
+    found = tuning.evaluate_maps(tuning.true_class_maps(network, bare, "centre"), bare)
     assert found.pxap() == "not applicable" and len(found.accuracy) == 24
     row = tuning.table({"centre": found}).loc["centre"]
     assert row["MaxBoxAcc"] == found.accuracy.max_box_acc()[0] > 20 and row["PxAP"] == "not applicable"
@@ -47,7 +47,7 @@ def test_features_are_the_networks(small):
     network, _, batch = small
     with torch.no_grad():
         wanted = network(batch.images)[1]
-    assert torch.allclose(tuning.features(network, batch, some=7), wanted, atol=1e-5)
+    assert torch.allclose(tuning.feature_maps(network, batch, some=7), wanted, atol=1e-5)
 
 
 def test_of_equally_good_thresholds_the_middle_one():

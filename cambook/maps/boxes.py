@@ -1,7 +1,8 @@
 """From one map to one box, in the order in which it is explained: mask, largest component, tight box, IoU.
 
 A box is half-open, (x0, y0, x1, y1) in pixels: column x1 and row y1 are the first ones outside. All functions
-take NumPy arrays or torch tensors on the CPU. The boxes of all thresholds at once come from `cambook.sweep`.
+take NumPy arrays or torch tensors on the CPU. The boxes of all thresholds at once come from
+`cambook.metrics.box_sweep`.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from cambook.metrics.evaluation import (
     classify,
     coverage_table,
     evaluate,
-    masks_on_grid,
     table,
     top1_error,
 )
+from cambook.metrics.grid import boxes_on_grid, count_boxes, maps_on_grid, masks_on_grid
 from cambook.metrics.intervals import area_under, bootstrap_interval, paired_interval, rank_correlation, seed_interval
 from cambook.metrics.localization import (
     gt_known_accuracy,
@@ -41,8 +41,10 @@ __all__ = [
     "PixelAveragePrecision",
     "area_under",
     "bootstrap_interval",
+    "boxes_on_grid",
     "check_finite",
     "classify",
+    "count_boxes",
     "coverage_table",
     "evaluate",
     "gt_known_accuracy",
@@ -50,6 +52,7 @@ __all__ = [
     "iou_counts",
     "lands_on",
     "localization_correct",
+    "maps_on_grid",
     "masks_on_grid",
     "mean_iou",
     "mean_iou_interval",

@@ -52,7 +52,7 @@ class BoxAccuracy:
         gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the picture's class
         raises:   ValueError where a shape or value is not like that; of one that is not finite it says which map it is
         """
-        self._add(*self._examined(map2d, gt_boxes, len(self)))
+        self._add(*self._hits_of(map2d, gt_boxes, len(self)))
 
     def update_all(self, maps: Sequence[ArrayLike], gt_boxes: Sequence[ArrayLike]) -> None:
         """`update` for several pictures, on all cores of the processor: the same numbers in the same order.
@@ -62,10 +62,10 @@ class BoxAccuracy:
         if len(maps) != len(gt_boxes):
             raise ValueError(f"{len(maps)} maps, ground truth of {len(gt_boxes)} pictures: give equally many.")
         with ThreadPoolExecutor(CORES) as pool:
-            for peak, hits in list(pool.map(self._examined, maps, gt_boxes, itertools.count(len(self)))):
+            for peak, hits in list(pool.map(self._hits_of, maps, gt_boxes, itertools.count(len(self)))):
                 self._add(peak, hits)
 
-    def _examined(self, map2d: ArrayLike, gt_boxes: ArrayLike, place: int) -> tuple[int, np.ndarray]:
+    def _hits_of(self, map2d: ArrayLike, gt_boxes: ArrayLike, place: int) -> tuple[int, np.ndarray]:
         """Of the map at that place: the 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
         from cambook.metrics import box_sweep  # here, so that errors can be counted where Numba is not installed
 
@@ -118,7 +118,7 @@ class BoxAccuracy:
             raise ValueError("Which picture is right was not kept: count with keep_hits=True.")
         peaks = np.frombuffer(self._peaks, np.uint8)
         packed = np.frombuffer(self._packed, np.uint8).reshape(len(self), len(CONTOURS), len(IOUS), -1)[:, kind, delta]
-        by_level = np.unpackbits(packed, axis=1, count=box_sweep.LEVELS).astype(bool)
+        by_level = np.unpackbits(packed, axis=1, count=box_sweep.MASKS).astype(bool)
         hits = np.empty((len(self), len(self.thresholds)), bool)
         for peak in np.unique(peaks):
             hits[peaks == peak] = by_level[peaks == peak][:, box_sweep.levels(self.thresholds, peak)]

@@ -3,7 +3,7 @@
 A map of 8 bits has at most 255 different masks {score > T}, T = 0 ... 254, and each is the next brighter one
 plus some pixels. So the pixels are added once, brightest first, and a union-find forest keeps for every
 component its box and the area of its outline. The results equal, box for box, those of OpenCV's findContours
-as wsolevaluation calls it (Choe et al. 2020); `cambook.boxes` is the version to read. Boxes are half-open,
+as wsolevaluation calls it (Choe et al. 2020); `cambook.maps.boxes` is the version to read. Boxes are half-open,
 (x0, y0, x1, y1) in pixels.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-LEVELS = 255  # masks {score > T} for T = 0 ... 254
+MASKS = 255  # masks {score > T} for T = 0 ... 254
 SIDE = 32_000  # largest width or height; rows and columns are counted with 16 bits
 
 
@@ -46,7 +46,7 @@ def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
 
     score_u8: (H, W) uint8; returns (255, 4) int32, row T for {score > T}, zeros where that mask is empty
 
-    Largest: area inside the outline through pixel centres, holes filled (`cambook.boxes.contour_area`); of
+    Largest: area inside the outline through pixel centres, holes filled (`cambook.maps.boxes.contour_area`); of
     several, the one whose first pixel comes last in reading order.
     raises: ValueError where the map is not (H, W) uint8
     """
@@ -71,7 +71,7 @@ def _score(score_u8: ArrayLike) -> np.ndarray:
     score = np.asarray(score_u8)
     if score.ndim != 2 or score.size == 0 or score.dtype != np.uint8:
         raise ValueError(
-            f"The map has shape {score.shape} and type {score.dtype}: give (H, W) uint8, see sweep.to_uint8."
+            f"The map has shape {score.shape} and type {score.dtype}: give (H, W) uint8, see box_sweep.to_uint8."
         )
     if max(score.shape) > SIDE:
         raise ValueError(f"The map has shape {score.shape}: make its sides {SIDE} pixels or less.")
@@ -238,7 +238,7 @@ def _largest_boxes(padded):
     # of each component: halves of area, first pixel, last pixel, first column, last column
     node = np.empty((padded.size, 5), np.int32)
     count, best, leaders, ties = 0, 0, np.empty(padded.size, np.int32), 0  # components of area best / 2
-    boxes = np.zeros((LEVELS, 4), np.int32)
+    boxes = np.zeros((MASKS, 4), np.int32)
     for value in range(255, 0, -1):
         if start[value] == start[value + 1]:
             if value < 255:
@@ -428,10 +428,10 @@ def _reached(boxes, first, last, truth, size, ious):
             if best >= ious[d]:
                 change[d, first[m]] += 1
                 change[d, last[m] + 1] -= 1
-    right = np.zeros((len(ious), LEVELS), np.bool_)
+    right = np.zeros((len(ious), MASKS), np.bool_)
     for d in range(len(ious)):
         there = 0
-        for level in range(LEVELS):
+        for level in range(MASKS):
             there += change[d, level]
             right[d, level] = there > 0
     return right
@@ -444,7 +444,7 @@ def hits(score: np.ndarray, truth: np.ndarray, ious: np.ndarray) -> np.ndarray:
     """
     filled = _fill_holes(score)
     boxes, first, last = _all_boxes(score, filled)
-    each = np.arange(LEVELS, dtype=np.uint8)
+    each = np.arange(MASKS, dtype=np.uint8)
     if len(boxes) == 0:  # an empty map: the box [0, 0, 0, 0] at T = 0
         boxes, first, last = np.zeros((1, 4), np.int32), each[:1], each[:1]
     largest = _reached(_largest_boxes(_pad(filled)), each, each, truth, len(score), ious)

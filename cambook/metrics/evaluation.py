@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from cambook.datasets.batches import ahead, pictures
+from cambook.datasets.batches import image_getter, prefetch
 from cambook.machine import resolve_device, tqdm
 from cambook.maps.boxes import box_from_map
-from cambook.maps.cam import normalize, upsample
-from cambook.maps.methods import GRID, MAPS, check_source
+from cambook.maps.cam import upsample
+from cambook.maps.methods import MAPS, check_source
 from cambook.metrics.box_accuracy import IOUS, BoxAccuracy
+from cambook.metrics.grid import boxes_on_grid, count_boxes, maps_on_grid, masks_on_grid
 from cambook.metrics.intervals import bootstrap_interval
 from cambook.metrics.localization import (
     gt_known_correct,
@@ -119,59 +120,89 @@ def evaluate(
         raise ValueError(f"batch_size={batch_size} holds no picture: give a whole number of at least 1.")
     device = resolve_device(device)
     network.to(device).eval()
-    ks = (1, 5) if network.classes > 5 else (1,)
-    boxes_seen, pixels_seen = BoxAccuracy(GRID), PixelAveragePrecision()
-    correct: dict[str, list[np.ndarray]] = {}
-    inside: list[float] = []
+    tally = _Tally(ks=(1, 5) if network.classes > 5 else (1,))
     mine = distributed.share(torch.arange(len(data)).split(batch_size))
-    made = ahead(data, lambda indices: data.batch(indices, device=device), mine)
+    made = prefetch(data, lambda indices: data.batch(indices, device=device), mine)
     bar = {"desc": f"evaluating {source}", "total": len(mine), "unit": "batch", "leave": False}
     for batch in tqdm(made, **bar, disable=distributed.rank() > 0):
         logits, feature_maps = network(batch.images)
-        guesses = logits.topk(max(ks)).indices
+        guesses = logits.topk(max(tally.ks)).indices
         raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1)).cpu()
         check_finite(logits, batch, data, "a score of the network")
         check_finite(raw, batch, data, f"its {source} map")
-        full = upsample(raw, data.size).numpy()
+        tally.add(batch, logits.cpu(), guesses.cpu().numpy(), raw, data.size)
+    whole, *later = distributed.gather(tally)
+    for part in later:
+        whole.extend(part)
+    return whole.evaluation(source, seed)
+
+
+@dataclass
+class _Tally:
+    """What is counted picture by picture while batches pass: see `Evaluation` for the names.
+
+    ks: the k of top-k, the largest of them how many guesses each picture has
+    """
+
+    ks: tuple[int, ...]
+    correct: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    boxes: BoxAccuracy = field(default_factory=BoxAccuracy)
+    pixels: PixelAveragePrecision = field(default_factory=PixelAveragePrecision)
+    inside: list[float] = field(default_factory=list)
+
+    def add(self, batch, logits: Tensor, guesses: np.ndarray, raw: Tensor, size: int) -> None:
+        """One batch: logits (B, C), guesses (B, k), raw maps (B, 1 + k, h, w) of the true class and of each guess, all
+        on the CPU; size: side of the pictures."""
+        labels = batch.labels.cpu().numpy()
+        full = upsample(raw, size).numpy()
+        self._add_boxes_of_the_paper(batch, logits, labels, guesses, full)
+        self._add_maps_on_the_grid(batch, raw, size)
+        if batch.masks is not None:
+            ignored = _each(batch.ignore, len(batch), lambda ignore: ignore.cpu().numpy())
+            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), ignored, strict=True)
+            self.inside += [share_inside(m, mask, ignore) for m, mask, ignore in own_maps]
+
+    def _add_boxes_of_the_paper(self, batch, logits: Tensor, labels: np.ndarray, guesses: np.ndarray, full) -> None:
+        """Classes, and boxes by rule "paper" at 20% on maps (B, 1 + k, S, S) of the pictures' own size."""
         boxes = [[box_from_map(m, "paper", PAPER_THRESHOLD) for m in maps] for maps in full]
-        logits, labels, guesses = logits.cpu(), batch.labels.cpu().numpy(), guesses.cpu().numpy()
         own, guessed = [b[0] for b in boxes], [b[1:] for b in boxes]
-        right = {"gt_known": gt_known_correct(own, batch.boxes)}
-        for k in ks:
-            right[f"top{k}"] = topk_correct(logits, labels, k)
-            right[f"top{k}_loc"] = topk_localization_correct(guesses, guessed, labels, batch.boxes, k)
-        maps = normalize(upsample(raw[:, :1], GRID))[:, 0].numpy()
-        truth = [b * (GRID / data.size) for b in batch.boxes]
+        self._count("gt_known", gt_known_correct(own, batch.boxes))
+        for k in self.ks:
+            self._count(f"top{k}", topk_correct(logits, labels, k))
+            self._count(f"top{k}_loc", topk_localization_correct(guesses, guessed, labels, batch.boxes, k))
+
+    def _add_maps_on_the_grid(self, batch, raw: Tensor, size: int) -> None:
+        """The true class's maps on the 224 x 224 grid: boxes and pixels at every threshold, and the pointing game."""
+        maps, truth = maps_on_grid(raw[:, :1]), boxes_on_grid(batch.boxes, size)
+        count_boxes(maps, truth, self.boxes)
         targets = truth if batch.masks is None else masks_on_grid(batch.masks)
-        right["pointing"] = np.array([pointing_hit(m, t) for m, t in zip(maps, targets, strict=True)])
-        nothing = [None] * len(batch)
-        ignored = nothing if batch.ignore is None else masks_on_grid(batch.ignore)
-        boxes_seen.update_all(maps, truth)
+        self._count("pointing", np.array([pointing_hit(m, t) for m, t in zip(maps, targets, strict=True)]))
         if batch.masks is not None:
-            for one, target, dropped in zip(maps, targets, ignored, strict=True):
-                pixels_seen.update(one, target, dropped)
-        if batch.masks is not None:
-            dropped = nothing if batch.ignore is None else batch.ignore.cpu().numpy()
-            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), dropped, strict=True)
-            inside += [share_inside(m, mask, ignore) for m, mask, ignore in own_maps]
-        for name, values in right.items():
-            correct.setdefault(name, []).append(values)
-    (correct, boxes_seen, pixels_seen, inside), *later = distributed.gather((correct, boxes_seen, pixels_seen, inside))
-    for its_correct, its_boxes, its_pixels, its_inside in later:
-        for name, values in its_correct.items():
-            correct[name] += values
-        boxes_seen.extend(its_boxes)
-        pixels_seen.extend(its_pixels)
-        inside += its_inside
-    together = {name: np.concatenate(values) for name, values in correct.items()}
-    found = _summary(source, together, boxes_seen, pixels_seen if len(pixels_seen) else None, seed)
-    found.inside = np.array(inside) if inside else None
-    return found
+            for one, target, ignore in zip(maps, targets, _each(batch.ignore, len(batch), masks_on_grid), strict=True):
+                self.pixels.update(one, target, ignore)
+
+    def _count(self, name: str, right: np.ndarray) -> None:
+        self.correct.setdefault(name, []).append(right)
+
+    def extend(self, later: _Tally) -> None:
+        """Those pictures too, behind the own ones."""
+        for name, values in later.correct.items():
+            self.correct[name] += values
+        self.boxes.extend(later.boxes)
+        self.pixels.extend(later.pixels)
+        self.inside += later.inside
+
+    def evaluation(self, source: str, seed: int) -> Evaluation:
+        """The row of all pictures so far, with its intervals."""
+        correct = {name: np.concatenate(values) for name, values in self.correct.items()}
+        found = _summary(source, correct, self.boxes, self.pixels if len(self.pixels) else None, seed)
+        found.inside = np.array(self.inside) if self.inside else None
+        return found
 
 
-def masks_on_grid(masks: Tensor) -> np.ndarray:
-    """(B, S, S) bool -> (B, 224, 224) bool, each pixel that of the nearest one."""
-    return F.interpolate(masks[:, None].float(), GRID, mode="nearest-exact")[:, 0].cpu().numpy() > 0
+def _each(ignore: Tensor | None, number: int, prepare: Callable[[Tensor], np.ndarray]) -> Sequence[np.ndarray | None]:
+    """The pixels to ignore of each picture of a batch, prepared; None for each where the data set names none."""
+    return [None] * number if ignore is None else prepare(ignore)
 
 
 def classify(network: Network, data, *, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
@@ -183,7 +214,7 @@ def classify(network: Network, data, *, device: str | torch.device = "cpu", batc
     device = resolve_device(device)
     network.to(device).eval()
     mine = distributed.share(torch.arange(len(data)).split(batch_size))
-    with torch.no_grad(), closing(ahead(data, pictures(data, device), mine)) as shown:
+    with torch.no_grad(), closing(prefetch(data, image_getter(data, device), mine)) as shown:
         logits = [network(images)[0].cpu() for images in shown]
     return torch.cat([one for part in distributed.gather(logits) for one in part])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from cambook.maps.cam import normalize
-from cambook.maps.methods import _of
+from cambook.maps.methods import of_classes
 from cambook.networks.base import Network
 
 
@@ -29,8 +29,8 @@ def acol_branches(
         guess_a = maps_a.mean((2, 3)).argmax(1)
         which = batch.labels if peeking else guess_a
         _, maps_b = network.both(features, which)
-        gone = (_of(normalize(maps_a), which[:, None]) >= network.delta).flatten(1)
-        peak = _of(maps_b, which[:, None]).flatten(1).argmax(1, keepdim=True)
+        gone = (of_classes(normalize(maps_a), which[:, None]) >= network.delta).flatten(1)
+        peak = of_classes(maps_b, which[:, None]).flatten(1).argmax(1, keepdim=True)
         counts["a_error"] += (guess_a != batch.labels).sum().item()
         counts["b_error"] += (maps_b.mean((2, 3)).argmax(1) != batch.labels).sum().item()
         counts["erased"] += gone.float().mean(1).sum().item()

@@ -1,8 +1,9 @@
-"""Maps of the other families: backpropagation and perturbation by captum, beside the course's own; what each costs.
+"""Lesson 06: maps of the other families, backpropagation and perturbation by captum, and what every map costs.
 
-Every method is called alike, (network, images, classes) -> maps, one class a picture, its score before the softmax.
-Where a method is not defined for a network it refuses with ValueError or TypeError: what only looks like a map is worse
-than none.
+Functions are called alike, (network, images, classes) -> maps; classes are a number, the same class for every image,
+(B,) one class per image or (B, n), and top=k in their place asks for the k most likely; scores come before the softmax.
+LRP, occlusion and LIME are registered here, as maps that only this lesson needs. Where a method is not defined for a
+network it refuses with ValueError or TypeError: what only looks like a map is worse than none.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cambook import maps
-from cambook.maps.gradients import Logits
+from cambook.maps.gradients import Logits, choose_classes
 from cambook.networks.base import HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
 
 AT_ONCE = 512  # pictures in one forward pass of a perturbation method
@@ -29,15 +31,22 @@ WITH_RULE = (nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear)
 NOTHING_TO_DO = (nn.Identity, nn.Flatten, nn.Dropout)  # at evaluation, in a chain that flattens by itself
 
 
+def _for_all_classes(maps_of_one: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Makes (network, images, classes (B,)) -> (B, 1, H, W) take classes in every way, and top=k: (B, n, H, W)."""
+
+    @wraps(maps_of_one)
+    def maps_of_all(
+        network: Network, images: Tensor, classes: Tensor | int | None = None, *settings, top=None, **named
+    ):
+        with torch.no_grad():
+            logits = network(images)[0] if top is not None else images.new_empty(len(images), network.classes)
+        columns = choose_classes(logits, classes, top, one_each=True).unbind(1)
+        return torch.cat([maps_of_one(network, images, column, *settings, **named) for column in columns], 1)
+
+    return maps_of_all
+
+
 # ---- backpropagation ----
-
-
-def guided_backprop(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """max over colours of the size of the guided gradient (maps.guided_backprop, whose errors it raises).
-
-    images (B, 3, H, W); classes (B,) int64; returns (B, 1, H, W), not negative
-    """
-    return maps.guided_backprop(network, images, classes).abs().amax(1, keepdim=True)
 
 
 class Chain(nn.Module):
@@ -81,6 +90,7 @@ def _leaves(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
             yield module
 
 
+@_for_all_classes
 def lrp(network: Network, images: Tensor, classes: Tensor, gamma: float = 0.25) -> Tensor:
     """Layer-wise relevance propagation: the score handed back, layer by layer, in proportion to what each input gave.
 
@@ -106,6 +116,7 @@ def lrp(network: Network, images: Tensor, classes: Tensor, gamma: float = 0.25) 
 # ---- perturbation ----
 
 
+@_for_all_classes
 def occlusion(network: Network, images: Tensor, classes: Tensor, window: int | None = None) -> Tensor:
     """How much the score falls when a grey square covers a place: the mean over the squares that cover it.
 
@@ -143,6 +154,7 @@ def piece_means(image: Tensor, pieces: Tensor) -> Tensor:
     return (sums / pieces.flatten().bincount()).gather(1, index).view_as(image)
 
 
+@_for_all_classes
 def lime(
     network: Network, images: Tensor, classes: Tensor, segments: int = 25, samples: int = 64, seed: int = 0
 ) -> Tensor:
@@ -174,63 +186,45 @@ def lime(
     return torch.cat(found)
 
 
-# ---- the course's own methods, called in the same way ----
+# ---- the registry ----
 
+maps.register(
+    maps.Method(
+        "lrp",
+        lambda network, images, feature_maps, classes: lrp(network, images, classes),
+        family="backpropagation",
+        asks="a rule for every layer",
+        passes=(2, 1),
+        paper="Bach et al. 2015",
+        title="LRP",
+        check=Chain,
+        pixels=True,
+    )
+)
+maps.register(
+    maps.Method(
+        "occlusion",
+        lambda network, images, feature_maps, classes: occlusion(network, images, classes),
+        family="perturbation",
+        asks="scores only",
+        passes=None,
+        paper="Zeiler and Fergus 2014",
+    )
+)
+maps.register(
+    maps.Method(
+        "lime",
+        lambda network, images, feature_maps, classes: lime(network, images, classes),
+        family="perturbation",
+        asks="scores only",
+        passes=None,
+        paper="Ribeiro et al. 2016",
+        title="LIME",
+    )
+)
 
-def saliency(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """maps.saliency: (B, 1, H, W)."""
-    return maps.saliency(network, images, classes)
-
-
-def cam(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """maps.class_activation_map after one forward pass: (B, 1, h, w). TypeError where the head has no class weight."""
-    weight = network.class_weight[classes][:, None]
-    with torch.no_grad():
-        return maps.class_activation_map(network(images)[1], weight)
-
-
-def grad_cam(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """maps.grad_cam at the last feature maps: (B, 1, h, w)."""
-    return maps.grad_cam(network, images, classes[:, None], network.cam_conv).maps
-
-
-def grad_cam_plus_plus(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """maps.grad_cam_plus_plus at the last feature maps: (B, 1, h, w)."""
-    return maps.grad_cam_plus_plus(network, images, classes[:, None], network.cam_conv).maps
-
-
-class Method(NamedTuple):
-    """maps: (network, images, classes) -> (B, 1, h, w); its family; what it asks of the network; whether its maps
-    follow single pixels, so that boxes are read from them after a blur."""
-
-    maps: Callable[[Network, Tensor, Tensor], Tensor]
-    family: str
-    asks: str
-    pixels: bool = False
-
-
-METHODS = {
-    "saliency": Method(saliency, "backpropagation", "a gradient", True),
-    "guided backprop": Method(guided_backprop, "backpropagation", "ReLU modules only", True),
-    "LRP": Method(lrp, "backpropagation", "a rule for every layer", True),
-    "CAM": Method(cam, "activation", "mean pooling, then one linear layer"),
-    "Grad-CAM": Method(grad_cam, "activation", "a gradient down to one layer"),
-    "Grad-CAM++": Method(grad_cam_plus_plus, "activation", "a gradient down to one layer"),
-    "occlusion": Method(occlusion, "perturbation", "scores only"),
-    "LIME": Method(lime, "perturbation", "scores only"),
-}
-
-
-def refusal(method: str, network: Network, image: Tensor, label: int) -> str:
-    """Why a method of METHODS is not defined for the network, in one sentence; empty where it is.
-
-    image: (1, 3, H, W); label: its class
-    """
-    try:
-        METHODS[method].maps(network, image, torch.tensor([label], device=image.device))
-    except (ValueError, TypeError) as reason:
-        return str(reason)
-    return ""
+COMPARED = ("saliency", "guided-backprop", "lrp", "cam", "grad-cam", "grad-cam++", "occlusion", "lime")
+METHODS = {maps.MAPS[name].title: maps.MAPS[name] for name in COMPARED}  # by the names that figures and tables show
 
 
 # ---- what a method costs ----
@@ -276,9 +270,10 @@ class Measured(NamedTuple):
 
 
 def measure(method: str, network: Network, images: Tensor, classes: Tensor) -> Measured:
-    """The maps of a method of METHODS, and what they cost; the seconds depend on the machine and its load."""
+    """The maps of a method of METHODS for one class per image, classes (B,), and what they cost; the seconds depend on
+    the machine and its load."""
     with counted() as passes:
         began = time.perf_counter()
-        found = METHODS[method].maps(network, images, classes)
+        found = METHODS[method](network, images, None, classes[:, None])
         seconds = time.perf_counter() - began
     return Measured(found, *(number / len(images) for number in (passes.forward, passes.backward, seconds)))

@@ -48,7 +48,7 @@ def elsewhere(regions: Tensor, seed: int) -> Tensor:
     return moved
 
 
-def erase(images: Tensor, regions: Tensor, fill: str = "mean") -> Tensor:
+def cover(images: Tensor, regions: Tensor, fill: str = "mean") -> Tensor:
     """The pictures with their regions filled: (B, 3, H, W) and (B, H, W) bool -> (B, 3, H, W).
 
     fill "mean":    one colour, the picture's own mean
@@ -97,7 +97,7 @@ def on_one_picture(
     map_of_label = upsample(class_activation_map(feature_maps, network.class_weight[label][None]), image.shape[-2:])
     region = highest(map_of_label[:, 0], share)
     others = elsewhere(region.expand(places, -1, -1), seed)
-    shown = torch.cat([image, erase(image, region, fill), *(erase(image, other[None], fill) for other in others)])
+    shown = torch.cat([image, cover(image, region, fill), *(cover(image, other[None], fill) for other in others)])
     found = probabilities(network, shown, label.expand(len(shown)))
     return OnePicture(int(label), float(found[0]), float(found[1]), found[2:].tolist(), list(shown[:3].cpu()))
 

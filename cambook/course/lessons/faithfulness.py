@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from cambook import metrics, networks
 from cambook.datasets.batches import Batch
-from cambook.maps.cam import blur, normalize, upsample
+from cambook.maps.cam import blur, upsample
 from cambook.maps.methods import BLUR_SIGMA, GRID
-from cambook.metrics.evaluation import masks_on_grid
+from cambook.metrics.grid import boxes_on_grid, count_boxes, maps_on_grid, masks_on_grid
 from cambook.networks.base import Network
 
 
@@ -89,11 +89,9 @@ def localize(maps: Tensor, batch: Batch, seed: int = 0) -> dict[str, tuple[float
     maps:    (N, 1, h, w), of the batch's N pictures
     returns: {"pointing": (value, low, high), "max_box_acc": ...} with the 95% bootstrap interval over the pictures
     """
-    size, boxes = batch.images.shape[-1], metrics.BoxAccuracy(GRID)
-    large = normalize(upsample(maps, GRID))[:, 0].cpu().numpy()
-    truth = [box * (GRID / size) for box in batch.boxes]
+    large, truth = maps_on_grid(maps), boxes_on_grid(batch.boxes, batch.images.shape[-1])
     targets = truth if batch.masks is None else masks_on_grid(batch.masks)
-    boxes.update_all(large, truth)
+    boxes = count_boxes(large, truth)
     hit = np.array([metrics.pointing_hit(one, target) for one, target in zip(large, targets, strict=True)])
     return {
         "pointing": (100 * float(hit.mean()), *metrics.bootstrap_interval(hit, seed)),
@@ -102,7 +100,7 @@ def localize(maps: Tensor, batch: Batch, seed: int = 0) -> dict[str, tuple[float
 
 
 @dataclass
-class Examination:
+class Assessment:
     """What maps of the true class are worth.
 
     row: metric -> (value, low, high), with the 95% bootstrap interval over the pictures
@@ -118,7 +116,7 @@ class Examination:
     curves: dict[str, np.ndarray] = field(repr=False)
 
 
-def examine(network: Network, maps: Tensor, batch: Batch, pixels: bool, seed: int = 0, steps: int = 10) -> Examination:
+def assess(network: Network, maps: Tensor, batch: Batch, pixels: bool, seed: int = 0, steps: int = 10) -> Assessment:
     """All scores of maps (N, 1, h, w) of the batch's true classes.
 
     pixels: whether pointing game and boxes are read after a Gaussian of 9 px at 224 px, as for smooth saliency
@@ -134,15 +132,15 @@ def examine(network: Network, maps: Tensor, batch: Batch, pixels: bool, seed: in
     large = upsample(maps, batch.images.shape[-1])
     read = localize(blur(large, BLUR_SIGMA * large.shape[-1] / GRID), batch, seed) if pixels else raw
     row |= {**read, "raw_max_box_acc": raw["max_box_acc"]}
-    return Examination(row, areas, {name: curve.mean(0) for name, curve in curves.items()})
+    return Assessment(row, areas, {name: curve.mean(0) for name, curve in curves.items()})
 
 
-def table(examined: Mapping[str, Examination]) -> pd.DataFrame:
-    """Examinations under each other, each value with its interval: two digits for areas, one for percent."""
+def table(assessed: Mapping[str, Assessment]) -> pd.DataFrame:
+    """Assessments under each other, each value with its interval: two digits for areas, one for percent."""
 
     def cell(name: str, value: float, low: float, high: float) -> str:
         digits = 2 if name in ("deletion", "insertion") else 1
         return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
-    rows = {who: {name: cell(name, *given) for name, given in e.row.items()} for who, e in examined.items()}
+    rows = {who: {name: cell(name, *given) for name, given in e.row.items()} for who, e in assessed.items()}
     return pd.DataFrame.from_dict(rows, orient="index")

@@ -13,16 +13,16 @@ from torch import Tensor
 from cambook import metrics
 from cambook.datasets.batches import Batch
 from cambook.maps.boxes import box_from_map, box_iou
-from cambook.maps.cam import normalize, upsample
-from cambook.maps.methods import GRID, MAPS
-from cambook.metrics.evaluation import masks_on_grid
+from cambook.maps.cam import upsample
+from cambook.maps.methods import find_method
+from cambook.metrics.grid import boxes_on_grid, count_boxes, maps_on_grid, masks_on_grid
 from cambook.networks.base import Network
 
 TOGETHER = 100  # so many maps are drawn large at a time
 
 
 @dataclass
-class Examined:
+class MapEvaluation:
     """One kind of map on one set of pictures, counted as Choe et al. 2020 count (rule wsol, 224 x 224).
 
     maps:     (N, 1, h, w), of the true classes, raw
@@ -45,7 +45,7 @@ class Examined:
 
 
 @torch.no_grad()
-def features(network: Network, batch: Batch, some: int = 100) -> Tensor:
+def feature_maps(network: Network, batch: Batch, some: int = 100) -> Tensor:
     """The network's feature maps (B, K, h, w) of a batch, on the CPU; the network is put into evaluation mode."""
     network.eval()
     device = network.mean.device
@@ -56,44 +56,43 @@ def features(network: Network, batch: Batch, some: int = 100) -> Tensor:
 def true_class_maps(network: Network, batch: Batch, source: str, some: int = 100) -> Tensor:
     """Raw maps of the true classes (B, 1, h, w), on the CPU.
 
-    source: what makes the map, a key of evaluation.MAPS; some: how many pictures at a time
+    source: what makes the map, a name in maps.MAPS; some: how many pictures at a time
     raises: ValueError for another source
     """
-    if source not in MAPS:
-        raise ValueError(f"source={source!r} is unknown: choose one of {', '.join(MAPS)}.")
+    method = find_method(source)
     network.eval()
     device, found = network.mean.device, []
     for images, labels in zip(batch.images.split(some), batch.labels.split(some), strict=True):
         images = images.to(device)
-        _, feature_maps = network(images)
-        found.append(MAPS[source](network, images, feature_maps, labels[:, None].to(device)).cpu())
+        _, features = network(images)
+        found.append(method(network, images, features, labels[:, None].to(device)).cpu())
     return torch.cat(found)
 
 
-def examine(maps: Tensor, batch: Batch) -> Examined:
+def evaluate_maps(maps: Tensor, batch: Batch) -> MapEvaluation:
     """Counts the boxes and pixels of raw maps (B, 1, h, w) against a batch's boxes and masks, at every threshold."""
-    size = batch.images.shape[-1]
-    accuracy = metrics.BoxAccuracy(GRID)
+    truth = boxes_on_grid(batch.boxes, batch.images.shape[-1])
+    accuracy = metrics.BoxAccuracy()
     pixels = None if batch.masks is None else metrics.PixelAveragePrecision()
     masks = [None] * len(batch) if batch.masks is None else masks_on_grid(batch.masks)
     ignored = [None] * len(batch) if batch.ignore is None else masks_on_grid(batch.ignore)
     for some in torch.arange(len(batch)).split(TOGETHER):
-        large = normalize(upsample(maps[some], GRID))[:, 0].numpy()
-        accuracy.update_all(large, [batch.boxes[n] * (GRID / size) for n in some])
+        large = maps_on_grid(maps[some])
+        count_boxes(large, [truth[n] for n in some], accuracy)
         if pixels is not None:
             for n, map2d in zip(some, large, strict=True):
                 pixels.update(map2d, masks[n], ignored[n])
-    return Examined(maps, accuracy, pixels)
+    return MapEvaluation(maps, accuracy, pixels)
 
 
-def table(examined: dict[str, Examined]) -> pd.DataFrame:
-    """Rows {name: Examined} with MaxBoxAcc, MaxBoxAccV2 and PxAP, percent, each at its best threshold on this set."""
+def table(found: dict[str, MapEvaluation]) -> pd.DataFrame:
+    """A row for each name: MaxBoxAcc, MaxBoxAccV2 and PxAP in percent, each at its best threshold on this set."""
     columns = {
-        "MaxBoxAcc": [one.accuracy.max_box_acc()[0] for one in examined.values()],
-        "MaxBoxAccV2": [one.accuracy.max_box_acc_v2() for one in examined.values()],
-        "PxAP": [one.pxap() for one in examined.values()],
+        "MaxBoxAcc": [one.accuracy.max_box_acc()[0] for one in found.values()],
+        "MaxBoxAccV2": [one.accuracy.max_box_acc_v2() for one in found.values()],
+        "PxAP": [one.pxap() for one in found.values()],
     }
-    return pd.DataFrame(columns, index=list(examined))
+    return pd.DataFrame(columns, index=list(found))
 
 
 def rule_hits(maps: Tensor, batch: Batch, rule: str, thresholds: ArrayLike, iou: float = 0.5) -> np.ndarray:
