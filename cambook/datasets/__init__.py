@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from cambook.datasets.atlas import (
-    GROUND_TILE,
-    INNER,
-    LENGTHS,
-    PACKAGES,
-    TEXTURES,
-    TILE,
-    VERSION,
-    Cutout,
-    place_atlas,
-    save_atlas,
-)
+from cambook.datasets.atlas import GROUND_TILE, INNER, PACKAGES, TILE, VERSION, install_atlas, save_atlas
 from cambook.datasets.base import SPLITS, DataSet, check_counts
 from cambook.datasets.batches import AHEAD, IN_MEMORY, Batch, Subset, image_getter, is_large, onto, prefetch
 from cambook.datasets.birds_and_pets import CUB, Pets
@@ -25,7 +14,8 @@ from cambook.datasets.pairs import ARRANGEMENTS, PAIR_LAYOUT, Pairs
 from cambook.datasets.photographs import THREADS, Inspection, Listed, Photographs, Truth
 from cambook.datasets.reading import Unusable, files_by_stem
 from cambook.datasets.registry import KNOWN, catalogue, fetch, find, kind_and_folder, load, names, register
-from cambook.datasets.scenes import LAYOUT, RIM, SMALLEST_SIZE, Layout, Scenes, ScenesOfNewObjects
+from cambook.datasets.scene_tables import LENGTHS, TEXTURES, Cutout
+from cambook.datasets.scenes import LAYOUT, SMALLEST_SIZE, Layout, Scenes, ScenesOfNewObjects
 from cambook.datasets.voc import VOC2007, VOCFolder
 
 __all__ = [
@@ -54,7 +44,6 @@ __all__ = [
     "Pairs",
     "Pets",
     "Photographs",
-    "RIM",
     "ROUNDS",
     "SMALLEST_SIZE",
     "SPLITS",
@@ -80,13 +69,13 @@ __all__ = [
     "find",
     "folder_of",
     "image_getter",
+    "install_atlas",
     "is_large",
     "kind_and_folder",
     "load",
     "load_picture",
     "names",
     "onto",
-    "place_atlas",
     "prefetch",
     "register",
     "save_atlas",

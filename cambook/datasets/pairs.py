@@ -1,4 +1,4 @@
-"""Scenes with two objects, for questions about where they lie."""
+"""Scenes with two labelled objects, one left of the other or above it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,28 @@ ARRANGEMENTS = ("left of", "above")
 class Pairs(Scenes):
     """Scenes with two labelled objects of different categories, the first left of the second or above it.
 
-    first, second: the categories that the first and the second object are drawn from, by default all 12
-    split, size, length, seed, layout: as for Scenes
-    raises: as Scenes; ValueError for an unknown category, or where the two leave no pair of different ones
-
-    categories:    all 12 names; first, second and masks count in them
-    first, second: (N,) int64, the categories of the two objects
-    arrangement:   (N,) int64, 0 where the first is left of the second, 1 where it is above (ARRANGEMENTS)
-    labels:        (N,) int64, the second object's category as its place in `classes`, the names of `second`: with one
-                   category as the first, what is done with which object, as an action is
     A batch's masks are (B, 2, S, S) and its boxes (2, 4), the first object's first; the two do not overlap.
+
+    Args:
+        split, size, length, seed, layout: as for `Scenes`.
+        first: the categories that the first object is drawn from, by default all 12.
+        second: those of the second object.
+
+    Raises:
+        ValueError: as `Scenes`; for an unknown category, or if the two leave no pair of different ones.
+
+    Attributes:
+        categories: all 12 names; `first` and `second` are positions in them.
+        first: (N,) int64, the category of the first object.
+        second: (N,) int64, that of the second.
+        arrangement: (N,) int64, 0 if the first is left of the second, 1 if it is above (ARRANGEMENTS).
+        labels: (N,) int64, the second object's category as its position in `classes`, the names of `second`. With one
+            category as the first, a label says with which object something is done, as an action does.
+
+    Example:
+        >>> pairs = Pairs("test", 64, 24, first=["bird"])
+        >>> {pairs.categories[c] for c in pairs.first}, pairs.batch([0]).boxes[0].shape
+        ({'bird'}, (2, 4))
     """
 
     labelled = 2
@@ -55,14 +67,17 @@ class Pairs(Scenes):
 
     @cached_property
     def first(self) -> np.ndarray:
+        """(N,) int64: the category of the first object."""
         return self._shown(np.arange(self.length))[:, 0]
 
     @cached_property
     def second(self) -> np.ndarray:
+        """(N,) int64: the category of the second object."""
         return self._shown(np.arange(self.length))[:, 1]
 
     @cached_property
     def arrangement(self) -> np.ndarray:
+        """(N,) int64: an index into ARRANGEMENTS."""
         return self._arrangement(np.arange(self.length))
 
     def _arrangement(self, indices: np.ndarray) -> np.ndarray:
@@ -73,8 +88,8 @@ class Pairs(Scenes):
         return self._pairs[order[np.arange(len(indices)), indices % len(self._pairs)]]
 
     def _labels(self, indices: np.ndarray) -> np.ndarray:
-        place = np.array([self.classes.index(c) if c in self.classes else -1 for c in self.categories])
-        return place[self._shown(indices)[:, 1]]
+        position = np.array([self.classes.index(c) if c in self.classes else -1 for c in self.categories])
+        return position[self._shown(indices)[:, 1]]
 
     def _windows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         corner, room = super()._windows(indices)
