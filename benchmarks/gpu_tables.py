@@ -112,7 +112,7 @@ def in_short(table: Rows) -> str:
 
 
 def speed(table: Rows) -> str:
-    """Pictures per second of each network; a cell is empty where nothing was measured."""
+    """Images per second of each network; a cell is empty if nothing was measured."""
 
     def rate(**wanted: str) -> float | None:
         found = select(table, **wanted)
@@ -148,11 +148,11 @@ def speed(table: Rows) -> str:
         f"{float(r['pictures_per_second']):,.0f} a second at {r['size']} px" for r in select(table, work="scenes drawn")
     ]
     return (
-        f"Images per second on {_devices(table)}: a training step on a batch that lies on the device. fp32 is without "
-        "TF32. Share of peak: of the largest matrix product measured there "
+        f"Images per second on {_devices(table)}: a training step on a batch that is already on the device. fp32 is "
+        "without TF32. Share of peak: in percent of the largest matrix product measured there "
         f"({', '.join(peaks) or 'not measured'}). Pipeline: the speed of the same step with photographs decoded as "
-        "they are asked for (or held on the device, for the small networks), in percent of the step alone; aim: 90. "
-        "Maps: CAM and Grad-CAM of five classes on top of the forward pass. Scenes are drawn on the device: "
+        "they are needed (or held on the device, for the small networks), in percent of the step alone; the aim is 90. "
+        "Maps: CAM and Grad-CAM of five classes on top of the forward pass. Scenes drawn on the device: "
         f"{', '.join(drawn) or 'not measured'}.\n\n" + markdown_table(head, body)
     )
 
@@ -211,7 +211,7 @@ def tiny(table: Rows) -> str:
         "seeds, in brackets the least and the most.\n\n"
         + markdown_table(["network", "maps", "seeds", *list(METRICS.values())[:5]], body)
         + "\n\nThe same seed on both sides, points of MaxBoxAcc:\n\n"
-        + markdown_table(["comparison", "mean difference", "seeds in which it is so"], lines)
+        + markdown_table(["comparison", "mean difference", "seeds that agree"], lines)
     )
 
 

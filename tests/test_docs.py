@@ -51,7 +51,9 @@ def test_readme_and_contributing_are_short():
 
 def test_readme_is_short_with_results_on_a_gpu_too():
     rows = [{**row, "dataset": name} for name in ("pets", "cub", "wildlife") for row in made_up() if "dataset" in row]
-    assert len(gpu_tables.into_readme(text_of(README), rows).splitlines()) <= 120
+    shown = gpu_tables.into_readme(text_of(README), rows)
+    assert len(shown.splitlines()) <= 120 and "(docs/gpu.md)" in shown
+    assert "92.0 (90.0 to 94.0) on `cub` (a spot in the middle: 87.0)" in " ".join(shown.split())
 
 
 @each_page
@@ -167,6 +169,13 @@ def test_the_researchers_python_trains_and_evaluates(tmp_path, monkeypatch):
     found = {}
     exec("\n".join([*lines[:-1], f"row = {lines[-1]}"]), found)
     assert 0 <= found["row"]["max_box_acc"] <= 100
+
+
+def test_the_researchers_list_of_networks_is_complete():
+    known, text = networks.names(), text_of(ROOT / "docs" / "researchers.md")
+    _, _, table = text.partition("## Networks by name")
+    listed = re.findall(r"`([^`]+)`", "\n".join(line for line in table.splitlines() if line.startswith("|")))
+    assert sorted(listed) == sorted(known)
 
 
 # ---- the four additions ----
