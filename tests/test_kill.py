@@ -35,6 +35,7 @@ from cambook import datasets, files, networks, training
 from cambook.cli import commands
 from cambook.course import runs
 from cambook.datasets import Batch, downloads
+from cambook.training import fitting
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
 
@@ -49,7 +50,7 @@ MARK = "CAMBOOK_KILLED_IN"  # in the environment of whatever a victim starts: it
 def _server():
     """Forks the victims; it waits for each by its id, whatever their own children hold open."""
     context = multiprocessing.get_context("forkserver")
-    ours = [f"cambook.{name}" for name in ("cli", "datasets", "downloads", "experiments", "reproduction", "training")]
+    ours = [f"cambook.{name}" for name in ("cli.commands", "datasets", "course.sweeps", "course.papers", "training")]
     context.set_forkserver_preload([*ours, "joblib", "pandas", "papermill", "psutil", "pytest", "tabulate"])
     return context
 
@@ -179,15 +180,15 @@ def with_scenes(folder):
 
 def train(folder):
     """`training.trained`, a checkpoint after every step; the steps that were made stand in `steps`."""
-    files.CACHE, training.CHECKPOINT_SECONDS = folder, -1
-    schedule = training.learning_rate
+    files.CACHE, fitting.CHECKPOINT_SECONDS = folder, -1
+    schedule = fitting.learning_rate
 
     def watched(step, *more):
         with open(folder / "steps", "a") as steps:
             steps.write(f"{step}\n")
         return schedule(step, *more)
 
-    training.learning_rate = watched
+    fitting.learning_rate = watched
     data = TinyScenes(folder)
     network = networks.build("mini-gap", len(data.classes))
     network.dropout.p = 0.5  # so that resuming has random numbers to get wrong
@@ -205,9 +206,9 @@ def _steps(folder):
 
 def _kept(folder, suffix):
     """The one entry of the cache with that ending, whole; None where none is."""
-    files = list((folder / "networks").glob(f"mini-gap-*{suffix}"))
-    assert len(files) <= 1
-    return files.load_whole(files[0]) if files else None
+    kept = list((folder / "networks").glob(f"mini-gap-*{suffix}"))
+    assert len(kept) <= 1
+    return files.load_whole(kept[0]) if kept else None
 
 
 def _same_as_uninterrupted(folder):
@@ -330,8 +331,7 @@ def fetch(folder):
     files.CACHE, content = folder, _archive()
     url, checksum = (folder / "address").read_text(), f"sha256:{hashlib.sha256(content).hexdigest()}"
     archive = downloads.Archive("birds.tar", (url,), len(content), checksum)
-    downloads.SOURCES["birds"] = downloads.Source("2 and 2", "CC0", archives=(archive,))
-    downloads.fetch("birds")
+    downloads.fetch_archives("birds", (archive,))
 
 
 def unpack(folder):
@@ -563,10 +563,10 @@ def test_what_is_killed_at_any_moment_loses_and_damages_nothing(subject, seed):
     survives(subject, seed)
 
 
-def test_the_readme_says_what_survived():
+def test_the_docs_say_what_survived():
     rows = runs.recorded("stress")
     assert list(rows.what) == list(SUBJECTS) and (rows.times >= 20).all()
-    said = " ".join((files.ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = " ".join((files.ROOT / "docs" / "trust.md").read_text(encoding="utf-8").split())
     assert f"at random moments, {rows.times.sum()} times; {rows.survived.sum()} times no finished work was lost" in said
 
 
@@ -577,7 +577,6 @@ def test_archives_that_a_killed_process_had_unpacked_do_not_stay(tmp_path, monke
     (tmp_path / "datasets" / "birds").mkdir(parents=True)
     with_archive(tmp_path)
     monkeypatch.setattr(files, "CACHE", tmp_path)
-    monkeypatch.setitem(downloads.SOURCES, "birds", None)
     fetch(tmp_path)
     assert list((tmp_path / "datasets" / "downloads").iterdir()) == []
 
@@ -597,14 +596,15 @@ def test_half_written_files_are_removed_by_the_first_write_a_day_later(tmp_path)
 
 # What a GPU changes in that run, on a CPU: the forward pass of training is in mixed precision, and it is noted down.
 AS_ON_A_GPU = """
-import os, cambook.training as training
+import os
+from cambook.training import fitting
 
 def mixed(recipe, device):
     with open(os.environ["CAMBOOK_CACHE"] + "/mixed", "a") as noted:
         noted.write(f"{recipe.precision} {os.getpid()}\\n")
     return True
 
-training.is_mixed = mixed
+fitting.is_mixed = mixed
 """
 
 
