@@ -397,6 +397,26 @@ def test_results_are_one_row_a_metric_of_finished_runs(home):
     assert sweeps.results(home / "nothing").empty
 
 
+def test_a_name_of_three_words_is_no_network_with_a_source_and_a_metric(home):
+    """`cambook train` records "pixels a side": neither a new record nor an old one has a network called "pixels"."""
+    run = runs.start("tiny", home / "runs" / "sweeps" / "tiny" / "aa", network="mini-gap")
+    run.record("pixels a side", 64)
+    run.record("top1_loc_error", 60, "mini-fc", "smooth saliency")
+    run.record("top1_error", 30, "mini-fc")
+    record = runs.Record.load(run.folder)
+    record.model_copy(update={"finished": "2026-01-01"}).save(run.folder)
+    assert list(record.metrics) == ["pixels a side", "mini-fc smooth saliency top1_loc_error", "mini-fc - top1_error"]
+    found = sweeps.results()[["network", "source", "metric", "value"]].values.tolist()
+    assert found == [
+        ["mini-gap", "-", "pixels a side", 64],
+        ["mini-fc", "smooth saliency", "top1_loc_error", 60],
+        ["mini-fc", "-", "top1_error", 30],
+    ]
+    leave(run.folder, {"pixels a side": 64, "mini-fc cam pxap": 50}, network="mini-gap")  # from before these fields
+    found = sweeps.results()[["network", "source", "metric", "value"]].values.tolist()
+    assert found == [["mini-gap", "-", "pixels a side", 64], ["mini-fc", "cam", "pxap", 50]]
+
+
 def test_one_thing_measured_twice_with_one_seed_counts_once_the_latest(home):
     for sweep, finished, value in (("a", "2026-01-02", 2), ("b", "2026-01-03", 3), ("c", "2026-01-01", 1)):
         leave(home / "runs" / "sweeps" / sweep / "aa", {"x": value}, finished=finished)

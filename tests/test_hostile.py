@@ -49,7 +49,7 @@ KINDS = ("pictures", "annotations", "archives", "checkpoints", "parameters", "ma
 LEAST = 40
 ERRORS = (ValueError, TypeError, IndexError, FileNotFoundError, RuntimeError, downloads.DownloadError)
 ERRORS += (typer.BadParameter, typer.Exit)
-PACKAGE = Path(datasets.__file__).parent
+PACKAGE = Path(files.__file__).parent
 
 
 # ---- what has to come of a case
@@ -427,13 +427,9 @@ def archive(name, expected, content, checksum=None, held=None):
         kept = files.CACHE / "datasets/downloads"
         kept.mkdir(parents=True)
         (kept / "birds.tgz.part").write_bytes(data[:held])
-        before = dict(downloads.SOURCES)
-        downloads.SOURCES["birds"] = downloads.Source("2 and 2", "CC0", archives=(one,))
         try:
-            return str(downloads.fetch("birds"))
+            return str(downloads.fetch_archives("birds", (one,)))
         finally:
-            downloads.SOURCES.clear()
-            downloads.SOURCES.update(before)
             left = [p.name for p in (files.CACHE / "datasets").iterdir() if p.name != "downloads"]
             assert left == [], "something of it was used"
 
@@ -626,7 +622,7 @@ def notebook(folder: Path, cell="seed = 0\nepochs = 1\nnetwork = 'mini-gap'\ndat
 
 
 def parameter(name, sentence, **given):
-    CASES.append(("parameters", name, lambda folder: runs.check(notebook(folder), given), Refused(sentence)))
+    CASES.append(("parameters", name, lambda folder: runs.check_parameters(notebook(folder), given), Refused(sentence)))
 
 
 parameter("unknown", "tiny.ipynb has no parameter 'sead', it accepts .*, did you mean seed[?]", sead=1)
@@ -718,12 +714,12 @@ call(
     "parameters", "a cell that is no Python", Refused("tiny.ipynb: keep only lines like `seed = 0` in the cell tagged")
 )
 def _(folder):
-    runs.check(notebook(folder, "seed = ("), {})
+    runs.check_parameters(notebook(folder, "seed = ("), {})
 
 
 @case("parameters", "a cell with code in it", Refused("tiny.ipynb: keep only lines like `seed = 0` in the cell tagged"))
 def _(folder):
-    runs.check(notebook(folder, f"seed = open({str(folder / 'evil')!r}, 'w')"), {})
+    runs.check_parameters(notebook(folder, f"seed = open({str(folder / 'evil')!r}, 'w')"), {})
 
 
 @case(
@@ -1092,7 +1088,7 @@ our_table(
 our_table(
     "recorded runs without a column",
     "results/table2.csv has no column seed, value: restore",
-    lambda folder: papers.recorded("table2"),
+    lambda folder: papers.recorded_runs("table2"),
     "# by a command\n" + ",".join(c for c in papers.COLUMNS if c not in ("seed", "value")) + "\n",
     "results/table2.csv",
 )
@@ -1120,7 +1116,7 @@ def _(folder):
 
 @case("tables", "results handed over without a column", Refused("The results have no column metric: take them from"))
 def _(folder):
-    table = papers.recorded("table2").drop(columns="metric")
+    table = papers.recorded_runs("table2").drop(columns="metric")
     papers.table("table2", table)
 
 
@@ -1221,9 +1217,9 @@ def test_the_table_covers_every_kind_with_enough_cases():
     assert len(CASES) >= LEAST and len({(kind, name) for kind, name, *_ in CASES}) == len(CASES)
 
 
-def test_the_readme_counts_them():
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    assert f"feeds {len(CASES)} hostile inputs" in readme
+def test_the_docs_count_them():
+    page = (Path(__file__).parents[1] / "docs" / "trust.md").read_text(encoding="utf-8")
+    assert f"feeds {len(CASES)} hostile inputs" in page
 
 
 def test_an_error_out_of_another_library_is_told_from_one_of_ours():

@@ -17,6 +17,7 @@ from cambook.course import papers, runs
 from cambook.course.papers import TABLES, LinearSVM, claims, features, measure, published, tables, verdict
 from cambook.datasets import Batch, batches
 from cambook.networks import PooledNetwork
+from cambook.training import plans
 
 REPRODUCE = Path(__file__).parents[1] / "notebooks" / "reproduce"
 each_table = pytest.mark.parametrize("name", TABLES)
@@ -193,7 +194,8 @@ def test_a_run_takes_the_place_of_a_recorded_one_of_its_seed(tmp_path, monkeypat
     run = SimpleNamespace(
         profile="quick", seed=1, device=torch.device("cpu"), parameters=runs.Parameters(dataset="scenes")
     )
-    found = papers.Measurements({"mini-fc - top1_error": 44.0})
+    found = papers.Measurements()
+    found.add("mini-fc", "-", "top1_error", 44.0)
     both = papers.results("table1", run, found)
     assert sorted(both["value"]) == [30.0, 44.0]
     assert papers.results("table2", run, found)["value"].tolist() == [44.0]  # nothing recorded
@@ -543,41 +545,11 @@ def test_networks_of_two_sizes_are_refused():
 def test_a_cut_starts_from_its_trained_original(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "CACHE", tmp_path)
     recipe = training.Recipe(epochs=1, batch_size=8, lr=1e-9)
-    monkeypatch.setattr(measure, "recipe_for", lambda name: recipe)
+    monkeypatch.setattr(plans, "recipe_for", lambda *_: recipe)
     made = papers.train_networks(["mini-fc-gap", "mini-fc"], Corners(length=8), seed=0)
     assert list(made) == ["mini-fc-gap", "mini-fc"]
     a, b = (network.backbone[0].weight for network in made.values())
     assert torch.allclose(a, b, atol=1e-6) and len(list((tmp_path / "networks").glob("*.pt"))) == 2
-
-
-@pytest.mark.parametrize(
-    "name, data, calls",
-    [
-        ("alexnet", "scenes", [("alexnet", None, None)]),
-        ("alexnet-gap", "scenes", [("alexnet", None, None), ("alexnet-gap", None, "alexnet")]),
-        ("alexnet-gap", "cub", [("alexnet", "pretrained", None), ("alexnet-gap", None, "alexnet")]),
-        ("alexnet-gap", "ilsvrc:x", [("alexnet-gap", "pretrained", None)]),
-        ("alexnet", "ilsvrc:x", []),
-        ("mini-gap", "cub", [("mini-gap", None, None)]),
-    ],
-)
-def test_weights_start_from_imagenet_where_the_data_are_photographs(name, data, calls, monkeypatch):
-    made = []
-
-    def note(name, data, recipe, *, seed, device, weights=None, start=None):
-        made.append((name, weights, start and start.network.name))
-        return training.Trained(SimpleNamespace(name=name), [], 0.0, True, "key")
-
-    def build(name, classes, weights, seed):
-        network = SimpleNamespace(name=name, new_layers=("cam_conv",) if name.endswith("gap") else ())
-        network.to = lambda device: network
-        return network
-
-    monkeypatch.setattr(measure, "trained", note)
-    monkeypatch.setattr(networks, "build", build)
-    set_of = SimpleNamespace(name=data, classes=["a", "b"])
-    assert papers.train_networks([name], set_of, seed=0)[name].name == name
-    assert made == calls
 
 
 @pytest.mark.parametrize("memory, metrics", [(0, 3), (2**30, 0)])
@@ -586,22 +558,15 @@ def test_a_set_made_batch_by_batch_leaves_loader_and_step_speed_in_the_record(me
     data, found = datasets.load("scenes", "train", 32, length=8), {}
     network = networks.build("mini-gap", 12)
     before = {name: values.clone() for name, values in network.state_dict().items()}
-    run = SimpleNamespace(device=torch.device("cpu"), record=found.__setitem__)
+
+    def record(metric, value, network):
+        found[f"{network} - {metric}"] = value
+
+    run = SimpleNamespace(device=torch.device("cpu"), record=record)
     papers.record_speed({"mini-gap": network}, data, run)
     names = [f"mini-gap - {what}_pictures_per_second" for what in ("loader", "step", "both")]
     assert list(found) == names[:metrics] and all(value > 0 for value in found.values())
     assert all(torch.equal(values, before[name]) for name, values in network.state_dict().items())
-
-
-def test_the_papers_networks_have_a_recipe_of_their_own_on_scenes_only():
-    def recipe(name, data):
-        return papers.recipe_of(name, SimpleNamespace(name=data))
-
-    assert recipe("mini-fc-gap", "scenes") == training.recipe_for("mini-fc-gap")
-    assert recipe("vgg16", "ilsvrc:x") == training.recipe_for("vgg16")
-    assert recipe("vgg16", "scenes").optimizer == "adamw" and recipe("vgg16", "scenes").new_layer_factor == 1
-    cut = recipe("vgg16-gap", "scenes")
-    assert cut.new_layer_factor == 10 and cut.lr == pytest.approx(recipe("vgg16", "scenes").lr / 3)
 
 
 def test_the_papers_networks_are_measured_at_a_tiny_size():

@@ -162,6 +162,17 @@ def test_a_record_names_no_folder_of_this_machine(whole):
     assert str(files.ROOT) not in text and str(whole[0].parent) not in text and sys.prefix not in text
 
 
+def test_a_networks_number_has_its_three_fields_in_the_record(tmp_path, capsys):
+    run = runs.start("tiny", tmp_path)
+    run.record("top1_loc_error", 43.21, "mini-gap", "cam")
+    run.record("x", 1)
+    record = runs.Record.load(tmp_path)
+    assert record.metrics == {"mini-gap cam top1_loc_error": 43.21, "x": 1}
+    (measured,) = record.measured.values()
+    assert (measured.network, measured.source, measured.metric) == ("mini-gap", "cam", "top1_loc_error")
+    assert "mini-gap cam top1_loc_error = 43.21" in capsys.readouterr().out
+
+
 def test_folders_are_left_out_of_recorded_parameters(tmp_path):
     (tmp_path / "birds").mkdir()
     (tmp_path / "a.jpg").write_bytes(b"")
@@ -264,7 +275,9 @@ def test_an_interrupted_run_leaves_no_copy_and_no_kernel(make_notebook, tmp_path
     pid = tmp_path / "pid"
     sleep = f"import os, pathlib, time\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(120)"
     notebook = make_notebook(tmp_path / "tiny.ipynb", sleep)
-    code = f"from cambook.course import notebooks; notebooks.execute({str(notebook)!r}, {{}}, {str(tmp_path / 'out')!r})"
+    code = (
+        f"from cambook.course import notebooks; notebooks.execute({str(notebook)!r}, {{}}, {str(tmp_path / 'out')!r})"
+    )
     hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # though pytest's own parent may not
     runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, preexec_fn=hears)
     _wait_for(lambda: pid.exists() and pid.read_text(), 60)

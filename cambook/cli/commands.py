@@ -319,7 +319,7 @@ def train(
     with distributed.processes() as device:
         folder = run_folder(Path("train"), given)
         dataset = distributed.from_first(lambda: runs.start("train", folder, **given).parameters.dataset)
-        record = runs.record if distributed.rank() == 0 else lambda name, value: None
+        record = runs.record if distributed.rank() == 0 else lambda *_: None
         size = size or spec.side
         with distributed.first_before_others():
             data = datasets.load(dataset, "train", size, length=length, seed=seed)
@@ -336,13 +336,13 @@ def train(
         record("test pictures", len(test))
         for each in both:
             error = evaluation.top1_error(each.network, test, device=device)
-            record(f"{each.network.name} - top1_error", error)
+            record("top1_error", error, each.network.name)
         found = evaluation.evaluate(both[-1].network, test, source, **how)
         for metric, value in found.row.items():
             if metric != "top1_error":
-                record(f"{network} {'-' if metric == 'top5_error' else source} {metric}", value)
+                record(metric, value, network, "-" if metric == "top5_error" else source)
         for metric, value in training.throughput(both[-1].network, data, plan.recipe, device=device).items():
-            record(f"{network} - {metric}", value)
+            record(metric, value, network)
         if distributed.rank() == 0:
             ended = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
             runs.Record.load(folder).model_copy(update=ended).save(folder)

@@ -190,12 +190,28 @@ def check_parameters(notebook: str | os.PathLike, parameters: Mapping[str, Any])
     return _checked(parameters, list(declared), name)
 
 
+class Measured(BaseModel):
+    """What a recorded number says: which metric, of which network, on maps from which source ("-" where from none)."""
+
+    network: str
+    source: str = "-"
+    metric: str
+
+    def __str__(self) -> str:
+        return f"{self.network} {self.source} {self.metric}"
+
+
 class Record(BaseModel):
-    """What a run leaves behind, as record.json in its folder."""
+    """What a run leaves behind, as record.json in its folder.
+
+    metrics:  every number by its name
+    measured: of the names that stand for a network's metric its three fields; None in records made before they existed
+    """
 
     notebook: str
     parameters: dict[str, Any]
     metrics: dict[str, int | float]
+    measured: dict[str, Measured] | None = None
     started: str
     finished: str | None = None  # set when the whole notebook ran; an interactive run has no end
     seconds: float
@@ -241,12 +257,17 @@ class Run:
         paper = full if paper is _ABSENT else paper
         return {"quick": quick, "full": full, "paper": paper}[self.profile]
 
-    def record(self, name: str, value: Any) -> None:
+    def record(self, name: str, value: Any, network: str | None = None, source: str = "-") -> None:
         """Writes one number to the run's record and shows it.
 
-        value: a Python, numpy or torch scalar
-        raises: TypeError where it is no single number, ValueError where it is not finite
+        name:    of the number; with `network`, of the metric
+        value:   a Python, numpy or torch scalar
+        network: whose metric it is; the number is then called "NETWORK SOURCE METRIC"
+        source:  what made the maps that were measured
+        raises:  TypeError where it is no single number, ValueError where it is not finite
         """
+        measured = Measured(network=network, source=source, metric=name) if network else None
+        name = str(measured or name)
         try:
             number = value.item() if hasattr(value, "item") else value
         except (ValueError, RuntimeError):  # more than one element
@@ -256,6 +277,8 @@ class Run:
         if not math.isfinite(number):
             raise ValueError(f"record({name!r}, {number}): look for an empty mean or a diverged training.")
         self._record.metrics[name] = number
+        if measured:
+            self._record.measured[name] = measured
         self._record.seconds = round(time.monotonic() - self._clock, 2)
         self._record.save(self.folder)
         print(f"{name} = {shown(number)}")
@@ -322,6 +345,7 @@ def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Ru
         notebook=notebook,
         parameters=checked.portable(),
         metrics={},
+        measured={},
         started=_now(),
         seconds=0.0,
         environment=_environment(device) | {"folders": checked.folders()},
@@ -331,11 +355,11 @@ def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Ru
     return _current
 
 
-def record(name: str, value: Any) -> None:
+def record(name: str, value: Any, network: str | None = None, source: str = "-") -> None:
     """Writes one number to the record of the notebook that is running, and shows it. See Run.record."""
     if _current is None:
         raise RuntimeError("No run has begun: first run the notebook's cell with runs.start(...).")
-    _current.record(name, value)
+    _current.record(name, value, network, source)
 
 
 def recorded(name: str) -> pd.DataFrame:

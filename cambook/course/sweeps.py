@@ -417,9 +417,9 @@ def results(folder: str | os.PathLike | None = None) -> pd.DataFrame:
 
     folder:  RUNS (by default), or one sweep's folder
     returns: columns run, sweep, notebook, profile, dataset, seed, network, source, metric, value, device, finished,
-             image, epochs, learning_rate. A metric recorded as `NETWORK SOURCE METRIC` is split at its spaces; of any
-             other the network is the run's parameter and the source `-`. Where one seed measured one thing several
-             times, in two sweeps for instance, the latest counts.
+             image, epochs, learning_rate. Of a number recorded without a network, the network is the run's parameter
+             and the source `-`. Where one seed measured one thing several times, in two sweeps for instance, the latest
+             counts.
     Interactive runs, which have no end, unfinished and failed ones are left out. Two folders of pictures with one name
     are told apart by a digest behind it.
     """
@@ -435,8 +435,7 @@ def results(folder: str | os.PathLike | None = None) -> pd.DataFrame:
         for name, digest in about["digests"].items():
             digests[name, setting[name]].add(digest)
         for name, value in record.metrics.items():
-            parts = name.split(" ") if name.count(" ") == 2 else (setting.get("network"), "-", name)
-            measured = dict(zip(("network", "source", "metric"), parts, strict=True))
+            measured = _measured(record, name) or {"network": setting.get("network"), "source": "-", "metric": name}
             rows.append(setting | about | measured | {"value": float(value)})
     for row in rows:
         for name, digest in row["digests"].items():
@@ -445,6 +444,20 @@ def results(folder: str | os.PathLike | None = None) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values("finished", kind="stable")
     table = table.drop_duplicates([*SETTING, "seed"], keep="last")
     return table.sort_values(["sweep", "notebook"], kind="stable").reset_index(drop=True)
+
+
+def _measured(record: runs.Record, name: str) -> dict[str, str] | None:
+    """Network, source and metric of a recorded number; None for one that was recorded without a network.
+
+    Records from before these fields only have the name NETWORK SOURCE METRIC, which begins with a known network.
+    """
+    if record.measured is not None:
+        return record.measured[name].model_dump() if name in record.measured else None
+    from cambook.networks import names
+
+    parts = name.split(" ")
+    known = len(parts) == 3 and parts[0] in names()
+    return dict(zip(("network", "source", "metric"), parts, strict=True)) if known else None
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from cambook import datasets, metrics, networks
 from cambook.course.papers.tables import BOX_GRID, _table
-from cambook.course.runs import Run
+from cambook.course.runs import Measured, Run
 from cambook.datasets.batches import Batch, is_large
 from cambook.maps.cam import class_activation_map, upsample
 from cambook.maps.methods import MAPS
@@ -68,7 +68,7 @@ def record_speed(trained: Mapping[str, Network], data, run: Run) -> None:
         return
     for name, network in trained.items():
         for metric, value in throughput(network, data, policy(name, data).recipe, device=run.device).items():
-            run.record(f"{name} - {metric}", value)
+            run.record(metric, value, name)
 
 
 @dataclass
@@ -77,23 +77,27 @@ class Measurements:
 
     values:   "NETWORK SOURCE METRIC" -> number, in percent
     pictures: of the same names those whose number is a mean over the test pictures -> (N,) one number a picture
+    measured: of the same names their three fields
     """
 
     values: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    measured: dict[str, Measured] = field(default_factory=dict, repr=False)
 
     def add(self, network: str, source: str, metric: str, what: float | np.ndarray) -> None:
         """One number, or (N,) bool: what is so in each picture, of which the number is the share."""
-        key = f"{network} {source} {metric}"
+        measured = Measured(network=network, source=source, metric=metric)
+        key = str(measured)
         if np.ndim(what):
             self.pictures[key] = 100.0 * np.asarray(what)
             what = self.pictures[key].mean()
-        self.values[key] = float(what)
+        self.values[key], self.measured[key] = float(what), measured
 
     def record(self, run: Run) -> None:
         """Every number into the record of the run."""
         for name, value in self.values.items():
-            run.record(name, value)
+            measured = self.measured[name]
+            run.record(measured.metric, value, measured.network, measured.source)
 
 
 def classification(trained: Mapping[str, Network], data, device: str | torch.device = "cpu") -> Measurements:

@@ -43,8 +43,7 @@ def results(name: str, run: Run, found: Measurements) -> pd.DataFrame:
     about |= {"dataset": run.parameters.portable()["dataset"], "finished": datetime.now(UTC).isoformat()}
     rows = []
     for key, value in found.values.items():
-        network, source, metric = key.split(" ")
-        rows.append(about | {"network": network, "source": source, "metric": metric, "value": value})
+        rows.append(about | found.measured[key].model_dump() | {"value": value})
     now = pd.DataFrame(rows, columns=COLUMNS)
     before = recorded_runs(name)
     return _latest(pd.concat([before, now]) if len(before) else now)
