@@ -451,6 +451,16 @@ def test_a_crop_shows_what_its_box_holds(box, wanted):
     assert wanted is None or shown.mean() == pytest.approx(wanted, abs=1e-6)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_crop_of_an_image_that_is_not_square_ends_at_the_images_own_sides(turned):
+    image = torch.zeros(3, 100, 200)
+    image[0, 20:60, 120:180] = 1
+    box = np.array([120, 20, 180, 60])
+    if turned:
+        image, box = image.transpose(1, 2), box[[1, 0, 3, 2]]
+    assert papers.crop(image, box, 16)[0].min() == 1
+
+
 def test_a_crop_without_area_still_has_a_pixel():
     assert papers.crop(torch.ones(3, 64, 64), np.array([70, 70, 70, 70]), 8).mean() == 1
 

@@ -118,9 +118,11 @@ def crop(image: Tensor, box: np.ndarray | None, size: int) -> Tensor:
     box: (4,), half-open, in pixels, rounded outward and cut at the picture's border
     """
     if box is not None:
-        limit = image.shape[1]
-        x0, y0 = (int(min(max(np.floor(v), 0), limit - 1)) for v in box[:2])
-        x1, y1 = (int(min(max(np.ceil(v), low + 1), limit)) for v, low in zip(box[2:], (x0, y0), strict=True))
+        limits = image.shape[2], image.shape[1]
+        x0, y0 = (int(min(max(np.floor(v), 0), most - 1)) for v, most in zip(box[:2], limits, strict=True))
+        x1, y1 = (
+            int(min(max(np.ceil(v), low + 1), most)) for v, low, most in zip(box[2:], (x0, y0), limits, strict=True)
+        )
         image = image[:, y0:y1, x0:x1]
     return F.interpolate(image[None], (size, size), mode="bilinear", align_corners=False, antialias=True)[0]
 
