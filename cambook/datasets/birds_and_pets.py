@@ -1,4 +1,4 @@
-"""Caltech-UCSD Birds and Oxford-IIIT Pet: boxes and masks."""
+"""`CUB`, Caltech-UCSD Birds, and `Pets`, Oxford-IIIT Pet: photographs with boxes and masks."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from cambook.datasets.registry import register
 
 @register
 class CUB(Photographs):
-    """Caltech-UCSD Birds-200-2011: 200 species, a box a picture, masks where the folder of segmentations is there.
+    """Caltech-UCSD Birds-200-2011: 200 species, one box per image, masks if the folder of segmentations is there.
 
-    folder: CUB_200_2011 (images.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt, classes.txt,
-            images/), or the folder that holds it; segmentations/ in either of them
-    split:  "train" or "test" of train_test_split.txt
+    Boxes are x, y, width, height in pixels counted from 0 (the box of a whole image of 500 x 375 is 0 0 500 375), so
+    x1 = x + width. A pixel is object if its grey value in the segmentation, taken as the share of annotators, is above
+    half of 255. Caltech warns that images of this set are also in ImageNet, so a pretrained network may have seen some
+    of the test images.
 
-    Boxes are x, y, width, height in pixels counted from 0 (the box of a whole picture of 500 x 375 is 0 0 500 375), so
-    x1 = x + width. Object is where a segmentation's grey value, taken as the share of annotators, is above half of 255.
-    Caltech warns that pictures of this set are also in ImageNet, so a pretrained network may have seen test pictures.
-    raises: FileNotFoundError for what is missing; ValueError where a list is damaged, or as `look_through`
-    Wah et al. 2011, The Caltech-UCSD Birds-200-2011 dataset.
+    Args:
+        folder: CUB_200_2011 (images.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt, classes.txt,
+            images/), or the folder that holds it; segmentations/ in either of them.
+        split: "train" or "test" of train_test_split.txt.
+        size, length, seed: as for `load`.
+
+    Raises:
+        FileNotFoundError: for what is missing.
+        ValueError: if a list is damaged or no image can be used.
+
+    Source: Wah et al. 2011, The Caltech-UCSD Birds-200-2011 dataset.
     """
 
     kind = "cub"
@@ -59,8 +66,8 @@ class CUB(Photographs):
         for part in ("images", *(f"{name}.txt" for name in self.LISTS)):
             if not (root / part).exists():
                 raise FileNotFoundError(f"{root} has no {part}: give the folder CUB_200_2011 as the archive unpacks it")
-        places = (root / "segmentations", top / "segmentations", top.parent / "segmentations")
-        segmentations = next((folder for folder in places if folder.is_dir()), None)
+        candidates = (root / "segmentations", top / "segmentations", top.parent / "segmentations")
+        segmentations = next((each for each in candidates if each.is_dir()), None)
         outermost = root if segmentations is None else Path(os.path.commonpath([root, segmentations]))
         super().__init__(folder, split, size, outermost)
         self.has_masks = segmentations is not None
@@ -104,13 +111,20 @@ class CUB(Photographs):
 class Pets(Photographs):
     """Oxford-IIIT Pet: 37 breeds, masks from trimaps.
 
-    folder: the one that holds images/ and annotations/ (trainval.txt, test.txt, trimaps/)
-    split:  "train" reads annotations/trainval.txt, "test" annotations/test.txt; their class ids give the classes' order
-
     A trimap says 1 object, 2 background, 3 border that its annotators left unclassified. The box is the tight one
     around all that is not background; the mask is the object alone, and border pixels are ignored in pixel metrics.
-    raises: FileNotFoundError for what is missing; ValueError where a list is damaged, or as `look_through`
-    Parkhi et al. 2012, Cats and dogs.
+
+    Args:
+        folder: the one that holds images/ and annotations/ (trainval.txt, test.txt, trimaps/).
+        split: "train" reads annotations/trainval.txt, "test" annotations/test.txt; their class ids give the order of
+            the classes.
+        size, length, seed: as for `load`.
+
+    Raises:
+        FileNotFoundError: for what is missing.
+        ValueError: if a list is damaged or no image can be used.
+
+    Source: Parkhi et al. 2012, Cats and dogs.
     """
 
     kind = "pets"

@@ -1,4 +1,4 @@
-"""Labelled photographs without boxes, one folder a class."""
+"""`ClassFolders`: labelled photographs without boxes, in one folder for each class."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ from cambook.datasets.registry import register
 
 @register
 class ClassFolders(Photographs):
-    """Labelled pictures without boxes, one folder a class, as torchvision's ImageFolder reads them.
+    """Labelled images without boxes, one folder for each class, as torchvision's ImageFolder reads them.
 
-    folder: train/CLASS/ and test/CLASS/ (or val/CLASS/ in its place); or CLASS/ alone, where no split is published.
-            Then of each class a quarter, at least one picture, is "test": those whose names have the smallest sha256
-    split:  "train" or "test"
+    Classes are the sorted names of the folders; images may lie in folders inside them. Boxes are (0, 4).
 
-    classes are the sorted names of the folders; pictures may lie in folders inside them. Boxes are (0, 4).
-    raises: FileNotFoundError where there is no folder or no test split beside train; ValueError for fewer than two
-            classes, a class that one split alone has, or as `look_through`
+    Args:
+        folder: the one that holds train/CLASS/ and test/CLASS/ (or val/CLASS/ in place of test); or CLASS/ alone, if no
+            split is published. Then of each class a quarter, at least one image, is "test": those whose names have the
+            smallest SHA-256.
+        split: "train" or "test".
+        size, length, seed: as for `load`.
+
+    Raises:
+        FileNotFoundError: if the folder is missing, or has a train split and no test split.
+        ValueError: for fewer than two classes, a class that only one split has, or if no image can be used.
     """
 
     kind, needs = "folder", "FOLDER"
@@ -36,21 +41,19 @@ class ClassFolders(Photographs):
         parts = {part: root / part for part in ("train", "test", "val") if (root / part).is_dir()}
         if parts and not ("train" in parts and len(parts) > 1):
             raise FileNotFoundError(f"{root} has {' and '.join(parts)} alone: it must hold train and test, or classes")
-        places = {"train": parts.get("train", root), "test": parts.get("test", parts.get("val", root))}
+        roots = {"train": parts.get("train", root), "test": parts.get("test", parts.get("val", root))}
         there = {
-            part: sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
-            for part, place in places.items()
+            part: sorted(p.name for p in each.iterdir() if p.is_dir() and not p.name.startswith("."))
+            for part, each in roots.items()
         }
         if lone := sorted(set(there["train"]) ^ set(there["test"])):
             raise ValueError(f"{root}: class {lone[0]} is in one of train and test alone; put a folder into the other")
         classes = there[split]
         if len(classes) < 2:
-            raise ValueError(
-                f"{places[split]} holds {len(classes)} folders, and each of at least two classes needs one"
-            )
+            raise ValueError(f"{roots[split]} holds {len(classes)} folders, and each of at least two classes needs one")
         listed = []
         for label, name in enumerate(classes):
-            files = sorted(f for f in (places[split] / name).rglob("*") if f.suffix.lower() in SUFFIXES)
+            files = sorted(f for f in (roots[split] / name).rglob("*") if f.suffix.lower() in SUFFIXES)
             if not parts:
                 by_digest = sorted(files, key=lambda f: hashlib.sha256(f.name.encode()).digest())
                 cut = max(1, len(files) // 4)

@@ -1,4 +1,4 @@
-"""Single photographs: your own, and those inside installed packages."""
+"""Single photographs: `load_picture` for your own, `example_picture` for those inside installed packages."""
 
 from __future__ import annotations
 
@@ -36,11 +36,25 @@ EXAMPLE_PICTURES = {
 
 
 def load_picture(path: str | Path, size: int | None = None) -> Tensor:
-    """One picture of your own, upright (EXIF) and in RGB.
+    """One image file of your own, upright (EXIF) and in RGB.
 
-    size:    length of the shorter side in pixels, aspect ratio kept (None: as stored)
-    returns: (1, 3, H, W) float32 in [0, 1]
-    raises:  FileNotFoundError where there is no such file, ValueError where it holds no readable picture
+    Args:
+        path: the file.
+        size: length of the shorter side in pixels, with the aspect ratio kept (None: as stored).
+
+    Returns:
+        (1, 3, H, W) float32 in [0, 1].
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it cannot be read as an image.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        ...     Image.new("RGB", (80, 40), "red").save(file.name)
+        ...     load_picture(file.name, 20).shape
+        torch.Size([1, 3, 20, 40])
     """
     path = Path(path).expanduser()
     if size is not None:
@@ -64,9 +78,22 @@ def load_picture(path: str | Path, size: int | None = None) -> Tensor:
 
 
 def example_picture(name: str, size: int | None = None) -> Tensor:
-    """A photograph that ships inside an installed package, by a name of EXAMPLE_PICTURES; as load_picture.
+    """A photograph that comes with an installed package.
 
-    raises: ValueError for an unknown name, FileNotFoundError where the package or its file is missing
+    Args:
+        name: one of EXAMPLE_PICTURES.
+        size: length of the shorter side in pixels, with the aspect ratio kept (None: as stored).
+
+    Returns:
+        (1, 3, H, W) float32 in [0, 1].
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+        FileNotFoundError: if the package or its file is missing.
+
+    Example:
+        >>> example_picture("china", 64).shape
+        torch.Size([1, 3, 64, 96])
     """
     if name not in EXAMPLE_PICTURES:
         near = get_close_matches(name, EXAMPLE_PICTURES, 1, 0.4)

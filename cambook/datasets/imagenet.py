@@ -1,4 +1,4 @@
-"""ImageNet's classes with boxes: ILSVRC, and Tiny ImageNet."""
+"""`ILSVRC` and `TinyImageNet`: classes of ImageNet, with boxes."""
 
 from __future__ import annotations
 
@@ -26,19 +26,29 @@ from cambook.datasets.registry import register
 class ILSVRC(Photographs):
     """ImageNet's thousand classes with boxes: the classification and localization data of ILSVRC 2012 to 2017.
 
-    folder: as the archives unpack: train/SYNSET/*.JPEG, val/*.JPEG or val/SYNSET/*.JPEG, and Annotations/CLS-LOC/train
-            and val (or Annotations/train and val); or the kit with ILSVRC/Data/CLS-LOC and ILSVRC/Annotations/CLS-LOC
-    split:  "train", or "test", which is the validation set, the only one with published boxes
+    Classes are the sorted synsets, in torchvision's order, called by their first name in LOC_synset_mapping.txt or the
+    devkit's meta file if one of them is there. A validation image that does not lie in a synset's folder has the class
+    that its XML file names.
 
-    classes are the sorted synsets, as torchvision counts them, called by their first name in LOC_synset_mapping.txt or
-    the devkit's meta file where one is there. A validation picture that lies in no synset's folder has the class that
-    its XML file names. Boxes are those of the picture's class; the files count pixels from 0 and include the last one
-    (of a picture 500 wide the largest xmax is 499), so x0 = xmin and x1 = xmax + 1. A training picture needs no box:
-    where none is annotated its boxes are (0, 4). Validation pictures on the devkit's blacklist (1762 of 50,000, boxes
-    of bad quality) are left out of every metric, as its evaluation leaves them out; `report` says how many, or that no
-    blacklist was found.
-    raises: FileNotFoundError for what is missing; ValueError as `look_through`
-    Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge.
+    Boxes are those of the image's class. The files count pixels from 0 and include the last one (of an image 500 wide
+    the largest xmax is 499), so x0 = xmin and x1 = xmax + 1. A training image needs no box: if none is annotated, its
+    boxes are (0, 4).
+
+    Validation images on the devkit's blacklist (1762 of 50,000, with boxes of bad quality) are left out of every
+    metric, as its evaluation leaves them out; `report` says how many, or that no blacklist was found.
+
+    Args:
+        folder: as the archives unpack: train/SYNSET/*.JPEG, val/*.JPEG or val/SYNSET/*.JPEG, and
+            Annotations/CLS-LOC/train and val (or Annotations/train and val); or the kit with ILSVRC/Data/CLS-LOC and
+            ILSVRC/Annotations/CLS-LOC.
+        split: "train", or "test", which is the validation set, the only one with published boxes.
+        size, length, seed: as for `load`.
+
+    Raises:
+        FileNotFoundError: for what is missing.
+        ValueError: if no image can be used.
+
+    Source: Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge.
     """
 
     kind, needs = "ilsvrc", "FOLDER"
@@ -162,13 +172,20 @@ class ILSVRC(Photographs):
 class TinyImageNet(Photographs):
     """Tiny ImageNet: 200 of ImageNet's classes, 64 x 64 pixels, a box for each photograph.
 
-    folder: tiny-imagenet-200 as the archive unpacks it (wnids.txt, words.txt, train/, val/), or the one that holds it
-    split:  "train" reads train/SYNSET/SYNSET_boxes.txt, "test" val/val_annotations.txt
-
-    classes are called by the first word of words.txt, in the order of the sorted synsets of wnids.txt. Boxes count
+    Classes are called by the first word in words.txt, in the order of the sorted synsets of wnids.txt. Boxes count
     pixels from 0 and include the last one (the whole photograph is 0 0 63 63), so x1 = xmax + 1.
-    raises: FileNotFoundError for what is missing; ValueError where a list is damaged, or as `look_through`
-    Stanford CS231n, Tiny ImageNet visual recognition challenge.
+
+    Args:
+        folder: tiny-imagenet-200 as the archive unpacks it (wnids.txt, words.txt, train/, val/), or the one that holds
+            it.
+        split: "train" reads train/SYNSET/SYNSET_boxes.txt, "test" reads val/val_annotations.txt.
+        size, length, seed: as for `load`.
+
+    Raises:
+        FileNotFoundError: for what is missing.
+        ValueError: if a list is damaged or no image can be used.
+
+    Source: Stanford CS231n, Tiny ImageNet visual recognition challenge.
     """
 
     kind, needs = "tiny-imagenet", "FOLDER"

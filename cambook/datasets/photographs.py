@@ -1,10 +1,10 @@
-"""What all sets of photographs on disk share: the first look at every file, and batches.
+"""`Photographs`, what all data sets of image files share: the first look at every file, and batches.
 
-A file that cannot be used must not be met in the middle of a training, and no number may silently come from another
-picture. So the first time a set is loaded every listed picture is decoded once, in threads: what is wrong with it is
-repaired where that is safe, or the picture is left out, and `report` says so. What was found is remembered in the
-cache until a file's size or time of change differs. A file that changes after that stops the run with a sentence:
-the data would no longer be those that the fingerprint names.
+A file that cannot be used must not turn up in the middle of training, and no number may silently come from another
+image. So the first time a data set is loaded, every listed image is decoded once, in threads: what is wrong with it is
+repaired if that is safe, or the image is left out, and `report` says so. What was found is remembered in the cache
+until a file's size or time of change differs. A file that changes after that stops the run with a sentence: the data
+would no longer be what the fingerprint names.
 """
 
 from __future__ import annotations
@@ -35,19 +35,25 @@ THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 
 _VERSION = 2  # raised whenever the same files would give other pictures, boxes, masks or labels
 _SENTENCES = 1  # raised whenever the report would say something else about them
-_PART = 10_000  # so many pictures are looked through and remembered at a time; a killed first load goes on there
-_WORTH_REMEMBERING = 500
-_REPORTED_SINGLY = 20
+_PART = 10_000  # so many images are looked through and remembered at a time; a killed first load goes on there
+_WORTH_REMEMBERING = 500  # fewer images are looked through each time
+_REPORTED_SINGLY = 20  # more files with the same repair get one sentence together
 
 
 class Listed(NamedTuple):
-    """A picture as its data set lists it; paths as text, since a set may list a million.
+    """An image as its data set lists it; paths are text, since a set may list a million.
 
-    label:   index of its class; None where only its annotation says
-    picture: its file, None where there is none
-    truth:   the file that says where the object is: annotation, segmentation or trimap; None where there is none
-    box:     x, y, width and height where a list gives them
-    problem: why the picture cannot be used, where the lists themselves say so
+    Attributes:
+        name: its id, by which the images of a data set are sorted.
+        label: index of its class; None if only its annotation says.
+        picture: its file; None if it has none.
+        truth: the file that says where the object is: annotation, segmentation or trimap; None if it has none.
+        box: x, y, width and height, if a list gives them.
+        problem: why the image cannot be used, if the lists themselves say so.
+
+    Example:
+        >>> Listed("cat-1", 0, "images/cat-1.jpg", box=(10, 5, 20, 10)).truth is None
+        True
     """
 
     name: str
@@ -59,10 +65,18 @@ class Listed(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """What a picture's files say of its object.
+    """What an image's files say about its object.
 
-    boxes: (n, 4) half-open, in pixels of the picture they were drawn on, whose width and height is tag (None: unknown)
-    mask:  width and height of its file of masks, None where it has none
+    Attributes:
+        label: index of its class.
+        boxes: (n, 4) half-open, in pixels of the image that they were drawn on.
+        tag: width and height of that image; None if they are unknown.
+        mask: width and height of its file of masks; None if it has none.
+        notes: one sentence for each repair.
+
+    Example:
+        >>> Truth(0, np.array([[10, 5, 30, 15]]), (80, 40)).notes
+        ()
     """
 
     label: int
@@ -74,13 +88,15 @@ class Truth(NamedTuple):
 
 @dataclass
 class Inspection:
-    """What came of looking at one listed picture; this is what the cache remembers.
+    """What came of looking at one listed image; this is what the cache remembers.
 
-    boxes:   (n, 4) as shares of the upright picture's width and height
-    turn:    the EXIF orientation by which its mask is turned upright
-    notes:   (file, sentence) for each repair
-    refused: why the picture is left out, empty where it is used
-    digest:  sha256 of what was listed and of the files' contents
+    Attributes:
+        label: index of its class.
+        boxes: (n, 4) as shares of the upright image's width and height.
+        turn: the EXIF orientation by which its mask is turned upright.
+        notes: (file, sentence) for each repair.
+        refused: why the image is left out; empty if it is used.
+        digest: SHA-256 of what was listed and of the files' contents.
     """
 
     label: int = -1
@@ -92,23 +108,23 @@ class Inspection:
 
 
 class Photographs(DataSet):
-    """A set of labelled photographs on disk.
+    """A data set of labelled image files.
 
-    A data set says in its own __init__ which pictures its split lists, and hands them to `look_through`; `truth` reads
-    what one picture's files say of its object, `masks` which of its pixels are object.
+    A subclass says in its own __init__ which images its split lists, and hands them to `look_through`. Its `truth`
+    reads what the files of one image say about its object, its `masks` which pixels are object.
 
-    name, split, size, classes: as asked for; pictures are squashed to size x size pixels (antialiased bilinear), boxes
-                                with them, masks too (each pixel that of the nearest one)
-    labels:      (N,) int64
-    names:       N ids, sorted; picture i is names[i]
-    report:      one sentence for each file that was repaired or left out, one for many with the same repair
-    fingerprint: sha256 over the lists, the contents of the listed files, split, size, classes and the loader's version
+    Images are squashed to size x size pixels (antialiased, bilinear), boxes with them, and masks too (each pixel takes
+    the value of the nearest one). JPEGs are decoded at a half, a quarter or an eighth if both sides keep at least twice
+    `size`.
 
-    JPEGs are decoded at a half, a quarter or an eighth where both sides keep at least twice `size`, unless a data set
-    sets `smaller` to False.
+    Attributes:
+        names: N ids, sorted; image i is names[i].
+        report: one sentence for each file that was repaired or left out; one for many with the same repair.
+        fingerprint: SHA-256 of the lists, the contents of the listed files, split, size, classes and the version of
+            this loader.
     """
 
-    smaller = True
+    smaller = True  # whether JPEGs may be decoded at a part of their size
 
     def __init__(self, folder: str | Path, split: str, size: int, root: Path | None) -> None:
         """root: the folder that no link may leave; None if the images may lie elsewhere, linked to."""
@@ -118,11 +134,11 @@ class Photographs(DataSet):
         self.report: list[str] = []
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
-        """What the contents of one.truth, or the lists, say of a picture's object. raises: Unusable"""
+        """What the contents of one.truth, or the lists, say about an image's object. Raises Unusable."""
         raise NotImplementedError
 
     def masks(self, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Grey values (h, w) of a file of masks -> object pixels, bool, and those that count neither way (or None)."""
+        """Grey values (h, w) of a mask file -> object pixels (h, w) bool, and those that count neither way or None."""
         raise NotImplementedError
 
     # ---- the first look
@@ -130,8 +146,14 @@ class Photographs(DataSet):
     def look_through(self, listed: list[Listed], classes: list[str], length: int | None, seed: int) -> None:
         """Decodes what was listed, once, and sets everything that a data set has.
 
-        length: at most so many of the listed pictures, drawn by `seed` (None: all)
-        raises: ValueError where none can be used
+        Args:
+            listed: the images of the split.
+            classes: the names of the classes, in the order of the labels.
+            length: at most so many of the listed images, chosen by `seed` (None: all).
+            seed: of that choice.
+
+        Raises:
+            ValueError: if none of them can be used.
         """
         check_counts(self.size, length)
         self.classes = classes
@@ -232,29 +254,33 @@ class Photographs(DataSet):
         return len(self.names)
 
     def batch(self, indices, device: str | torch.device = "cpu") -> Batch:
-        """The pictures at those places, decoded in threads; images and labels lie on `device`, the rest on the CPU.
+        """The images at `indices`, decoded in threads.
 
-        raises: IndexError for no place or one outside 0 .. len-1; RuntimeError where a file is no longer what it was
-                when the set was loaded
+        Args:
+            indices: (B,) positions in the data set, at least one.
+            device: where images and labels of the batch shall be; the rest of it is on the CPU.
+
+        Raises:
+            IndexError: for no index, or one outside 0 .. len - 1.
+            RuntimeError: if a file is no longer what it was when the data set was loaded.
         """
         indices = torch.as_tensor(indices, dtype=torch.int64).cpu().reshape(-1)
         if not len(indices) or indices.min() < 0 or indices.max() >= len(self):
             raise IndexError(f"{self.name} {self.split} has pictures 0 to {len(self) - 1}, not {indices.tolist()[:3]}.")
-        places = indices.tolist()
         with ThreadPoolExecutor(THREADS) as pool:
-            pixels, masks, ignored = zip(*pool.map(self._decode, places), strict=True)
+            pixels, masks, ignored = zip(*pool.map(self._decode, indices.tolist()), strict=True)
         images = onto(torch.from_numpy(np.stack(pixels)), device).permute(0, 3, 1, 2).contiguous().float().div_(255)
         labels = torch.from_numpy(self.labels)[indices].to(device)
-        boxes = [self.boxes(i, self.size, self.size).astype(np.float32) for i in places]
+        boxes = [self.boxes(i, self.size, self.size).astype(np.float32) for i in indices.tolist()]
         return Batch(images, labels, boxes, _stacked(masks), indices, _stacked(ignored))
 
     def picture(self, i: int) -> Image.Image:
-        """Picture i as a whole, upright, in RGB, at the size in which it is stored. raises: Unusable"""
+        """Image i as a whole, upright, in RGB, at the size in which it is stored. Raises Unusable."""
         image, orientation, _ = decode_image(self._read(self._pictures[i]))
         return upright(image, orientation)
 
     def boxes(self, i: int, width: float, height: float) -> np.ndarray:
-        """(n, 4) float64, the boxes of picture i in pixels of a copy of it that is width x height."""
+        """(n, 4) float64, the boxes of image i in pixels of a copy of it that is width x height."""
         return self._boxes[self._starts[i] : self._starts[i + 1]] * np.array([width, height, width, height])
 
     def _decode(self, i: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:

@@ -1,4 +1,4 @@
-"""Photographs in the layout of Pascal VOC, and Pascal VOC 2007."""
+"""`VOCFolder`, photographs in the layout of Pascal VOC, and `VOC2007`."""
 
 from __future__ import annotations
 
@@ -16,22 +16,27 @@ from cambook.datasets.registry import register
 
 @register
 class VOCFolder(Photographs):
-    """The pictures of one split of a folder in Pascal VOC layout (JPEGImages, Annotations, ImageSets/Main).
-
-    folder: the folder that holds those three
-    split:  "train" reads train.txt; "test" reads test.txt or else val.txt; any other list in ImageSets/Main
-            goes by its own name ("trainval", "cat_val": lines "id 1" belong to it, "id -1" and "id 0" do not)
-    size, length, seed: as `load`
-
-    classes: sorted names of the labels in train and test list together, so that both splits agree
-    labels:  the class of the picture's objects, of several the one with the largest total box area; objects marked
-             difficult are ignored, as in the VOC challenge
+    """The images of one split of a folder in Pascal VOC layout (JPEGImages, Annotations, ImageSets/Main).
 
     Annotations count pixels from 1 and include the last one; boxes here are half-open (x0, y0, x1, y1), x0 = xmin - 1
-    and x1 = xmax, then scaled into the grid. Raises, before decoding, FileNotFoundError for a missing folder or list
-    and ValueError where the lists name fewer than two classes; ValueError, after it, where no picture of the split can
-    be used.
-    Everingham et al. 2010, The Pascal Visual Object Classes Challenge.
+    and x1 = xmax, then scaled with the image.
+
+    Args:
+        folder: the folder that holds those three.
+        split: "train" reads train.txt; "test" reads test.txt or else val.txt. Any other list in ImageSets/Main is
+            called by its own name ("trainval"; "cat_val", whose lines "id 1" belong to it and "id -1" and "id 0" not).
+        size, length, seed: as for `load`.
+
+    Raises:
+        FileNotFoundError: before decoding, for a missing folder or list.
+        ValueError: before decoding, if the lists name fewer than two classes; after it, if no image can be used.
+
+    Attributes:
+        classes: sorted names of the labels in the train and test lists together, so that both splits agree.
+        labels: the class of an image's objects; of several, the one with the largest total box area. Objects marked
+            difficult are ignored, as in the VOC challenge.
+
+    Source: Everingham et al. 2010, The Pascal Visual Object Classes Challenge.
     """
 
     kind, needs = "voc", "FOLDER"
@@ -55,26 +60,9 @@ class VOCFolder(Photographs):
                 used = pictures[file.stem].name
                 self.report.append(f"{short_path(file)}: not used, {used} is the picture of that name")
 
-        known: dict[str, Annotation] = {}
-        problems: dict[str, str] = {}
         split_ids = {s: set(_listed(lists[n], pictures)) for s, n in _standard_lists(lists).items()}
-        for identity in sorted(set(ids).union(*split_ids.values())):
-            try:
-                if identity not in annotations:
-                    raise Unusable(f"Annotations/{identity}.xml is missing")
-                known[identity] = read_annotation(read_inside(annotations[identity], root))
-            except Unusable as error:
-                problems[identity] = str(error)
-        classes = sorted({annotation.label for identity, annotation in known.items() if identity in pictures})
-        if len(classes) < 2:
-            reason = next((f" ({problem})" for problem in problems.values()), "")
-            found = f"no listed picture with a usable annotation{reason}"
-            if classes:
-                found = f'only the class "{classes[0]}"'
-            raise ValueError(
-                f"{root} has {found} and at least two classes are needed: add pictures of another class "
-                "to JPEGImages, Annotations and ImageSets/Main"
-            )
+        known, problems = _read_annotations(sorted(set(ids).union(*split_ids.values())), annotations, root)
+        classes = _classes({i: one for i, one in known.items() if i in pictures}, problems, root)
         for identity in sorted(set(ids).intersection(*split_ids.values()) if len(split_ids) == 2 else ()):
             self.report.append(f"{identity}: kept, though it is in the train list and in the test list")
         problems |= {identity: _why_missing(identity) for identity in ids if identity not in pictures}
@@ -84,14 +72,12 @@ class VOCFolder(Photographs):
             length,
             seed,
         )
-        several = sum(len(known[name].boxes) > 1 for name in self.names)
-        if several:
+        if several := sum(len(known[name].boxes) > 1 for name in self.names):
             self.report.append(
                 f"{several} of {len(self.names)} pictures show several classes: "
                 "labelled by the one with the largest total box area"
             )
-        difficult = sum(known[name].difficult for name in self.names)
-        if difficult:
+        if difficult := sum(known[name].difficult for name in self.names):
             self.report.append(f"{difficult} objects marked difficult are ignored, as in the VOC challenge")
 
     def _read_list(self, list_file: Path, pictures: dict[str, Path]) -> list[str]:
@@ -112,7 +98,9 @@ class VOCFolder(Photographs):
 class VOC2007(VOCFolder):
     """Pascal VOC 2007: split "train" is its list trainval, "test" its list test, as the challenge compares.
 
-    folder: VOC2007 (JPEGImages, Annotations, ImageSets/Main), or one that holds it or VOCdevkit; else as VOCFolder
+    Args:
+        folder: VOC2007 (JPEGImages, Annotations, ImageSets/Main), or one that holds it or VOCdevkit.
+        split, size, length, seed: as for `VOCFolder`, with the same errors.
     """
 
     kind, needs = "voc2007", ""
@@ -131,13 +119,13 @@ class VOC2007(VOCFolder):
     )
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
-        places = [Path(folder).expanduser() / inner for inner in ("VOCdevkit/VOC2007", "VOC2007", "")]
-        root = next((place for place in places if (place / "JPEGImages").is_dir()), places[-1])
+        roots = [Path(folder).expanduser() / inner for inner in ("VOCdevkit/VOC2007", "VOC2007", "")]
+        root = next((each for each in roots if (each / "JPEGImages").is_dir()), roots[-1])
         super().__init__(root, {"train": "trainval"}.get(split, split), size, length=length, seed=seed)
         self.split = split
 
 
-# ---- the folder: which files there are, and none outside of it
+# ---- the folder: which files it has, and none outside of it
 
 
 def _split_lists(root: Path) -> dict[str, Path]:
@@ -205,3 +193,35 @@ def _why_missing(identity: str) -> str:
     if "/" in identity or "\\" in identity:
         return "an id is the name of a picture in JPEGImages and may not be a path"
     return "JPEGImages has no picture of this name"
+
+
+# ---- the annotations
+
+
+def _read_annotations(
+    ids: list[str], annotations: dict[str, Path], root: Path
+) -> tuple[dict[str, Annotation], dict[str, str]]:
+    """Id -> its annotation, and id -> why it has none that can be used."""
+    known: dict[str, Annotation] = {}
+    problems: dict[str, str] = {}
+    for identity in ids:
+        try:
+            if identity not in annotations:
+                raise Unusable(f"Annotations/{identity}.xml is missing")
+            known[identity] = read_annotation(read_inside(annotations[identity], root))
+        except Unusable as error:
+            problems[identity] = str(error)
+    return known, problems
+
+
+def _classes(known: dict[str, Annotation], problems: dict[str, str], root: Path) -> list[str]:
+    """The names of the labels, sorted. Raises ValueError for fewer than two."""
+    classes = sorted({annotation.label for annotation in known.values()})
+    if len(classes) < 2:
+        reason = next((f" ({problem})" for problem in problems.values()), "")
+        found = f'only the class "{classes[0]}"' if classes else f"no listed picture with a usable annotation{reason}"
+        raise ValueError(
+            f"{root} has {found} and at least two classes are needed: add pictures of another class "
+            "to JPEGImages, Annotations and ImageSets/Main"
+        )
+    return classes
