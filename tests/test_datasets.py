@@ -1,5 +1,6 @@
 """Each kind of dirt is made in a folder of its own; repaired value AND report sentence are checked."""
 
+import json
 import os
 import shutil
 import warnings
@@ -10,7 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile
+from typer.testing import CliRunner
 
+from cambook import datasets, metrics, networks
+from cambook.cli import commands
+from cambook.course import runs
 from cambook.datasets import (
     EXAMPLE_PICTURES,
     Scenes,
@@ -728,6 +733,127 @@ def test_scenes_are_made_with_what_was_asked_for():
     new = load("scenes-new-objects", "test", 32)
     assert (new.name, new.split, new.size, new.length, new.seed) == ("scenes-new-objects", "test", 32, 1000, 0)
     assert new.fingerprint == Scenes("test", 32, new_objects=True).fingerprint
+
+
+# ---- a data set that somebody adds
+
+
+@pytest.fixture
+def known():
+    """What a test registers is forgotten after it."""
+    before = dict(datasets.KNOWN)
+    yield datasets.KNOWN
+    datasets.KNOWN.clear()
+    datasets.KNOWN.update(before)
+
+
+def stripes() -> type:
+    """The class of a new data set: a bright block, upright or lying, on black."""
+
+    @datasets.register
+    class Stripes(datasets.DataSet):
+        kind = "stripes"
+        splits = {"train": 40, "test": 8}
+        source = "drawn in this test"
+        licence = "CC0"
+        has_masks = drawn = True
+
+        def __init__(self, split, size, *, length=None, seed=0):
+            self.name, self.split, self.size, self.report = self.kind, split, size, []
+            self.classes, self.fingerprint = ["upright", "lying"], f"{split} {size} {length} {seed}"
+            self.labels = np.arange(length or self.splits[split]) % 2
+
+        def __len__(self):
+            return len(self.labels)
+
+        def batch(self, indices, device="cpu"):
+            indices = torch.as_tensor(indices)
+            labels = torch.from_numpy(self.labels)[indices]
+            masks = torch.zeros(len(indices), self.size, self.size, dtype=torch.bool)
+            masks[:, 8:40, 8:20] = True
+            masks[labels == 1] = masks[labels == 1].transpose(1, 2)
+            boxes = [np.array([[8, 8, 40, 20] if label else [8, 8, 20, 40]], np.float32) for label in labels]
+            images = masks[:, None].float().expand(-1, 3, -1, -1)
+            return datasets.Batch(images.to(device), labels.to(device), boxes, masks, indices)
+
+    return Stripes
+
+
+def test_one_call_adds_a_data_set_that_is_loaded_listed_suggested_and_evaluated(known):
+    with pytest.raises(ValueError, match='unknown data set "stripes"'):
+        load("stripes", "test", 64)
+    added = stripes()
+    data = load("stripes", "test", 64)
+    assert type(data) is added and (data.name, data.split, len(data)) == ("stripes", "test", 8)
+    assert datasets.names()[:3] == ["scenes", "scenes-new-objects", "stripes"] and datasets.find("stripes").drawn
+    listed = CliRunner().invoke(commands.app, ["data"]).output
+    assert "stripes" in listed and "drawn in this test" in listed and "CC0" in listed
+    assert CliRunner().invoke(commands.app, ["data", "stripes"]).output == "stripes: drawn in this test\n"
+    with pytest.raises(ValueError, match='did you mean "stripes"'):
+        load("strips", "test", 64)
+    with pytest.raises(ValueError, match='unknown split "val": use "train" or "test"'):
+        load("stripes", "val", 64)
+    with pytest.raises(ValueError, match="stripes is not read from a folder: write stripes"):
+        load("stripes:here", "test", 64)
+    assert runs.Parameters(dataset="stripes").dataset == "stripes"
+    found = metrics.evaluate(networks.build("mini-gap", 2, None, 0), data, batch_size=4)
+    assert 0 <= found.row["max_box_acc"] <= 100 and found.inside.shape == (8,)
+
+
+def test_a_data_set_read_from_a_file_is_one_class_too(known, tmp_path):
+    @datasets.register
+    class Lists(datasets.Photographs):
+        kind, needs = "list", "FILE"
+
+        def __init__(self, file, split, size, *, length=None, seed=0):
+            root = Path(file).parent
+            super().__init__(file, split, size, root)
+            rows = json.loads(Path(file).read_text())[split]
+            listed = [datasets.Listed(row[0], row[1], str(root / row[0]), box=tuple(row[2])) for row in rows]
+            self.look_through(listed, ["cat", "dog"], length, seed)
+
+        def truth(self, one, data):
+            x, y, width, height = one.box
+            return datasets.Truth(one.label, np.array([[x, y, x + width, y + height]]), None)
+
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(encoded(picture()))
+    rows = [["a.png", 0, [10, 5, 20, 10]], ["b.png", 1, [10, 5, 20, 10]]]
+    (tmp_path / "all.json").write_text(json.dumps({"train": rows, "test": rows[:1]}))
+    data = load(f"list:{tmp_path}/all.json", "train", SIZE)
+    assert data.labels.tolist() == [0, 1] and data.name == f"list:{tmp_path}/all.json" and data.report == []
+    np.testing.assert_allclose(data.batch([1]).boxes[0], [GRID_BOX], atol=1e-5)
+    with pytest.raises(ValueError, match='"list:" names no file: write list:FILE, for example list:data/'):
+        load("list:", "train", SIZE)
+
+
+def test_two_data_sets_of_one_name_are_refused_and_the_same_class_again_is_not(known):
+    first, again = stripes(), stripes()
+    assert datasets.find("stripes") is again and again is not first
+    with pytest.raises(ValueError, match='Other and .*Stripes are both called "stripes": rename one'):
+        datasets.register(type("Other", (datasets.DataSet,), {"kind": "stripes"}))
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({}, 'Odd.kind is "": name it with letters'),
+        ({"kind": "a:b"}, 'Odd.kind is "a:b": name it'),
+        ({"kind": "odd", "needs": "URL"}, 'Odd.needs is "URL": write FOLDER or FILE, or leave it out'),
+    ],
+)
+def test_a_data_set_without_a_name_is_refused(known, facts, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        datasets.register(type("Odd", (datasets.DataSet,), facts))
+
+
+# ---- where a batch lies
+
+
+def test_images_and_labels_of_photographs_go_to_the_device_and_the_rest_stays(folder):
+    batch = folder.train().batch([0, 1], device="meta")
+    assert batch.images.device.type == batch.labels.device.type == "meta"
+    assert batch.indices.device.type == "cpu" and isinstance(batch.boxes[0], np.ndarray) and batch.masks is None
 
 
 # ---- single pictures

@@ -722,6 +722,15 @@ def test_a_misspelt_name_is_told_with_the_nearest(name, sentence):
         datasets.load(name, "train", SIZE)
 
 
+# ---- where a batch lies ----
+
+
+def test_masks_and_ignored_pixels_stay_on_the_cpu_where_metrics_read_them(tmp_path):
+    batch = datasets.load(f"pets:{pets(tmp_path)}", "test", SIZE).batch([0, 1], device="meta")
+    assert batch.images.device.type == batch.labels.device.type == "meta"
+    assert {part.device.type for part in (batch.masks, batch.ignore, batch.indices)} == {"cpu"}
+
+
 # ---- ignored pixels ----
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
@@ -33,16 +34,21 @@ def register(cls: D) -> D:
         The class itself.
 
     Raises:
-        ValueError: if another class has this name. A class that is defined again, as in a notebook's cell, replaces
-            its former self.
+        ValueError: if the class has no `kind` or a strange one, or if another class has the same. A class that is
+            defined again, as in a notebook's cell, replaces its former self.
 
     Example:
         >>> register(KNOWN["cub"]).written()
         'cub'
     """
+    kind = getattr(cls, "kind", "")
+    if not re.fullmatch(r"[\w.-]+", kind):
+        raise ValueError(f'{cls.__qualname__}.kind is "{kind}": name it with letters, digits, "-", "_" and "." alone')
+    if cls.needs not in ("", *_EXAMPLES):
+        raise ValueError(f'{cls.__qualname__}.needs is "{cls.needs}": write {" or ".join(_EXAMPLES)}, or leave it out')
     for other in KNOWN.values():
-        if other.kind == cls.kind and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f'{cls.__qualname__} and {other.__qualname__} are both called "{cls.kind}": rename one')
+        if other.kind == kind and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(f'{cls.__qualname__} and {other.__qualname__} are both called "{kind}": rename one')
     KNOWN[cls.written()] = cls
     return cls
 
