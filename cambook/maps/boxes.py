@@ -17,14 +17,31 @@ MEASURES = ("pixels", "contour area")
 
 
 def mask_above(map2d: ArrayLike, threshold: float, rule: str) -> np.ndarray:
-    """The places that speak loudly enough: map > threshold * max(map), strictly.
+    """Keeps the positions of a map that are high enough: map > threshold * maximum, strictly.
 
-    map2d: (H, W); threshold: share of the maximum, 0 to 1; returns (H, W) bool
-    rule "paper": the map as it is; nothing is kept where its maximum is not above 0
-    rule "wsol":  the map is first shifted so that its minimum is 0; a constant map keeps nothing
-    A non-finite map keeps nothing under either rule, and a warning says so.
-    raises: ValueError for another rule, a threshold outside [0, 1], or a map that is not (H, W) real numbers
-    "paper": Zhou et al. 2016, section 3.2, with threshold 0.2. "wsol": Choe et al. 2020, section 3.
+    Rule "paper" reads the map as it is, and keeps nothing if its maximum is not above 0. Rule "wsol" first shifts the
+    map so that its minimum is 0; a constant map keeps nothing. On the same map the two differ, so name the rule with
+    every result. A map that is not finite keeps nothing under either, with a warning.
+
+    Args:
+        map2d: (H, W).
+        threshold: share of the maximum, 0 to 1.
+        rule: "paper" or "wsol".
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        ValueError: another rule, a threshold outside [0, 1], or a map that is not (H, W) real numbers.
+
+    Source: "paper": Zhou et al. 2016, section 3.2, with threshold 0.2. "wsol": Choe et al. 2020, section 3.
+
+    Example:
+        >>> map2d = np.array([[-5, 1, 3, 10]])
+        >>> mask_above(map2d, 0.2, "paper").tolist()  # above 2
+        [[False, False, True, True]]
+        >>> mask_above(map2d, 0.2, "wsol").tolist()  # above -2
+        [[False, True, True, True]]
     """
     map2d = _two_dimensional(map2d, "map")
     if rule not in RULES:
@@ -42,13 +59,23 @@ def mask_above(map2d: ArrayLike, threshold: float, rule: str) -> np.ndarray:
 
 
 def largest_component(mask: ArrayLike, connectivity: int = 8, measure: str = "pixels") -> np.ndarray:
-    """The largest connected piece of a mask; an empty mask stays empty.
+    """The largest connected component of a mask; an empty mask stays empty.
 
-    mask: (H, W) bool; returns (H, W) bool
-    connectivity: 8 where pixels that share only a corner are connected, 4 where they are not
-    measure "pixels":       the piece with the most pixels; of several, the first in reading order
-    measure "contour area": the piece with the largest `contour_area`; of several, the last (OpenCV's first)
-    raises: ValueError for another connectivity or measure, or a mask that is not (H, W)
+    Args:
+        mask: (H, W) bool.
+        connectivity: 8 if pixels that share only a corner are connected, 4 if they are not.
+        measure: "pixels", the component with the most pixels, of several the first in reading order; or "contour area",
+            the one with the largest `contour_area`, of several the last (OpenCV's first).
+
+    Returns:
+        (H, W) bool.
+
+    Raises:
+        ValueError: another connectivity or measure, or a mask that is not (H, W).
+
+    Example:
+        >>> largest_component(np.array([[1, 0, 1, 1]], bool)).tolist()
+        [[False, False, True, True]]
     """
     mask = _two_dimensional(mask, "mask").astype(bool)
     if connectivity not in (4, 8):
@@ -70,10 +97,19 @@ def largest_component(mask: ArrayLike, connectivity: int = 8, measure: str = "pi
 
 
 def contour_area(component: ArrayLike) -> float:
-    """Area inside the outline drawn through the centres of a component's outermost pixels, holes filled.
+    """Area inside the outline through the centres of a component's outermost pixels, holes filled.
 
-    component: (H, W) bool, one connected piece; returns square pixels. A full 2x2 square holds area 1, with
-    three of its pixels 1/2, fewer none: a line has no area. OpenCV's contourArea measures this on a contour.
+    OpenCV's contourArea measures this on a contour: a line has no area.
+
+    Args:
+        component: (H, W) bool, one connected component.
+
+    Returns:
+        Square pixels: 1 for each full 2 x 2 square, 1/2 for one with three of its pixels.
+
+    Example:
+        >>> contour_area(np.ones((3, 4), bool)), contour_area(np.ones((1, 4), bool))
+        (6.0, 0.0)
     """
     from scipy import ndimage
 
@@ -83,9 +119,17 @@ def contour_area(component: ArrayLike) -> float:
 
 
 def tight_box(mask: ArrayLike) -> tuple[int, int, int, int] | None:
-    """The smallest half-open box (x0, y0, x1, y1) that holds every pixel of a mask, or None if there is none.
+    """The smallest box that contains every pixel of a mask, or None for an empty mask.
 
-    mask: (H, W) bool
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (x0, y0, x1, y1) in pixels, half-open: x1 and y1 are the first column and row outside.
+
+    Example:
+        >>> tight_box(np.array([[0, 0, 0, 0], [0, 1, 1, 0]], bool))
+        (1, 1, 3, 2)
     """
     mask = _two_dimensional(mask, "mask").astype(bool)
     if not mask.any():
@@ -96,12 +140,29 @@ def tight_box(mask: ArrayLike) -> tuple[int, int, int, int] | None:
 
 
 def box_from_map(map2d: ArrayLike, rule: str, threshold: float) -> np.ndarray | None:
-    """Tight box around the largest component of a map above a threshold, or None if nothing is above it.
+    """The box of a map: tight around the largest component above a threshold, None if nothing is above it.
 
-    map2d: (H, W); returns (4,) int64, half-open. The rule also says what largest means: pixels for "paper",
-    contour area for "wsol", both 8-connected.
-    raises: ValueError as `mask_above`
-    Zhou et al. 2016, section 3.2 ("paper"); Choe et al. 2020, section 3 ("wsol", without rounding to 8 bits).
+    The rule also says what largest means: pixels for "paper", contour area for "wsol", both 8-connected.
+
+    Args:
+        map2d: (H, W), at the size of the image.
+        rule: "paper" or "wsol", see `mask_above`.
+        threshold: share of the maximum, 0 to 1.
+
+    Returns:
+        (4,) int64, (x0, y0, x1, y1), half-open, or None.
+
+    Raises:
+        ValueError: as `mask_above`.
+
+    Source: Zhou et al. 2016, section 3.2 ("paper"); Choe et al. 2020, section 3 ("wsol", without rounding to 8 bits).
+
+    Example:
+        >>> map2d = np.array([[0, 0, 0, 0, 9], [0, 5, 6, 0, 0], [0, 5, 6, 0, 0]])
+        >>> box_from_map(map2d, "paper", 0.2)
+        array([1, 1, 3, 3])
+        >>> box_from_map(map2d, "paper", 0.7)
+        array([4, 0, 5, 1])
     """
     mask = mask_above(map2d, threshold, rule)
     box = tight_box(largest_component(mask, measure="pixels" if rule == "paper" else "contour area"))
@@ -109,11 +170,22 @@ def box_from_map(map2d: ArrayLike, rule: str, threshold: float) -> np.ndarray | 
 
 
 def box_iou(a: ArrayLike, b: ArrayLike, inclusive: bool = False) -> np.ndarray:
-    """Shared area / joint area, of every box of a with every box of b.
+    """Intersection over union of every box of a with every box of b.
 
-    a: (N, 4), b: (M, 4), each (x0, y0, x1, y1); returns (N, M) float64, 0 where both boxes have no area
-    inclusive: x1 and y1 belong to the box (+1 on widths and heights), as the ilsvrc and wsol metrics count
-    raises: ValueError where an array is not (N, 4), a number is not finite, or corners are swapped (x1 < x0, y1 < y0)
+    Args:
+        a: (N, 4), each (x0, y0, x1, y1), half-open.
+        b: (M, 4).
+        inclusive: whether x1 and y1 belong to the box (+1 on widths and heights), as the ilsvrc and wsol metrics count.
+
+    Returns:
+        (N, M) float64, 0 to 1; 0 if both boxes have no area.
+
+    Raises:
+        ValueError: an array that is not (N, 4), a number that is not finite, or swapped corners (x1 < x0, y1 < y0).
+
+    Example:
+        >>> box_iou([[0, 0, 2, 2]], [[1, 0, 3, 2], [5, 5, 6, 6]]).round(2).tolist()
+        [[0.33, 0.0]]
     """
     a, b = _boxes(a, "a")[:, None], _boxes(b, "b")[None]
     extra = 1 if inclusive else 0
@@ -125,7 +197,18 @@ def box_iou(a: ArrayLike, b: ArrayLike, inclusive: bool = False) -> np.ndarray:
 
 
 def is_finite(map2d: np.ndarray) -> bool:
-    """Whether a map has a number at every place; warns where it has not, for then it has no place to show."""
+    """Whether every value of a map is finite; warns if not, because such a map shows no position.
+
+    Args:
+        map2d: (H, W).
+
+    Returns:
+        True or False.
+
+    Example:
+        >>> is_finite(np.zeros((2, 2)))
+        True
+    """
     finite = bool(np.isfinite(map2d).all())
     if not finite:
         warnings.warn("The map holds NaN or infinity and shows no place: look at the network.", stacklevel=3)

@@ -161,7 +161,28 @@ def _two_branches(network: nn.Module, name: str) -> None:
 
 
 def cam_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
-    """Class activation maps of `classes` (B, n), from the forward pass that already happened: (B, n, h, w)."""
+    """Class activation maps from the forward pass that already happened, as a method of the registry.
+
+    Args:
+        network: from networks.build, with a class_weight.
+        images: (B, 3, H, W), not looked at.
+        feature_maps: (B, K, h, w), the network's second output for these images.
+        classes: (B, n) int64.
+
+    Returns:
+        (B, n, h, w), raw.
+
+    Raises:
+        TypeError: the network has a hidden layer between its feature maps and its scores.
+
+    Source: Zhou et al. 2016, section 2.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> network = SimpleNamespace(class_weight=torch.eye(3))
+        >>> cam_maps(network, None, torch.rand(2, 3, 4, 4), torch.tensor([[0, 2], [1, 0]])).shape
+        torch.Size([2, 2, 4, 4])
+    """
     return class_activation_map(feature_maps, network.class_weight[classes])
 
 
@@ -221,7 +242,22 @@ def guided_backprop_maps(network: nn.Module, images: Tensor, feature_maps: Tenso
 
 
 def centre_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
-    """The control that never looks: one Gaussian in the middle of every image: (B, n, H, W)."""
+    """The control that never looks: one Gaussian in the middle of every image.
+
+    Args:
+        network: not asked.
+        images: (B, 3, S, S), for their side alone.
+        feature_maps: not looked at.
+        classes: (B, n), for their number alone.
+
+    Returns:
+        (B, n, S, S), at most 1; the standard deviation is a quarter of the side.
+
+    Example:
+        >>> maps = centre_maps(None, torch.rand(2, 3, 9, 9), None, torch.zeros(2, 4))
+        >>> maps.shape, float(maps[0, 0, 4, 4])
+        (torch.Size([2, 4, 9, 9]), 1.0)
+    """
     side = images.shape[-1]
     offsets = (torch.arange(side, dtype=torch.float32, device=images.device) + 0.5) / side - 0.5
     bell = torch.exp(-0.5 * (offsets / 0.25) ** 2)

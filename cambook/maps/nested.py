@@ -13,12 +13,22 @@ LEVELS = (20, 100, 110)  # grey levels of the released box generator of Zhou et 
 
 
 def loose_and_tight(map2d: ArrayLike) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The first two boxes of `nested_boxes`: a loose one and, inside or beside it, a tight one.
+    """A loose and a tight box of one map, the first two of `nested_boxes`.
 
-    map2d:   (H, W), raw, at the size of the picture; what is below 0 counts as 0
-    returns: two boxes (4,) int64, half-open. Where there is only one, it is both; (None, None) where the map's maximum
-             is not above 0, or, with a warning, where a value is not finite
-    Zhou et al. 2016, section 3.2: both boxes for the first and the second class, the loose one for the third.
+    Args:
+        map2d: (H, W), raw, at the size of the image; what is below 0 counts as 0.
+
+    Returns:
+        Two boxes (4,) int64, half-open. If there is only one, it is both; (None, None) for a map whose maximum is not
+        above 0 or, with a warning, that is not finite.
+
+    Source: Zhou et al. 2016, section 3.2: both boxes for the first and the second class, the loose one for the third.
+
+    Example:
+        >>> map2d = np.zeros((64, 64))
+        >>> map2d[10:40, 10:40], map2d[20:30, 20:30] = 0.2, 1.0
+        >>> [box.tolist() for box in loose_and_tight(map2d)]
+        [[10, 10, 40, 40], [20, 20, 30, 30]]
     """
     map2d = _two_dimensional(map2d, "map")
     if not is_finite(map2d) or map2d.max() <= 0:
@@ -28,18 +38,31 @@ def loose_and_tight(map2d: ArrayLike) -> tuple[np.ndarray | None, np.ndarray | N
 
 
 def nested_boxes(grey: ArrayLike, levels: Sequence[int] = LEVELS) -> np.ndarray:
-    """Boxes of a grey heatmap at several levels, largest first, as the released code of Zhou et al. 2016 makes them.
-
-    grey:    (H, W) uint8; levels: grey levels, `grey` is kept where it is above one of them
-    returns: (n, 4) int64, half-open; [0] is the loose box, [1] the tight one
-    raises:  ValueError where grey is not (H, W) uint8
+    """Boxes of a grey heatmap at several levels, largest first, as the released code of the CAM paper makes them.
 
     At each level: the distance of every kept pixel to the nearest one that is not kept, as a share of the largest;
-    where that is above 10/255 the outlines of the pieces (8-connected) and of their holes (4-connected); the box of
-    each outline. From all boxes, the largest first, those are dropped that share more than half of the larger one's
+    where that is above 10/255, the outlines of the components (8-connected) and of their holes (4-connected); the box
+    of each outline. From all boxes, the largest first, those are dropped that share more than half of the larger one's
     area with one before. The released loop passes over the box after a dropped one, and so does this one. It also keeps
     boxes 5 pixels away from the right and lower border; what has no area then is left out here.
-    bboxgenerator/dt_box.cpp, dt.c with the levels of generate_bbox.m.
+
+    Args:
+        grey: (H, W) uint8.
+        levels: grey levels; pixels are kept if they are above one of them.
+
+    Returns:
+        (n, 4) int64, half-open; [0] is the loose box, [1] the tight one.
+
+    Raises:
+        ValueError: grey is not (H, W) uint8.
+
+    Source: bboxgenerator/dt_box.cpp and dt.c of Zhou et al. 2016, with the levels of generate_bbox.m.
+
+    Example:
+        >>> grey = np.zeros((64, 64), np.uint8)
+        >>> grey[10:40, 10:40] = 255
+        >>> nested_boxes(grey)[0].tolist()
+        [10, 10, 40, 40]
     """
     grey = _two_dimensional(grey, "heatmap")
     if grey.dtype != np.uint8:

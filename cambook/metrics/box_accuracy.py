@@ -19,18 +19,30 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 
 
 class BoxAccuracy:
-    """MaxBoxAcc and MaxBoxAccV2 of a set of pictures, one `update` a picture.
+    """MaxBoxAcc and MaxBoxAccV2 of a set of images, one `update` per image: boxes at every threshold.
 
-    size:       side of the grid of maps and ground truth; 224 for numbers beside published ones
-    thresholds: how many thresholds tau = 0, 1 / thresholds, ...
-    keep_hits:  whether to remember which picture is right at which threshold, for `hits` and intervals: 193 bytes a
-                picture; without, memory is the same however many pictures come
+    Counted as the released code does (`wsol`): the map is cut to 8 bits; mask = map > int(tau * max); the box of a
+    contour is [x, y, x + w, y + h] with the last two at most size - 1, so one pixel wider than inclusive counting
+    means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0]. Ground truth is inclusive there,
+    so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then its fractions are cut off.
 
-    Counted as the released code does (`wsol`): the map is cut to 8 bits; mask = map > int(tau * max); the box
-    of a contour is [x, y, x + w, y + h] with the last two at most size - 1, so one pixel wider than inclusive
-    counting means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0]. Ground truth is
-    inclusive there, so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then its fractions are cut off.
-    Choe et al. 2020, section 3 (V1); the journal version (arXiv 2007.04178) for V2.
+    Args:
+        size: side of the grid of maps and ground truth; 224 for numbers beside published ones.
+        thresholds: how many thresholds tau = 0, 1 / thresholds, ...
+        keep_hits: whether to remember which image is right at which threshold, for `hits` and intervals: 193 bytes per
+            image; without, memory is the same however many images come.
+
+    Raises:
+        ValueError: size or thresholds below 1.
+
+    Source: Choe et al. 2020, section 3 (V1); the journal version (arXiv 2007.04178) for V2.
+
+    Example:
+        >>> accuracy, map2d = BoxAccuracy(size=8, thresholds=10), np.zeros((8, 8))
+        >>> map2d[2:6, 2:6] = 1
+        >>> accuracy.update(map2d, [[2, 2, 6, 6]])
+        >>> accuracy.max_box_acc(), accuracy.curve().tolist()[:2]
+        ((100.0, 0.0), [100.0, 100.0])
     """
 
     def __init__(self, size: int = 224, thresholds: int = 1000, keep_hits: bool = True) -> None:

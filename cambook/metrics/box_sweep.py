@@ -18,10 +18,20 @@ SIDE = 32_000  # largest width or height; rows and columns are counted with 16 b
 
 
 def to_uint8(map2d: ArrayLike) -> np.ndarray:
-    """A map in [0, 1] as wsolevaluation rounds it: (map * 255), fraction cut off.
+    """Rounds a map from 0 to 1 as wsolevaluation does: (map * 255), fraction cut off.
 
-    map2d: (H, W) float; returns (H, W) uint8
-    raises: ValueError for another shape, or values that are not from 0 to 1
+    Args:
+        map2d: (H, W) float.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ValueError: another shape, or values that are not from 0 to 1.
+
+    Example:
+        >>> to_uint8([[0.0, 0.5, 1.0]]).tolist()
+        [[0, 127, 255]]
     """
     map2d = np.asarray(map2d)
     if map2d.ndim != 2 or map2d.size == 0:
@@ -36,19 +46,40 @@ def to_uint8(map2d: ArrayLike) -> np.ndarray:
 def levels(thresholds: ArrayLike, peak: int) -> np.ndarray:
     """The T whose mask {score > T} each threshold stands for: int(threshold * peak), as in wsolevaluation.
 
-    thresholds: (n,) shares of the maximum, 0 <= t < 1; peak: maximum of the 8-bit map; returns (n,) int64
+    Args:
+        thresholds: (n,) shares of the maximum, 0 <= t < 1.
+        peak: maximum of the 8-bit map.
+
+    Returns:
+        (n,) int64.
+
+    Example:
+        >>> levels([0.0, 0.2, 0.999], peak=255).tolist()
+        [0, 51, 254]
     """
     return (np.asarray(thresholds, dtype=np.float64) * int(peak)).astype(np.int64)
 
 
 def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
-    """Box of the component with the largest outline, for each of the 255 masks {score > T}.
-
-    score_u8: (H, W) uint8; returns (255, 4) int32, row T for {score > T}, zeros where that mask is empty
+    """The box of the component with the largest outline, for each of the 255 masks {score > T}.
 
     Largest: area inside the outline through pixel centres, holes filled (`cambook.maps.boxes.contour_area`); of
     several, the one whose first pixel comes last in reading order.
-    raises: ValueError where the map is not (H, W) uint8
+
+    Args:
+        score_u8: (H, W) uint8.
+
+    Returns:
+        (255, 4) int32, half-open, row T for {score > T}, zeros for an empty mask.
+
+    Raises:
+        ValueError: the map is not (H, W) uint8.
+
+    Example:
+        >>> score = np.zeros((8, 8), np.uint8)
+        >>> score[1:7, 1:7], score[2:4, 2:4] = 50, 200
+        >>> largest_boxes(score)[[0, 100, 200]].tolist()
+        [[1, 1, 7, 7], [2, 2, 4, 4], [0, 0, 0, 0]]
     """
     return _largest_boxes(_pad(_fill_holes(_score(score_u8))))
 
@@ -56,12 +87,24 @@ def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
 def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Boxes of all contours of all masks {score > T}, of components and of holes, with their lifetimes.
 
-    score_u8: (H, W) uint8
-    returns:  boxes (M, 4) int32; first (M,), last (M,) uint8: {score > T} has box m for first <= T <= last
+    A component is 8-connected, a hole 4-connected; the contour of a hole runs through the pixels around it, so its box
+    is one pixel larger on each side. Two contours of one mask with the same box may appear as two rows.
 
-    A component is 8-connected, a hole 4-connected; the contour of a hole runs through the pixels around it, so its
-    box is one pixel larger on each side. Two contours of one mask with the same box may appear as two rows.
-    raises: ValueError where the map is not (H, W) uint8
+    Args:
+        score_u8: (H, W) uint8.
+
+    Returns:
+        boxes (M, 4) int32, half-open; first (M,), last (M,) uint8: {score > T} has box m for first <= T <= last.
+
+    Raises:
+        ValueError: the map is not (H, W) uint8.
+
+    Example:
+        >>> score = np.zeros((8, 8), np.uint8)
+        >>> score[2:4, 2:4] = 200
+        >>> boxes, first, last = all_boxes(score)
+        >>> [(box.tolist(), int(a), int(b)) for box, a, b in zip(boxes, first, last) if a <= b][-1]
+        ([2, 2, 4, 4], 0, 199)
     """
     score = _score(score_u8)
     return _all_boxes(score, _fill_holes(score))
@@ -449,18 +492,3 @@ def hits(score: np.ndarray, truth: np.ndarray, ious: np.ndarray) -> np.ndarray:
         boxes, first, last = np.zeros((1, 4), np.int32), each[:1], each[:1]
     largest = _reached(_largest_boxes(_pad(filled)), each, each, truth, len(score), ious)
     return np.stack([largest, _reached(boxes, first, last, truth, len(score), ious)])
-
-
-@njit(cache=True, nogil=True)
-def add_to_histograms(count, edges, scores, inside, counted):
-    """One more in count[inside, i] for each counted score with edges[i] <= score < edges[i + 1]; all are flat."""
-    for n in range(len(scores)):
-        if not counted[n]:
-            continue
-        score = scores[n]
-        i = min(int(score * (len(edges) - 2)), len(edges) - 2)
-        while score < edges[i]:
-            i -= 1
-        while score >= edges[i + 1]:
-            i += 1
-        count[int(inside[n]), i] += 1

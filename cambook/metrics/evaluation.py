@@ -1,4 +1,4 @@
-"""network + data set -> one row of metrics, with the controls and the intervals that stand beside it."""
+"""Evaluates a network on a data set: one row of metrics, with the intervals that stand beside it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,23 @@ METRICS = (
 
 
 def check_finite(values: Tensor, batch, data, what: str) -> None:
-    """values: (B, ...), one row a picture of the batch. raises: ValueError that names the first picture where one of
-    them is NaN or infinite"""
+    """Raises for the first image of a batch where a value is NaN or infinite, and names the image.
+
+    Args:
+        values: (B, ...), one row per image of the batch.
+        batch: its indices say which images these are.
+        data: the data set, for its name and, if it has any, its images' names.
+        what: what the values are, for the message.
+
+    Raises:
+        ValueError: some value is not finite.
+
+    Example:
+        >>> from types import SimpleNamespace as Some
+        >>> check_finite(torch.tensor([[1.0], [torch.nan]]), Some(indices=[4, 7]), Some(name="scenes"), "a score")
+        Traceback (most recent call last):
+        ValueError: scenes, picture 7: a score is NaN or infinite; look at the weights.
+    """
     finite = torch.isfinite(values).flatten(1).all(1).tolist()
     if not all(finite):
         place = int(batch.indices[finite.index(False)])
@@ -103,17 +118,35 @@ def evaluate(
     batch_size: int = 64,
     seed: int = 0,
 ) -> Evaluation:
-    """Classifies and localizes every picture of a data set.
+    """Evaluates a network on a data set: classifies and localizes every image, and returns one row of metrics.
 
-    network: left in evaluation mode on the device; data: from datasets.load
-    source:  what makes the map, a key of MAPS: "cam", "grad-cam", "saliency", "smooth saliency", for ACoL "acol", or
-             the control "centre"; the control of random weights is another network
-    seed:    of the bootstrap
-    raises:  ValueError for another source or a batch_size below 1; as `check_source`; ValueError that names the picture
-             where a score or a map is not finite
+    Under torchrun each process takes its share of the batches, which are those of one process, and all of them return
+    the Evaluation of the whole set: every bit as one process with as many threads makes it.
 
-    Under torchrun each process looks at its share of the batches, which are those of one process, and all of them
-    return the Evaluation of the whole set: every bit as one process with as many threads makes it.
+    Args:
+        network: from networks.build; left in evaluation mode on the device.
+        data: from datasets.load, with boxes.
+        source: what makes the map, a name in maps.MAPS: "cam", "grad-cam", "saliency", "smooth-saliency", for ACoL
+            "acol", or the control "centre"; the control of random weights is another network.
+        device: "cpu", "cuda", ...
+        batch_size: images at a time.
+        seed: of the bootstrap.
+
+    Returns:
+        An Evaluation: its row in percent, its intervals, and what they are made of.
+
+    Raises:
+        ValueError, TypeError: as `maps.check_source`; a batch_size below 1; a score or a map that is not finite, with
+            the image's name.
+
+    Source: Zhou et al. 2016, section 3.2, for boxes at 20%; Choe et al. 2020, section 3, for MaxBoxAcc and PxAP.
+
+    Example:
+        >>> from cambook import datasets, networks
+        >>> data = datasets.load("scenes", "test", 64, length=12)
+        >>> found = evaluate(networks.build("mini-gap", 12, seed=0), data, "cam")
+        >>> list(found.row)[2:8]
+        ['top1_loc_error', 'top5_loc_error', 'gt_known', 'max_box_acc', 'max_box_acc_v2', 'pxap']
     """
     check_source(network, source)
     if batch_size < 1:
@@ -206,10 +239,24 @@ def _each(ignore: Tensor | None, number: int, prepare: Callable[[Tensor], np.nda
 
 
 def classify(network: Network, data, *, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
-    """The logits (N, C) of every picture of a data set, on the CPU; the network is left in evaluation mode.
+    """The logits of every image of a data set; the network is left in evaluation mode.
 
-    The pictures are held as in training, so that several networks in turn see pictures that were made once. Under
+    Images are held in memory as in training, so that several networks in turn see images that were made once. Under
     torchrun each process takes its share of the batches, and all get all logits.
+
+    Args:
+        network: from networks.build.
+        data: from datasets.load.
+        device: "cpu", "cuda", ...
+        batch_size: images at a time.
+
+    Returns:
+        (N, C), on the CPU, in the data set's order.
+
+    Example:
+        >>> from cambook import datasets, networks
+        >>> classify(networks.build("mini-gap", 12), datasets.load("scenes", "test", 64, length=12)).shape
+        torch.Size([12, 12])
     """
     device = resolve_device(device)
     network.to(device).eval()
@@ -220,14 +267,40 @@ def classify(network: Network, data, *, device: str | torch.device = "cpu", batc
 
 
 def top1_error(network: Network, data, *, device: str | torch.device = "cpu") -> float:
-    """Top-1 classification error on a data set, in percent."""
+    """Top-1 classification error of a network on a data set, in percent.
+
+    Args:
+        network: from networks.build.
+        data: from datasets.load.
+        device: "cpu", "cuda", ...
+
+    Returns:
+        0 to 100.
+
+    Example:
+        >>> from cambook import datasets, networks
+        >>> 0 <= top1_error(networks.build("mini-gap", 12), datasets.load("scenes", "test", 64, length=12)) <= 100
+        True
+    """
     return topk_error(classify(network, data, device=device), data.labels, 1)
 
 
 def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
-    """Evaluations under each other, metrics beside each other: value and, where there is one, its interval."""
+    """Evaluations as a table: one row each, one column per metric, each value with its interval if it has one.
 
-    import pandas as pd  # here, so that networks can be examined where pandas is not installed
+    Args:
+        evaluations: {name: Evaluation}, in the order of the rows.
+
+    Returns:
+        A DataFrame of strings; "-" for a metric that an evaluation lacks.
+
+    Example:
+        >>> found = Evaluation("cam", {"gt_known": 70.0}, {"gt_known": (65.0, 74.0)}, 0.2, None, {})
+        >>> table({"CAM": found}).loc["CAM", "gt_known"]
+        '70.0 [65.0, 74.0]'
+    """
+
+    import pandas as pd  # here, so that networks can be evaluated where pandas is not installed
 
     def cell(e: Evaluation, name: str) -> str:
         low, high = e.intervals.get(name, (None, None))
@@ -237,8 +310,20 @@ def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
 
 
 def coverage_table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
-    """Evaluations under each other: the threshold at which MaxBoxAcc is best, and there, over all pixels of the set,
-    recall (the coverage of the objects) and precision in percent; "not applicable" where a data set has no masks."""
+    """Evaluations as a table of coverage: at the threshold where MaxBoxAcc is best, recall and precision of pixels.
+
+    Args:
+        evaluations: {name: Evaluation}, in the order of the rows.
+
+    Returns:
+        A DataFrame of strings: best threshold; recall (the coverage of the objects) and precision in percent, over all
+        pixels of the set together, "not applicable" if a data set has no masks.
+
+    Example:
+        >>> found = Evaluation("cam", {"gt_known": 70.0}, {}, 0.25, None, {})
+        >>> coverage_table({"CAM": found}).loc["CAM"].tolist()
+        ['0.25', 'not applicable', 'not applicable']
+    """
 
     import pandas as pd
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch.nn.functional as F
+import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
+from torch.nn.functional import interpolate
 
 from cambook.maps.cam import normalize, upsample
 from cambook.maps.methods import GRID
 from cambook.metrics.box_accuracy import BoxAccuracy
 
 
-def maps_on_grid(maps: Tensor) -> np.ndarray:
+def maps_on_grid(maps: torch.Tensor) -> np.ndarray:
     """Raw maps, one per image, as the wsol metrics read them: enlarged to 224 x 224, then normalized each on its own.
 
     Args:
@@ -50,7 +50,7 @@ def boxes_on_grid(boxes: Sequence[ArrayLike], size: int) -> list[np.ndarray]:
     return [box * (GRID / size) for box in boxes]
 
 
-def masks_on_grid(masks: Tensor) -> np.ndarray:
+def masks_on_grid(masks: torch.Tensor) -> np.ndarray:
     """Masks on the 224 x 224 grid, each pixel that of the nearest one.
 
     Args:
@@ -63,7 +63,7 @@ def masks_on_grid(masks: Tensor) -> np.ndarray:
         >>> masks_on_grid(torch.eye(2, dtype=torch.bool)[None]).mean()
         np.float64(0.5)
     """
-    return F.interpolate(masks[:, None].float(), GRID, mode="nearest-exact")[:, 0].cpu().numpy() > 0
+    return interpolate(masks[:, None].float(), GRID, mode="nearest-exact")[:, 0].cpu().numpy() > 0
 
 
 def count_boxes(

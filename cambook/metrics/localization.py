@@ -12,10 +12,22 @@ from cambook.metrics.intervals import _check_finite, _percent, bootstrap_interva
 
 
 def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
-    """Whether the label is among the k highest scores; of equal scores that of the lower class is higher.
+    """Whether the label is among the k highest scores, for every image.
 
-    logits: (N, C); labels: (N,) class indices; returns (N,) bool
-    raises: ValueError where shapes, labels or k do not fit, or a score is not finite
+    Args:
+        logits: (N, C).
+        labels: (N,) class indices.
+        k: how many guesses; of equal scores that of the lower class counts as higher.
+
+    Returns:
+        (N,) bool.
+
+    Raises:
+        ValueError: shapes, labels or k that do not fit, or a score that is not finite.
+
+    Example:
+        >>> topk_correct([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4]], [1, 1], k=1).tolist()
+        [True, False]
     """
     logits, labels = np.asarray(logits), np.asarray(labels)
     if logits.ndim != 2 or len(logits) == 0 or labels.shape != logits.shape[:1]:
@@ -32,10 +44,22 @@ def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
 
 
 def topk_error(logits: ArrayLike, labels: ArrayLike, k: int) -> float:
-    """Top-k classification error: share of pictures whose label is not among the k highest scores, in
-    percent.
+    """Top-k classification error: share of images whose label is not among the k highest scores, in percent.
 
-    logits: (N, C); labels: (N,); raises ValueError as `topk_correct`
+    Args:
+        logits: (N, C).
+        labels: (N,) class indices.
+        k: how many guesses.
+
+    Returns:
+        0 to 100.
+
+    Raises:
+        ValueError: as `topk_correct`.
+
+    Example:
+        >>> topk_error([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4]], [1, 1], k=1)
+        50.0
     """
     return 100 - _percent(topk_correct(logits, labels, k))
 
@@ -47,15 +71,29 @@ def localization_correct(
     gt_boxes: ArrayLike,
     iou: float = 0.5,
 ) -> bool:
-    """The ILSVRC rule for one picture: is any of the guesses (class, box) right, in class AND in box?
+    """The ILSVRC rule for one image: is any of the guesses (class, box) right, in class AND in box?
 
-    guess_labels: (k,) class indices; guess_boxes: k boxes (4,), None for a guess without a box
-    label:        the picture's class; gt_boxes: (n, 4), n > 0, ALL boxes of that class in the picture
+    A box is right if its IoU with the best of the true boxes is at least `iou`. ILSVRC counts the last row and column
+    of a box as inside; a half-open box ends one later, so its plain IoU is the same number.
 
-    A box is right when its IoU with the best of the ground-truth boxes is at least `iou`. ILSVRC counts the last
-    row and column of a box as inside; a half-open box ends one later, so its plain IoU is the same number.
-    raises: ValueError without ground truth, or where there are not as many boxes as labels
-    Russakovsky et al. 2015, section 4.2.
+    Args:
+        guess_labels: (k,) class indices.
+        guess_boxes: k boxes (4,), half-open, None for a guess without a box.
+        label: the image's class.
+        gt_boxes: (n, 4), n > 0, ALL boxes of that class in the image.
+        iou: how much a box must share with a true one.
+
+    Returns:
+        Whether one of the guesses is right.
+
+    Raises:
+        ValueError: no true box, or another number of boxes than labels.
+
+    Source: Russakovsky et al. 2015, section 4.2.
+
+    Example:
+        >>> localization_correct([3, 7], [[0, 0, 4, 4], [1, 0, 4, 4]], label=7, gt_boxes=[[0, 0, 4, 4]])
+        True
     """
     guess_labels = np.asarray(guess_labels).reshape(-1)
     if len(guess_labels) != len(guess_boxes):
@@ -73,11 +111,28 @@ def topk_localization_correct(
     k: int,
     iou: float = 0.5,
 ) -> np.ndarray:
-    """`localization_correct` of the first k guesses, for every picture.
+    """Whether one of the first k guesses is right in class and in box, for every image.
 
-    guess_labels: N times (at least k,), best first; guess_boxes: N times as many boxes (4,) or None
-    labels:       (N,); gt_boxes: N times (n_i, 4), all boxes of the label; returns (N,) bool
-    raises:       ValueError as `localization_correct`, and where the N differ
+    Args:
+        guess_labels: N times (at least k,), best first.
+        guess_boxes: N times as many boxes (4,) or None.
+        labels: (N,) class indices.
+        gt_boxes: N times (n_i, 4), all boxes of the label.
+        k: how many guesses count.
+        iou: as in `localization_correct`.
+
+    Returns:
+        (N,) bool.
+
+    Raises:
+        ValueError: as `localization_correct`, or different N.
+
+    Source: Russakovsky et al. 2015, section 4.2.
+
+    Example:
+        >>> guess_boxes = [[[0, 0, 4, 4], [0, 0, 2, 2]]]
+        >>> [topk_localization_correct([[3, 7]], guess_boxes, [7], [[[0, 0, 2, 2]]], k).tolist() for k in (1, 2)]
+        [[False], [True]]
     """
     numbers = {len(guess_labels), len(guess_boxes), len(labels), len(gt_boxes)}
     if len(numbers) != 1 or numbers == {0}:
@@ -96,10 +151,29 @@ def topk_localization_error(
     k: int,
     iou: float = 0.5,
 ) -> float:
-    """Top-k localization error, ILSVRC rule: share of pictures where none of k guesses is right, in percent.
+    """Top-k localization error by the ILSVRC rule: images where none of k guesses is right, in percent.
 
-    Arguments and errors as `topk_localization_correct`. Leave blacklisted pictures out before: they do not
-    count.
+    Leave blacklisted images out before: they do not count.
+
+    Args:
+        guess_labels: N times (at least k,), best first.
+        guess_boxes: N times as many boxes (4,) or None.
+        labels: (N,) class indices.
+        gt_boxes: N times (n_i, 4), all boxes of the label.
+        k: how many guesses count.
+        iou: as in `localization_correct`.
+
+    Returns:
+        0 to 100.
+
+    Raises:
+        ValueError: as `topk_localization_correct`.
+
+    Source: Russakovsky et al. 2015, section 4.2.
+
+    Example:
+        >>> topk_localization_error([[7], [7]], [[[0, 0, 4, 4]], [None]], [7, 7], [[[0, 0, 4, 4]]] * 2, k=1)
+        50.0
     """
     return 100 - _percent(topk_localization_correct(guess_labels, guess_boxes, labels, gt_boxes, k, iou))
 
@@ -107,9 +181,20 @@ def topk_localization_error(
 def gt_known_correct(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[ArrayLike], iou: float = 0.5) -> np.ndarray:
     """Whether the box from the map of the TRUE class is right, whatever class the network guessed.
 
-    boxes: N times (4,) or None; gt_boxes: N times (n_i, 4); IoU as in `localization_correct`; returns (N,)
-    bool
-    raises: ValueError where the N differ or a picture has no ground truth
+    Args:
+        boxes: N times (4,), half-open, or None.
+        gt_boxes: N times (n_i, 4), all boxes of the label.
+        iou: as in `localization_correct`.
+
+    Returns:
+        (N,) bool.
+
+    Raises:
+        ValueError: different N, or an image without a true box.
+
+    Example:
+        >>> gt_known_correct([[0, 0, 4, 3], None], [[[0, 0, 4, 4]], [[0, 0, 4, 4]]]).tolist()
+        [True, False]
     """
     if len(boxes) != len(gt_boxes) or len(boxes) == 0:
         raise ValueError(f"{len(boxes)} boxes, {len(gt_boxes)} pictures: give a box or None for each.")
@@ -117,18 +202,48 @@ def gt_known_correct(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[Array
 
 
 def gt_known_accuracy(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[ArrayLike], iou: float = 0.5) -> float:
-    """GT-known localization accuracy: share of pictures that `gt_known_correct` calls right, in percent."""
+    """GT-known localization accuracy: share of images that `gt_known_correct` calls right, in percent.
+
+    Args:
+        boxes: N times (4,), half-open, or None.
+        gt_boxes: N times (n_i, 4), all boxes of the label.
+        iou: as in `localization_correct`.
+
+    Returns:
+        0 to 100.
+
+    Raises:
+        ValueError: as `gt_known_correct`.
+
+    Example:
+        >>> gt_known_accuracy([[0, 0, 4, 3], None], [[[0, 0, 4, 4]], [[0, 0, 4, 4]]])
+        50.0
+    """
     return _percent(gt_known_correct(boxes, gt_boxes, iou))
 
 
 def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 15) -> bool:
-    """The pointing game: does the map's maximum lie in the object, or at most `tolerance` away from it?
+    """The pointing game: is the map's maximum on the object, or at most `tolerance` away from it?
 
-    map2d:         (H, W); of several maxima the first in reading order points; a non-finite map misses, with a warning
-    mask_or_boxes: (H, W) bool, or (n, 4) half-open boxes on the map's grid, of which any may be hit
-    tolerance:     in pixels at a longer side of 224, in proportion at others; between pixel centres
-    raises:        ValueError where the shapes do not fit or there is no object
-    Zhang et al. 2016 (Excitation Backprop).
+    Args:
+        map2d: (H, W); of several maxima the first in reading order counts; a map that is not finite misses, with a
+            warning.
+        mask_or_boxes: (H, W) bool, or (n, 4) half-open boxes on the map's grid, of which any may be hit.
+        tolerance: in pixels at a longer side of 224, in proportion at others; between pixel centres.
+
+    Returns:
+        Whether it hits.
+
+    Raises:
+        ValueError: shapes that do not fit, or no object.
+
+    Source: Zhang et al. 2016 (Excitation Backprop).
+
+    Example:
+        >>> map2d = np.zeros((224, 224))
+        >>> map2d[100, 60] = 1
+        >>> pointing_hit(map2d, [[70, 90, 120, 150]]), pointing_hit(map2d, [[70, 90, 120, 150]], tolerance=0)
+        (True, False)
     """
     map2d, target = np.asarray(map2d), np.asarray(mask_or_boxes)
     if map2d.ndim != 2 or map2d.size == 0:
@@ -150,14 +265,27 @@ def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 
 
 
 def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None) -> float:
-    """Which share of a map's positive values lies on the object, in percent; a map without any gives 0.
+    """The share of a map's positive values that lies on the object, in percent; 0 for a map without any.
 
-    map2d:  (H, W), raw, before any normalization, which would lift what is 0; values below 0 count as 0
-    mask:   (H, W) bool, the pixels of the object
-    ignore: (H, W) bool, pixels whose values count neither way, unless the mask holds them
-    raises: ValueError where the shapes differ, the mask is empty or a value of the map is not finite
-    A map that is the same everywhere gives the share of the picture that the object covers. The energy-based pointing
-    game of Wang et al. 2020 (Score-CAM), with a mask in place of a box.
+    A map that is the same everywhere gives the share of the image that the object covers. The energy-based pointing
+    game, with a mask in place of a box.
+
+    Args:
+        map2d: (H, W), raw, before any normalization, which would lift what is 0; values below 0 count as 0.
+        mask: (H, W) bool, the pixels of the object.
+        ignore: (H, W) bool, pixels whose values do not count, unless the mask contains them.
+
+    Returns:
+        0 to 100.
+
+    Raises:
+        ValueError: different shapes, an empty mask, or a value of the map that is not finite.
+
+    Source: Wang et al. 2020 (Score-CAM).
+
+    Example:
+        >>> share_inside([[3.0, 1.0, -5.0]], [[True, False, False]])
+        75.0
     """
     map2d, mask = np.asarray(map2d, np.float64), np.asarray(mask).astype(bool)
     if map2d.ndim != 2 or map2d.shape != mask.shape or not mask.any():
@@ -171,10 +299,20 @@ def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = N
 
 
 def lands_on(maps: ArrayLike, masks: ArrayLike, seed: int) -> dict[str, float]:
-    """Whether maps point at an object, beside what a map gets that does not look: (N, H, W) and (N, H, W) bool.
+    """Whether maps point at an object, beside what a map reaches that does not look.
 
-    returns, in percent: pointing, the share of maps whose maximum lies on the mask itself (no tolerance), with low and
-             high, its 95% bootstrap interval; mass, the mean of `share_inside`; area, the masks' share of the picture
+    Args:
+        maps: (N, H, W).
+        masks: (N, H, W) bool, the objects.
+        seed: of the bootstrap.
+
+    Returns:
+        In percent: pointing, the share of maps whose maximum lies on the mask itself (no tolerance), with low and high,
+        its 95% bootstrap interval; mass, the mean of `share_inside`; area, the masks' share of the image.
+
+    Example:
+        >>> lands_on([[[3.0, 1.0]]], [[[True, False]]], seed=0)
+        {'pointing': 100.0, 'low': 100.0, 'high': 100.0, 'mass': 75.0, 'area': 50.0}
     """
     maps, masks = np.asarray(maps), np.asarray(masks, bool)
     hits = np.array([pointing_hit(one, mask, tolerance=0) for one, mask in zip(maps, masks, strict=True)])

@@ -11,11 +11,23 @@ from cambook.metrics.intervals import _check_finite
 class PixelAveragePrecision:
     """PxAP: average precision of all pixels of the set together, from histograms of their scores.
 
-    thresholds: how many thresholds tau = 0, 1 / thresholds, ...; scores between two of them count as one
+    PxAP = sum over tau, from high to low, of Prec(tau) * (Rec(tau) - Rec(previous tau)); a pixel is found if its score
+    is at least tau. Memory: 2 * 100 numbers for each threshold, however many images come; every hundredth image shares
+    a histogram, and `interval` draws these groups.
 
-    PxAP = sum over tau, from high to low, of Prec(tau) * (Rec(tau) - Rec(previous tau)), a pixel being found where
-    its score is at least tau. Choe et al. 2020, section 3. Memory: 2 * 100 numbers for each threshold, however many
-    pictures come; every hundredth picture shares a histogram, and `interval` draws these groups.
+    Args:
+        thresholds: how many thresholds tau = 0, 1 / thresholds, ...; scores between two of them count as one.
+
+    Raises:
+        ValueError: thresholds below 1.
+
+    Source: Choe et al. 2020, section 3.
+
+    Example:
+        >>> pixels = PixelAveragePrecision(thresholds=10)
+        >>> pixels.update([[0.9, 0.2], [0.1, 0.8]], [[True, False], [False, True]])
+        >>> pixels.value(), pixels.coverage(threshold=0.9)  # coverage: recall and precision
+        (100.0, (50.0, 100.0))
     """
 
     GROUPS = 100
@@ -42,7 +54,7 @@ class PixelAveragePrecision:
         ignore: (H, W) bool, pixels that count neither way, unless the mask holds them
         raises: ValueError where a shape or value is not like that; of one that is not finite it says which map it is
         """
-        from cambook.metrics import box_sweep
+        from cambook.metrics.histograms import add_to_histograms
 
         _check_finite(map2d, f"map {len(self)}")
         map2d, mask = np.asarray(map2d), np.asarray(mask).astype(bool)
@@ -56,7 +68,7 @@ class PixelAveragePrecision:
             )
         group = self._groups[self._seen % self.GROUPS]
         scores, counted = map2d.ravel().astype(np.float64), (mask | ~ignore).ravel()
-        box_sweep.add_to_histograms(group, self.edges, scores, mask.ravel(), counted)
+        add_to_histograms(group, self.edges, scores, mask.ravel(), counted)
         self._seen += 1
 
     def extend(self, later: PixelAveragePrecision) -> None:
@@ -111,10 +123,22 @@ def _average_precision(count: np.ndarray) -> np.ndarray:
 
 
 def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.ndarray:
-    """Shared and joint pixels of each picture and class, what mean IoU is made of: (N, classes, 2) int64.
+    """Shared and joint pixels of each image and class, what mean IoU is made of.
 
-    predicted, truth: (N, H, W), the class of each pixel from 0 (background) to classes - 1; bool for object or not
-    raises: ValueError where the shapes differ or a pixel has another class
+    Args:
+        predicted: (N, H, W), the class of each pixel, 0 (background) to classes - 1; bool for object or not.
+        truth: (N, H, W), likewise.
+        classes: how many classes, background included.
+
+    Returns:
+        (N, classes, 2) int64: pixels in both, pixels in either.
+
+    Raises:
+        ValueError: different shapes, or a pixel of another class.
+
+    Example:
+        >>> iou_counts([[[1, 1, 0]]], [[[1, 0, 0]]]).tolist()  # background 1 of 2, object 1 of 2
+        [[[1, 2], [1, 2]]]
     """
     predicted, truth = np.asarray(predicted), np.asarray(truth)
     if predicted.shape != truth.shape or predicted.ndim != 3:
@@ -130,11 +154,24 @@ def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.n
 
 
 def mean_iou(counts: ArrayLike) -> float:
-    """Mean IoU in percent: for each class the shared pixels of ALL pictures over the joint ones, then their mean.
+    """Mean IoU in percent: for each class the shared pixels of ALL images over the joint ones, then their mean.
 
-    counts: (N, classes, 2) from `iou_counts`; a class that is nowhere, predicted or true, is left out
-    raises: ValueError where no class is anywhere
-    The background is a class. Everingham et al. 2015, The Pascal VOC challenge: a retrospective, section 4.2.
+    The background is a class; one that is nowhere, predicted or true, is left out.
+
+    Args:
+        counts: (N, classes, 2) from `iou_counts`.
+
+    Returns:
+        0 to 100.
+
+    Raises:
+        ValueError: no class is anywhere.
+
+    Source: Everingham et al. 2015, The Pascal VOC challenge: a retrospective, section 4.2.
+
+    Example:
+        >>> mean_iou(iou_counts([[[1, 1, 0]]], [[[1, 0, 0]]]))
+        50.0
     """
     shared, joint = np.asarray(counts).sum(0).T
     if not joint.any():
@@ -143,7 +180,23 @@ def mean_iou(counts: ArrayLike) -> float:
 
 
 def mean_iou_interval(counts: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
-    """As `bootstrap_interval`, for mean IoU: pictures are drawn with replacement, their pixels counted together."""
+    """Bootstrap interval of mean IoU: images are drawn with replacement, their pixels counted together.
+
+    Args:
+        counts: (N, classes, 2) from `iou_counts`.
+        seed: of the drawing.
+        repeats: how many resamples.
+        level: share of the resamples inside the interval.
+
+    Returns:
+        (low, high), in percent.
+
+    Source: Efron 1979.
+
+    Example:
+        >>> mean_iou_interval(iou_counts([[[1, 1, 0]]] * 5, [[[1, 0, 0]]] * 5), seed=0)
+        (50.0, 50.0)
+    """
     counts, draw = np.asarray(counts), np.random.default_rng(seed)
     found = [mean_iou(counts[draw.integers(len(counts), size=len(counts))]) for _ in range(repeats)]
     low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2])
