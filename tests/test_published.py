@@ -1,6 +1,10 @@
 """The papers' figures are whole, found by exact choice, and stand beside ours with the conditions that
 differ."""
 
+import subprocess
+import sys
+
+import pandas as pd
 import pytest
 
 from cambook import files
@@ -80,3 +84,14 @@ def test_beside_refuses_names_that_stand_alone_and_unknown_conditions():
         published.beside({"a": 1.0, "b": 2.0}, {"a": row})
     with pytest.raises(ValueError, match="no condition network"):
         published.beside({"a": 1.0}, {"a": row}, network="nin")
+
+
+def test_a_table_is_shown_to_the_end_of_its_cells_and_pandas_keeps_its_own_settings():
+    code = "import pandas as pd; from cambook.course import papers; assert pd.get_option('display.max_colwidth') == 50"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    row = published.figure("cam_table2", method="CAM on GoogLeNet-GAP", metric="top-1 loc error")
+    long = "a data set with a name of many letters, " * 3
+    lines = [published.beside({name: 50.0}, {name: row}, dataset=long) for name in ("one", "two")]
+    table = pd.concat(lines).sort_values("ours").assign(more=1)
+    assert long in table._repr_html_() and long in repr(table)
+    assert long not in pd.DataFrame(table)._repr_html_()

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cambook import metrics
+from cambook.course.papers.in_full import InFull
 from cambook.course.papers.recorded import THIS_RUN, _latest, published_figure
 from cambook.course.papers.tables import IMAGENET, Row, _table
 
@@ -195,7 +196,7 @@ def check_claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.nd
                     }
                     lines.append(line | _judged(claim, a, b, difference, own))
     names = ("claim", "where", "difference", "metric", "data", "profile", "published", "ours", "low", "high", "over")
-    return pd.DataFrame(lines, columns=[*names, "claimed", "verdict"]).round({"ours": 2, "low": 2, "high": 2})
+    return InFull(lines, columns=[*names, "claimed", "verdict"]).round({"ours": 2, "low": 2, "high": 2})
 
 
 def own_figures(paper: str, name: str) -> pd.DataFrame:
@@ -214,7 +215,7 @@ def own_figures(paper: str, name: str) -> pd.DataFrame:
                 inside = claim.between[0] < value < claim.between[1]
                 lines.append(line | {"claimed": _range(claim), "in the paper": "holds" if inside else "does not hold"})
     columns = ["claim", "difference", "metric", "published", "claimed", "in the paper"]
-    return pd.DataFrame(lines, columns=columns).drop_duplicates(ignore_index=True)
+    return InFull(lines, columns=columns).drop_duplicates(ignore_index=True)
 
 
 def _row_of(claim: Claim, who: str) -> Row:

@@ -25,7 +25,7 @@ from cambook.networks.base import HiddenLayerNetwork, Network
 
 def fine_labels(data) -> np.ndarray:
     """(N,) int64, the finest labels a data set has: of scenes which of the 176 objects is seen, of others the class."""
-    return data.object_indices if data.name == "scenes" else data.labels
+    return data.object_indices if getattr(data, "has_object_labels", False) else data.labels
 
 
 def pooled_features(network: Network, feature_maps: Tensor) -> Tensor:

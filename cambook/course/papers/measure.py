@@ -35,7 +35,7 @@ def splits_of(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) ->
     sizes = {networks.spec(one).side for one in chosen}
     if len(sizes) > 1:
         raise ValueError(f"{', '.join(chosen)} take pictures of {sorted(sizes)} pixels: choose networks of one size.")
-    scenes = dataset.startswith("scenes")
+    scenes = datasets.find(dataset).drawn
     train = run.pick(quick=None, full=20000 if scenes else None, paper=100000 if scenes else None)
     test = run.pick(quick=500, full=None, paper=10000 if scenes else None)
     size, lengths = sizes.pop() * detail, {"train": train, "test": test}

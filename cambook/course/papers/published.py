@@ -14,9 +14,8 @@ from typing import Any
 import pandas as pd
 
 from cambook import files
+from cambook.course.papers.in_full import InFull
 from cambook.files import read_table
-
-pd.set_option("display.max_colwidth", None)  # conditions that differ are read to their end
 
 COLUMNS = (
     "paper",
@@ -44,7 +43,7 @@ def table(name: str) -> pd.DataFrame:
 
     raises: KeyError for an unknown name, ValueError where the file lacks a column or a value
     """
-    return _read(name).copy()
+    return InFull(_read(name))
 
 
 @cache
@@ -94,7 +93,7 @@ def beside(ours: Mapping[str, float], published: Mapping[str, pd.Series], **cond
     if unknown:
         raise ValueError(f"no condition {', '.join(unknown)}; conditions are {', '.join(KEYS)}.")
     lines = {name: _line(ours[name], row, conditions) for name, row in published.items()}
-    return pd.DataFrame.from_dict(lines, orient="index")
+    return InFull.from_dict(lines, orient="index")
 
 
 def _line(value: float, row: pd.Series, conditions: Mapping[str, str]) -> dict[str, Any]:

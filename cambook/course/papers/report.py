@@ -18,6 +18,7 @@ import pandas as pd
 from cambook import files
 from cambook.course import show
 from cambook.course.papers.claims import PAPERS, check_claims
+from cambook.course.papers.in_full import InFull
 from cambook.course.papers.recorded import _latest, published_figure
 from cambook.course.papers.tables import _conditions, _table
 
@@ -51,7 +52,7 @@ def table(name: str, results: pd.DataFrame) -> pd.DataFrame:
                 line |= {"ours": np.nan, "spread": np.nan, "seeds": 0}
                 lines.append(line | _beside(np.nan, published_figure(row, metric, ""), ["quoted"]))
     names = ("row", "network", "map", "data", "profile", "metric", "ours", "spread", "seeds")
-    whole = pd.DataFrame(lines, columns=[*names, "published", "difference", "evidence", "differs in"])
+    whole = InFull(lines, columns=[*names, "published", "difference", "evidence", "differs in"])
     return whole.round({"ours": 2, "spread": 2, "difference": 2})
 
 

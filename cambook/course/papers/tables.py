@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cambook import networks
+from cambook import datasets, networks
+from cambook.course.papers.in_full import InFull
 
 # ---- which network stands for which line of a paper ----
 
@@ -195,12 +196,13 @@ def _conditions(name: str, network: str, source: str, dataset: str, profile: str
         differs.append(f"data: {dataset}" + (f", not {theirs['dataset']}" if theirs["dataset"] else ""))
     if theirs["split"] not in (None, split):
         differs.append(f"split: {split}, not {theirs['split']}")
-    if kind.startswith("scenes") or small:
+    data = datasets.find(dataset)
+    if data.drawn or small:
         differs.append("trained from scratch")
     elif spec.weights:
         differs.append("from torchvision's ImageNet weights")
     if name in ("table4", "table5"):
-        if kind == "scenes":
+        if data.has_object_labels:
             differs.append("classes: the single objects, while the network was trained for their categories")
         elif spec.original:
             differs.append("cut network fine-tuned on this data, not on ILSVRC")
@@ -229,7 +231,7 @@ def rows(name: str) -> pd.DataFrame:
         }
         for row in _table(name).rows
     ]
-    return pd.DataFrame(lines)
+    return InFull(lines)
 
 
 def networks_of(name: str, profile: str, network: str | None = None) -> list[str]:
