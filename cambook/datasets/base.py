@@ -33,6 +33,8 @@ class DataSet:
         has_boxes: whether its images come with boxes.
         has_masks: whether they come with masks of the object.
         drawn: whether its images are drawn when they are asked for, rather than photographs that were taken.
+        has_object_labels: whether `object_indices` says which object each image shows, finer than its class and with the
+            same objects in every split.
         imagenet_classes: whether its classes are ImageNet's thousand, in the order of torchvision's weights.
 
     What an instance has:
@@ -57,6 +59,7 @@ class DataSet:
     has_boxes: bool = True
     has_masks: bool = False
     drawn: bool = False
+    has_object_labels: bool = False
     imagenet_classes: bool = False
 
     name: str

@@ -90,6 +90,7 @@ class Scenes(DataSet):
     licence = "drawings CC BY-SA 4.0, see NOTICE"
     has_masks = True
     drawn = True
+    has_object_labels = True
 
     labelled = 1  # objects per image, drawn last
 
@@ -282,6 +283,7 @@ class ScenesOfNewObjects(Scenes):
 
     kind = "scenes-new-objects"
     source = "embedded, as scenes"
+    has_object_labels = False
 
     def __init__(
         self, split: str, size: int, length: int | None = None, seed: int = 0, layout: Layout = LAYOUT
