@@ -33,7 +33,7 @@ class DataSet:
         has_boxes: whether its images come with boxes.
         has_masks: whether they come with masks of the object.
         drawn: whether its images are drawn when they are asked for, rather than photographs that were taken.
-        has_object_labels: whether `object_indices` says which object each image shows, finer than its class and with the
+        has_object_labels: whether `object_indices` says which object each image shows, finer than its class, with the
             same objects in every split.
         imagenet_classes: whether its classes are ImageNet's thousand, in the order of torchvision's weights.
 
