@@ -1,4 +1,9 @@
-"""Folders, tables, and files that are written whole or not at all."""
+"""Folders, tables, and files that are written whole or not at all.
+
+Where things are: `ROOT`, `DATA`, `NOTEBOOKS`, `CACHE` and `RUNS`, of which CAMBOOK_HOME, CAMBOOK_CACHE and CAMBOOK_RUNS
+name others. What is read: `data_file` and `read_table`. What is written: `atomic_write`, and for networks `save_whole`
+and `load_whole`.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +22,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+# ---- folders ----
+
 
 def _folder(variable: str, default: Path) -> Path:
+    """The folder that an environment variable names, or the default where it is unset or empty."""
     return Path(os.environ.get(variable) or default).expanduser().absolute()
 
 
@@ -32,9 +40,20 @@ A_DAY = 24 * 3600  # seconds; nobody writes to a file that was not touched for s
 
 
 def data_file(*parts: str) -> Path:
-    """The file data/PARTS of the repository, for instance data_file("scenes", "classes.csv").
+    """The path of a file that comes with the repository, below its data/ folder.
 
-    raises: FileNotFoundError where it is missing, as after an installation without the repository
+    Args:
+        parts: Folders and name below data/, one argument each.
+
+    Returns:
+        The absolute path of an existing file or folder.
+
+    Raises:
+        FileNotFoundError: It is missing, as after an installation without the repository.
+
+    Example:
+        >>> data_file("scenes", "classes.csv").relative_to(DATA).as_posix()
+        'scenes/classes.csv'
     """
     path = DATA.joinpath(*parts)
     if not path.exists():
@@ -45,33 +64,27 @@ def data_file(*parts: str) -> Path:
     return path
 
 
-@contextmanager
-def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to: it becomes `path` at the end, and is removed on an error.
-
-    Readers of `path` see the old file or the new one, never a part; missing folders are made. What a killed process
-    left is removed by the first write to `path` a day later.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"):
-        with suppress(OSError):  # another process was quicker, or may not
-            if time.time() - left.stat().st_mtime > A_DAY:
-                left.unlink()
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+# ---- tables ----
 
 
 def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] = (), **options: Any) -> pd.DataFrame:
-    """The table in a CSV file, without its remarks, the lines that begin with #.
+    """The table in a CSV file, without its remarks: the lines that begin with #.
 
-    columns: those that it must have; numbers: those of them that must hold a finite number in every row
-    options: of pandas.read_csv
-    raises:  ValueError where a column is missing, a cell of `numbers` is none, or the file is no table
+    Args:
+        path: A CSV file in UTF-8 whose first line names the columns.
+        columns: Names of the columns that the file must have.
+        numbers: Those of them that must hold a finite number in every row; they become float columns.
+        options: Passed on to pandas.read_csv.
+
+    Returns:
+        The rows in the file's order.
+
+    Raises:
+        ValueError: A column is missing, a cell of `numbers` holds no finite number, or the file holds no table.
+
+    Example:
+        >>> read_table(data_file("scenes", "classes.csv"), ["class", "name"]).name.head(2).tolist()
+        ['mouse', 'cow']
     """
     import numpy as np
     import pandas as pd  # here, since it takes half a second
@@ -80,7 +93,7 @@ def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] =
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         table = pd.read_csv(io.StringIO("".join(line for line in lines if not line.startswith("#"))), **options)
-    except (ValueError, pd.errors.ParserError) as error:  # no UTF-8, an empty file, a row that is too long
+    except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, an empty file, a row that is too long
         raise ValueError(f"{path} is no table ({str(error).strip().splitlines()[0]}): {mend}.") from error
     if not isinstance(table.index, pd.RangeIndex):
         raise ValueError(f"{path} has rows with more cells than its first line has names: {mend}.")
@@ -99,8 +112,58 @@ def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] =
 # ---- files that are whole or not there ----
 
 
+@contextmanager
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
+    """A temporary sibling of a file to write to, which takes its name at the end of the block.
+
+    Readers of `path` see the old file or the new one, never a part. On an error the sibling is removed and `path` is as
+    it was. Missing folders are made. What a killed process left is removed by the first write to `path` a day later.
+
+    Args:
+        path: The file that is to appear, or to be replaced.
+
+    Returns:
+        A context manager; its value is the path to write to, with the ending of `path`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with atomic_write(Path(folder, "a", "note.txt")) as part:
+        ...         _ = part.write_text("whole")
+        ...     Path(folder, "a", "note.txt").read_text()
+        'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"):
+        with suppress(OSError):  # another process was quicker, or may not
+            if time.time() - left.stat().st_mtime > A_DAY:
+                left.unlink()
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def save_whole(state: dict, path: Path) -> str:
-    """torch.save with the bytes' SHA-256 in front, under a name that appears at once; returns the SHA-256."""
+    """Write tensors and plain values by torch.save, with a checksum in front and never in part.
+
+    Args:
+        state: What `torch.load(weights_only=True)` can read again: tensors, numbers, strings, lists, dictionaries.
+        path: The file, which appears or is replaced at once.
+
+    Returns:
+        The SHA-256 of the saved bytes, 64 hexadecimal digits, with which the file begins.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     digest = save_whole({"epochs": 3}, Path(folder, "a.pt"))
+        ...     len(digest), load_whole(Path(folder, "a.pt"))
+        (64, {'epochs': 3})
+    """
     import torch
 
     buffer = io.BytesIO()
@@ -112,7 +175,19 @@ def save_whole(state: dict, path: Path) -> str:
 
 
 def load_whole(path: Path) -> dict | None:
-    """What save_whole wrote; None where there is no such file, or where it is damaged, which is said in a warning."""
+    """Read what `save_whole` wrote, its tensors on the CPU; nothing in the file is executed.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The dictionary that was saved; None if there is no such file. None, too, if the file is damaged or does not come
+        from `save_whole`, which a warning then says.
+
+    Example:
+        >>> load_whole(Path("no such file.pt")) is None
+        True
+    """
     import torch
 
     if not path.is_file():
@@ -123,7 +198,7 @@ def load_whole(path: Path) -> dict | None:
         return None
     try:
         found = torch.load(io.BytesIO(content[64:]), map_location="cpu", weights_only=True)
-    except Exception:  # a right checksum, and not from save_whole all the same
+    except Exception:  # the checksum is right, and yet the file does not come from save_whole
         found = None
     if not isinstance(found, dict):
         warnings.warn(f"{path} holds more than weights, or none: it is left aside and made again.", stacklevel=2)
