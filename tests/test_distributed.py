@@ -20,7 +20,7 @@ from torch import nn
 
 from cambook import datasets, files, networks, training
 from cambook.cli import commands
-from cambook.datasets import Batch, batches, onto, registry
+from cambook.datasets import Batch, batches, onto
 from cambook.metrics import evaluation
 from cambook.networks import IGNORED, PooledNetwork
 from cambook.training import Recipe, distributed, fit, fitting, trained
@@ -434,7 +434,7 @@ def test_throughput_tells_a_slow_loader_from_a_fast_step(monkeypatch):
 def test_the_train_command_trains_measures_and_records(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
     monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(registry, "load", lambda *names, **settings: Squares())
+    monkeypatch.setattr(datasets, "load", lambda *names, **settings: Squares())
     commands.app(["train", "mini-gap", "scenes", "--epochs", "1", "--seed", "2"], standalone_mode=False)
     (file,) = tmp_path.rglob("record.json")
     record = json.loads(Path(file).read_text())
