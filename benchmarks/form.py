@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cambook import files
-from cambook.metrics import CORES
+from cambook.machine import cores, processor
+
+CORES = cores()
 
 
 def device() -> str:
     """The processor and how many of its cores are used."""
-    from cambook.machine import processor  # here, since what it imports would count where memory is measured
-
     return f"CPU {processor()}, {CORES} cores"
 
 

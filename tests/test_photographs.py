@@ -30,7 +30,7 @@ def own_cache(monkeypatch, tmp_path):
 
 
 def scene(box=BOX, size=(WIDTH, HEIGHT)) -> Image.Image:
-    """A dark picture with a red rectangle in the box."""
+    """A dark image with a red rectangle in the box."""
     pixels = np.full((size[1], size[0], 3), 20, np.uint8)
     pixels[box[1] : box[3], box[0] : box[2]] = (250, 10, 10)
     return Image.fromarray(pixels)
@@ -87,7 +87,7 @@ MAPPING = "n01440764 tench, Tinca tinca\nn01484850 great white shark, white shar
 
 
 def ilsvrc(root, kit=True) -> Path:
-    """Two training pictures a synset, one of them with a box, and a validation picture of each, flat."""
+    """Two training images a synset, one of them with a box, and a validation image of each, flat."""
     data, annotations = (root / f"ILSVRC/{part}/CLS-LOC" if kit else root for part in ("Data", "Annotations"))
     annotations = annotations if kit else root / "Annotations/CLS-LOC"
     for number, synset in enumerate(SYNSETS, 1):
@@ -123,7 +123,7 @@ def test_ilsvrc_has_classes_in_the_order_of_synsets_and_boxes_counted_from_zero(
 
 def test_ilsvrc_trains_on_pictures_without_box_and_says_how_many(tmp_path):
     train = datasets.load(f"ilsvrc:{ilsvrc(tmp_path)}", "train", SIZE)
-    assert train.report == ["4 of 8 training pictures have no annotated box, which none needs"]
+    assert train.report == ["4 of 8 training images have no annotated box, which none needs"]
     assert [len(boxes) for boxes in train.batch(range(8)).boxes] == [0, 1] * 4  # _12 sorts before _7
 
 
@@ -134,7 +134,7 @@ def test_ilsvrc_leaves_the_blacklist_out_of_the_denominator(tmp_path):
     write(root / "ILSVRC/devkit/data/ILSVRC2015_clsloc_validation_blacklist.txt", "2\n4\n49999\n")
     test = datasets.load(f"ilsvrc:{root}", "test", SIZE)
     assert test.names == ["ILSVRC2012_val_00000001", "ILSVRC2012_val_00000003"]
-    assert test.report[0] == "2 pictures on the blacklist are left out of every metric"
+    assert test.report[0] == "2 images on the blacklist are left out of every metric"
 
 
 def test_ilsvrc_validation_pictures_may_lie_in_their_synsets(tmp_path):
@@ -190,8 +190,8 @@ def test_the_dirt_of_ilsvrc_is_repaired_or_left_out_and_reported(tmp_path):
     for number in (10, 11):
         np.testing.assert_allclose(red(one(data, names[number]).images[0]), GRID_BOX, atol=1)
     assert not [line for line in data.report if names[10] in line]
-    assert "CMYK picture converted to RGB" in the_line(data, names[11])
-    assert "grey picture converted to RGB" in the_line(data, names[12])
+    assert "CMYK image converted to RGB" in the_line(data, names[11])
+    assert "grey image converted to RGB" in the_line(data, names[12])
     assert "1 of 1 boxes passed the border and were clipped" in the_line(data, names[16])
     np.testing.assert_allclose(one(data, names[16]).boxes[0], [[10, 10, 40, 30]], atol=1e-4)
 
@@ -232,7 +232,7 @@ def test_what_is_missing_of_ilsvrc_is_told(tmp_path, missing, sentence):
 
 
 def cub(root, masks=True) -> Path:
-    """Two species, two training and two test pictures; ids start at 1 and are no line numbers."""
+    """Two species, two training and two test images; ids start at 1 and are no line numbers."""
     lists = {name: [] for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes")}
     top = root / "CUB_200_2011"
     for number, (species, part) in enumerate([(1, 1), (1, 0), (2, 1), (2, 0)], 1):
@@ -289,10 +289,10 @@ def test_the_box_of_a_whole_cub_picture_is_the_whole_grid(tmp_path):
     ("dirt", "sentence"),
     [
         (("bounding_boxes.txt", "1 20 10 400 20"), "1 of 1 boxes passed the border and were clipped"),
-        (("bounding_boxes.txt", None), "left out: bounding_boxes.txt has no line for picture 1"),
+        (("bounding_boxes.txt", None), "left out: bounding_boxes.txt has no line for image 1"),
         (("bounding_boxes.txt", "1 20 10 nan 20"), "left out: bounding_boxes.txt gives no box: 20 10 nan 20"),
         (("bounding_boxes.txt", "1 20 10 0 20"), "left out: bounding_boxes.txt gives no box"),
-        (("bounding_boxes.txt", "1 200 10 20 20"), "left out: every box lies outside the picture"),
+        (("bounding_boxes.txt", "1 200 10 20 20"), "left out: every box lies outside the image"),
         (("image_class_labels.txt", "1 7"), "left out: its class 7 is not in classes.txt"),
         (("images.txt", "1 ../../secret.jpg"), "left out: images.txt names a place outside images/"),
         (("images.txt", "1 001.Bird_1/nowhere.jpg"), "nowhere.jpg cannot be read (No such file or directory)"),
@@ -321,10 +321,10 @@ def test_a_damaged_list_of_cub_is_told_with_its_line(tmp_path):
     ("mask", "reason"),
     [
         (None, "0001.png cannot be read (No such file or directory)"),
-        (b"no picture", "the mask is no readable PNG"),
+        (b"no image", "the mask is no readable PNG"),
         (grey(block(255, 0))[:60], "the mask is no readable PNG"),
         (grey(np.zeros((HEIGHT, WIDTH), np.uint8)), "the segmentation marks no object"),
-        (grey(block(255, 0, size=(90, 40))), "the mask has 90 x 40 pixels, the picture 80 x 40"),
+        (grey(block(255, 0, size=(90, 40))), "the mask has 90 x 40 pixels, the image 80 x 40"),
     ],
     ids=["missing", "noise", "cut off", "empty", "other size"],
 )
@@ -408,13 +408,13 @@ def test_a_pet_whose_files_cannot_be_used_is_left_out(tmp_path, part, content, r
     write(root / part, content)
     data = datasets.load(f"pets:{root}", "train", SIZE)
     assert len(data) == 2 and reason in the_line(data, "Sphynx_100.jpg: left out")
-    assert 'no usable picture of class "Sphynx" in the train list' in data.report
+    assert 'no usable image of class "Sphynx" in the train list' in data.report
 
 
 def test_a_damaged_list_of_pets_is_told(tmp_path):
     root = pets(tmp_path)
     write(root / "annotations/test.txt", "Abyssinian_1 one 1 1\n")
-    with pytest.raises(ValueError, match='test.txt, line 1 is "Abyssinian_1 one 1 1": it must be a picture'):
+    with pytest.raises(ValueError, match='test.txt, line 1 is "Abyssinian_1 one 1 1": it must be an image'):
         datasets.load(f"pets:{root}", "train", SIZE)
     write(root / "annotations/test.txt", "Persian_1 1 1 1\n")
     with pytest.raises(ValueError, match="class 1 is Abyssinian and Persian; mend the lists"):
@@ -457,7 +457,7 @@ def test_voc2007_trains_on_trainval_and_tests_on_test(tmp_path, inner):
 
 @pytest.fixture
 def looked_at(monkeypatch):
-    """Names of the pictures that were looked at; four are worth remembering, in parts of two."""
+    """Names of the images that were looked at; four are worth remembering, in parts of two."""
     monkeypatch.setattr(photographs, "_PART", 2)
     monkeypatch.setattr(photographs, "_WORTH_REMEMBERING", 2)
     names, look = [], photographs.Photographs._look
@@ -518,14 +518,14 @@ def test_many_files_with_the_same_repair_are_reported_in_one_line(tmp_path):
     for number in range(10, 40):
         validation(root, number, TENCH, picture=encoded(scene().convert("L")))
     lines = [line for line in datasets.load(f"ilsvrc:{root}", "test", SIZE).report if "grey" in line]
-    assert lines == ["30 files, the first of them val/ILSVRC2012_val_00000010.JPEG: grey picture converted to RGB"]
+    assert lines == ["30 files, the first of them val/ILSVRC2012_val_00000010.JPEG: grey image converted to RGB"]
 
 
 def test_a_batch_does_not_depend_on_threads_or_company(tmp_path, monkeypatch):
     data = datasets.load(f"ilsvrc:{ilsvrc(tmp_path)}", "train", SIZE)
     whole = data.batch(range(8)).images
     assert torch.equal(whole, torch.cat([data.batch([i]).images for i in range(8)]))
-    monkeypatch.setattr(photographs, "THREADS", 7)
+    monkeypatch.setattr(photographs, "cores", lambda: 7)
     assert torch.equal(whole, data.batch(range(8)).images)
     got = []
     others = [threading.Thread(target=lambda: got.append(data.batch(range(8)).images)) for _ in range(4)]
@@ -564,7 +564,7 @@ def test_a_set_without_a_usable_picture_is_told_with_a_reason(tmp_path):
     root = cub(tmp_path)
     for file in (root / "CUB_200_2011/images").rglob("*.jpg"):
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="no picture of the train list can be used.*the file is empty; mend the files"):
+    with pytest.raises(ValueError, match="no image of the train list can be used.*the file is empty; mend the files"):
         datasets.load(f"cub:{root}", "train", SIZE)
 
 
@@ -591,7 +591,7 @@ def class_folders(root: Path, parts=("train/", "val/"), number=4) -> Path:
 def test_class_folders_give_labels_and_no_boxes(tmp_path):
     root = class_folders(tmp_path / "x")
     write(root / "train/ant/deeper/ant_9.PNG", encoded(scene(), "PNG"))
-    write(root / "train/ant/ant_0.txt", "no picture")
+    write(root / "train/ant/ant_0.txt", "no image")
     write(root / "train/.hidden/a.jpg", encoded(scene()))
     write(root / "train/cat/cat_0.jpg", b"<html>")
     train, test = (datasets.load(f"folder:{root}", split, SIZE, boxes=False) for split in ("train", "test"))

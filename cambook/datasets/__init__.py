@@ -11,7 +11,7 @@ from cambook.datasets.downloads import ROUNDS, TIMEOUT, Archive, DownloadError, 
 from cambook.datasets.examples import EXAMPLE_PICTURES, example_picture, load_picture
 from cambook.datasets.imagenet import ILSVRC, TinyImageNet
 from cambook.datasets.pairs import ARRANGEMENTS, PAIR_LAYOUT, Pairs
-from cambook.datasets.photographs import THREADS, Inspection, Listed, Photographs, Truth
+from cambook.datasets.photographs import Inspection, Listed, Photographs, Truth
 from cambook.datasets.reading import Unusable, files_by_stem
 from cambook.datasets.registry import KNOWN, catalogue, fetch, find, kind_and_folder, load, names, register
 from cambook.datasets.scene_tables import LENGTHS, TEXTURES, Cutout
@@ -51,7 +51,6 @@ __all__ = [
     "ScenesOfNewObjects",
     "Subset",
     "TEXTURES",
-    "THREADS",
     "TILE",
     "TIMEOUT",
     "TinyImageNet",

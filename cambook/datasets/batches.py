@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cambook.machine import resolve_device, tqdm
+from cambook.machine import cores, resolve_device, tqdm
 
 # ---- what a data set hands over
 
@@ -187,7 +186,7 @@ def prefetch(data, make: Callable[[T], object], wanted: Iterable[T]) -> Iterator
     if not is_large(data):
         yield from map(make, wanted)
         return
-    pool = ThreadPoolExecutor(min(AHEAD, os.cpu_count() or 1), "pictures")
+    pool = ThreadPoolExecutor(min(AHEAD, cores()), "pictures")
     waiting = deque()
     try:
         for number, item in enumerate(wanted):

@@ -30,11 +30,10 @@ from cambook.datasets.base import DataSet, check_counts
 from cambook.datasets.batches import Batch, onto
 from cambook.datasets.decoding import decode_image, decode_mask, quiet_decoders, upright
 from cambook.datasets.reading import Unusable, read_inside, short_path
+from cambook.machine import cores
 
-THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-_VERSION = 2  # raised whenever the same files would give other pictures, boxes, masks or labels
-_SENTENCES = 1  # raised whenever the report would say something else about them
+_VERSION = 2  # raised whenever the same files would give other images, boxes, masks or labels
+_SENTENCES = 2  # raised whenever the report would say something else about them
 _PART = 10_000  # so many images are looked through and remembered at a time; a killed first load goes on there
 _WORTH_REMEMBERING = 500  # fewer images are looked through each time
 _REPORTED_SINGLY = 20  # more files with the same repair get one sentence together
@@ -46,7 +45,7 @@ class Listed(NamedTuple):
     Attributes:
         name: its id, by which the images of a data set are sorted.
         label: index of its class; None if only its annotation says.
-        picture: its file; None if it has none.
+        image: its file; None if it has none.
         truth: the file that says where the object is: annotation, segmentation or trimap; None if it has none.
         box: x, y, width and height, if a list gives them.
         problem: why the image cannot be used, if the lists themselves say so.
@@ -183,7 +182,7 @@ class Photographs(DataSet):
         if not used:
             reason = next((line for line in self.report if "left out: " in line), "the list is empty")
             raise ValueError(
-                f"{self.name}: no picture of the {self.split} list can be used, the first for this reason: {reason}; "
+                f"{self.name}: no image of the {self.split} list can be used, the first for this reason: {reason}; "
                 "mend the files or the list"
             )
         self.names, self._pictures, self._truths, self._turns, labels = map(list, zip(*used, strict=True))
@@ -191,11 +190,11 @@ class Photographs(DataSet):
         self._boxes, self._starts = np.concatenate(boxes), np.cumsum([0, *map(len, boxes)])
         self.fingerprint = digest.hexdigest()
         for label in sorted(set(range(len(classes))) - set(labels)):
-            self.report.append(f'no usable picture of class "{classes[label]}" in the {self.split} list')
+            self.report.append(f'no usable image of class "{classes[label]}" in the {self.split} list')
 
     def _looked_at(self, listed: list[Listed]) -> Iterator[Inspection]:
         describe = f"looking through {self.name} {self.split}"
-        with tqdm(total=len(listed), desc=describe, unit="picture", leave=False) as bar:
+        with tqdm(total=len(listed), desc=describe, unit="image", leave=False) as bar:
             for start in range(0, len(listed), _PART):
                 part, found = listed[start : start + _PART], []
                 file = self._remembered_in(part) if len(part) >= _WORTH_REMEMBERING else None
@@ -204,7 +203,7 @@ class Photographs(DataSet):
                     bar.update(len(found))
                 if len(found) != len(part):
                     found = []
-                    with quiet_decoders(), ThreadPoolExecutor(THREADS) as pool:
+                    with quiet_decoders(), ThreadPoolExecutor(cores()) as pool:
                         for seen in pool.map(self._look, part):
                             found.append(seen)
                             bar.update()
@@ -266,8 +265,8 @@ class Photographs(DataSet):
         """
         indices = torch.as_tensor(indices, dtype=torch.int64).cpu().reshape(-1)
         if not len(indices) or indices.min() < 0 or indices.max() >= len(self):
-            raise IndexError(f"{self.name} {self.split} has pictures 0 to {len(self) - 1}, not {indices.tolist()[:3]}.")
-        with ThreadPoolExecutor(THREADS) as pool:
+            raise IndexError(f"{self.name} {self.split} has images 0 to {len(self) - 1}, not {indices.tolist()[:3]}.")
+        with ThreadPoolExecutor(cores()) as pool:
             pixels, masks, ignored = zip(*pool.map(self._decode, indices.tolist()), strict=True)
         images = onto(torch.from_numpy(np.stack(pixels)), device).permute(0, 3, 1, 2).contiguous().float().div_(255)
         labels = torch.from_numpy(self.labels)[indices].to(device)
@@ -306,12 +305,12 @@ class Photographs(DataSet):
 
 
 def _turn(mask: tuple[int, int], stored: tuple[int, int], orientation: int) -> int:
-    """The orientation by which a mask is turned upright: the picture's, unless it was drawn on the upright picture."""
+    """The orientation by which a mask is turned upright: the image's, unless it was drawn on the upright image."""
     if mask == stored:
         return orientation
     if orientation >= 5 and mask == stored[::-1]:
         return 1
-    raise Unusable(f"the mask has {mask[0]} x {mask[1]} pixels, the picture {stored[0]} x {stored[1]}")
+    raise Unusable(f"the mask has {mask[0]} x {mask[1]} pixels, the image {stored[0]} x {stored[1]}")
 
 
 def _stacked(masks: Sequence[np.ndarray | None]) -> Tensor | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cambook.metrics.box_accuracy import CONTOURS, CORES, IOUS, BoxAccuracy
+from cambook.metrics.box_accuracy import CONTOURS, IOUS, BoxAccuracy
 from cambook.metrics.evaluation import (
     METRICS,
     PAPER_THRESHOLD,
@@ -33,7 +33,6 @@ from cambook.metrics.pixels import PixelAveragePrecision, iou_counts, mean_iou, 
 __all__ = [
     "BoxAccuracy",
     "CONTOURS",
-    "CORES",
     "Evaluation",
     "IOUS",
     "METRICS",

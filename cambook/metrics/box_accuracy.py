@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cambook.machine import cores
 from cambook.metrics.intervals import _check_finite
 from cambook.metrics.localization import _ground_truth
 
 IOUS = (0.3, 0.5, 0.7)  # the deltas of MaxBoxAccV2
 CONTOURS = ("largest", "all")
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class BoxAccuracy:
@@ -73,7 +72,7 @@ class BoxAccuracy:
         """
         if len(maps) != len(gt_boxes):
             raise ValueError(f"{len(maps)} maps, ground truth of {len(gt_boxes)} pictures: give equally many.")
-        with ThreadPoolExecutor(CORES) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for peak, hits in list(pool.map(self._hits_of, maps, gt_boxes, itertools.count(len(self)))):
                 self._add(peak, hits)
 
