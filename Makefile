@@ -62,6 +62,7 @@ flakes: setup
 # All of it in one pytest, in the order of tests/conftest.py, so that its last lines count everything.
 test: setup chromium
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
 
 # Faults planted in a copy of the package, one at a time: the tests must catch each. ARGS takes file names, for some.
