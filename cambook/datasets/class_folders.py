@@ -31,7 +31,7 @@ class ClassFolders(Photographs):
     """
 
     kind, needs = "folder", "FOLDER"
-    source = "one folder of pictures a class, in train/ and test/ or split here; no boxes"
+    source = "one folder of images per class, in train/ and test/ or split here; no boxes"
     licence = "your own"
     has_boxes = False
 

@@ -55,12 +55,12 @@ def decode_image(data: bytes, at_least: int | None = None) -> tuple[Image.Image,
         >>> Image.new("L", (4, 2)).save(file, "PNG")
         >>> image, orientation, notes = decode_image(file.getvalue())
         >>> image.mode, image.size, orientation, notes[-1]
-        ('RGB', (4, 2), 1, 'grey picture converted to RGB')
+        ('RGB', (4, 2), 1, 'grey image converted to RGB')
     """
     if not data:
         raise Unusable("the file is empty")
     if data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
-        raise Unusable("the file holds a web page or other text, no picture")
+        raise Unusable("the file holds a web page or other text, no image")
     notes: list[str] = []
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
@@ -78,11 +78,11 @@ def decode_image(data: bytes, at_least: int | None = None) -> tuple[Image.Image,
     except Unusable:
         raise
     except Image.DecompressionBombError as error:
-        raise Unusable(f"the picture has more than {Image.MAX_IMAGE_PIXELS} pixels") from error
+        raise Unusable(f"the image has more than {Image.MAX_IMAGE_PIXELS} pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise Unusable("the file holds no picture of a known format") from error
+        raise Unusable("the file holds no image of a known format") from error
     except Exception as error:  # decoders fail in every way there is
-        raise Unusable(f"the picture is damaged ({error})") from error
+        raise Unusable(f"the image is damaged ({error})") from error
 
 
 @contextmanager
@@ -105,14 +105,14 @@ def _odd(image: Image.Image) -> Iterator[str]:
 def _mend_cut_off(data: bytes, image: Image.Image, notes: list[str]) -> Image.Image:
     """A cut-off baseline JPEG, closed with an end mark: the decoder paints what is missing in one grey."""
     if image.format not in ("JPEG", "MPO") or image.info.get("progressive"):
-        raise Unusable("the picture is cut off or damaged")
+        raise Unusable("the image is cut off or damaged")
     mended = Image.open(BytesIO(data + b"\xff\xd9"), formats=_FORMATS)
     mended.load()
     pixels = np.asarray(mended).reshape(mended.height, mended.width, -1)
     painted = (pixels[:, -8:] == pixels[-1, -1]).all((1, 2))
     missing = len(painted) if painted.all() else int(np.argmin(painted[::-1]))
     if missing > _MAX_MISSING_ROWS * mended.height:
-        raise Unusable(f"the picture is cut off: {missing} of {mended.height} rows are missing")
+        raise Unusable(f"the image is cut off: {missing} of {mended.height} rows are missing")
     notes.append(f"cut off: what is missing of the last {missing} of {mended.height} rows filled with grey")
     return mended
 
@@ -166,19 +166,19 @@ def upright_boxes(boxes: np.ndarray, stored: tuple[int, int], orientation: int) 
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode == "F":
-        raise Unusable("the picture holds floating-point numbers, whose white is unknown")
+        raise Unusable("the image holds floating-point numbers, whose white is unknown")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise Unusable("the picture has more than 16 bits a pixel")
-        notes.append("16-bit picture converted to 8-bit RGB")
+            raise Unusable("the image has more than 16 bits a pixel")
+        notes.append("16-bit image converted to 8-bit RGB")
         return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
-        notes.append(f"{_MODE_NAMES.get(image.mode, image.mode)} picture with transparency laid on white")
+        notes.append(f"{_MODE_NAMES.get(image.mode, image.mode)} image with transparency laid on white")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
     if image.mode != "RGB":
-        notes.append(f"{_MODE_NAMES.get(image.mode, image.mode)} picture converted to RGB")
+        notes.append(f"{_MODE_NAMES.get(image.mode, image.mode)} image converted to RGB")
     return image.convert("RGB")
 
 

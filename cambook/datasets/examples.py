@@ -60,9 +60,9 @@ def load_picture(path: str | Path, size: int | None = None) -> Tensor:
     if size is not None:
         check_counts(size, None)
     if os.path.isdir(path):
-        raise ValueError(f"{path} is a folder: give the path of one picture in it")
+        raise ValueError(f"{path} is a folder: give the path of one image in it")
     if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no picture {path}{nearest_path(path)}")
+        raise FileNotFoundError(f"there is no image {path}{nearest_path(path)}")
     try:
         with quiet_decoders():
             image, orientation, _ = decode_image(path.read_bytes())

@@ -54,7 +54,7 @@ class ILSVRC(Photographs):
     kind, needs = "ilsvrc", "FOLDER"
     splits = {"train": 1_281_167, "test": 50_000}
     source = (
-        "register at https://image-net.org/download-images, unpack the pictures and boxes of ILSVRC 2012 (task "
+        "register at https://image-net.org/download-images, unpack the images and boxes of ILSVRC 2012 (task "
         "CLS-LOC) to train/, val/ and Annotations/CLS-LOC/, the devkit beside them"
     )
     licence = "non-commercial research and education, by agreement"
@@ -69,7 +69,7 @@ class ILSVRC(Photographs):
         if data is None:
             raise FileNotFoundError(
                 f"{top} has no folder {part}: it must hold train/ with one folder a synset and val/ with the "
-                "validation pictures, or ILSVRC/Data/CLS-LOC with those two"
+                "validation images, or ILSVRC/Data/CLS-LOC with those two"
             )
         names = _mapping(top) or self._named_by_the_devkit(top)
         self.synsets = _synsets(data / "train") or sorted(_mapping(top)) or _synsets(data / "val")
@@ -84,13 +84,13 @@ class ILSVRC(Photographs):
         if annotations is None and split != "train":
             raise FileNotFoundError(
                 f"{top} has no folder Annotations/CLS-LOC/val: unpack the validation boxes there "
-                "(ILSVRC2012_bbox_val_v3.tgz), one XML file a picture"
+                "(ILSVRC2012_bbox_val_v3.tgz), one XML file per image"
             )
         listed = self._list(data / part, annotations)
         if split != "train":
             listed = self._without_blacklisted(listed, top)
         elif bare := sum(one.truth is None for one in listed):
-            self.report.append(f"{bare} of {len(listed)} training pictures have no annotated box, which none needs")
+            self.report.append(f"{bare} of {len(listed)} training images have no annotated box, which none needs")
         self.look_through(listed, _unique(self.synsets, names), length, seed)
 
     def _list(self, pictures: Path, annotations: Path | None) -> list[Listed]:
@@ -121,18 +121,18 @@ class ILSVRC(Photographs):
         file = next((f for f in found if "_det_" not in f.name), None)
         if file is None:
             self.report.append(
-                "no blacklist found (ILSVRC*_clsloc_validation_blacklist.txt of the devkit): every validation picture "
+                "no blacklist found (ILSVRC*_clsloc_validation_blacklist.txt of the devkit): every validation image "
                 "counts, with boxes of bad quality too"
             )
             return listed
         words = file.read_text(encoding="utf-8", errors="replace").split()
         if not all(word.isdecimal() for word in words):
             raise ValueError(
-                f"{file} is no blacklist: put the devkit's there, one number of a validation picture a line"
+                f"{file} is no blacklist: put the devkit's there, one number of a validation image per line"
             )
         numbers = {f"ILSVRC2012_val_{int(word):08d}" for word in words}
         kept = [one for one in listed if one.name not in numbers]
-        self.report.append(f"{len(listed) - len(kept)} pictures on the blacklist are left out of every metric")
+        self.report.append(f"{len(listed) - len(kept)} images on the blacklist are left out of every metric")
         return kept
 
     def _named_by_the_devkit(self, top: Path) -> dict[str, str]:

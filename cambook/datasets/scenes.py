@@ -108,7 +108,7 @@ class Scenes(DataSet):
         if int(size) != size or size < SMALLEST_SIZE:
             raise ValueError(f"size={size} is too small for scenes: give whole pixels from {SMALLEST_SIZE}.")
         if length is not None and (int(length) != length or length < 1):
-            raise ValueError(f"length={length} is no number of pictures: give a whole number from 1 or None.")
+            raise ValueError(f"length={length} is no number of images: give a whole number from 1 or None.")
         self.name = "scenes-new-objects" if new_objects else "scenes"
         self.split, self.size, self.seed, self.layout = split, int(size), seed, layout
         self.length = LENGTHS[split] if length is None else int(length)
@@ -174,7 +174,7 @@ class Scenes(DataSet):
         indices = np.asarray(indices, dtype=np.int64).reshape(-1)
         if len(indices) and not (0 <= indices.min() and indices.max() < self.length):
             asked = indices.min() if indices.min() < 0 else indices.max()
-            raise IndexError(f"{self.name} {self.split} has pictures 0 to {self.length - 1}, not {asked}.")
+            raise IndexError(f"{self.name} {self.split} has images 0 to {self.length - 1}, not {asked}.")
         draws = self._draw(indices)
         device = torch.device(device)
         step = max(1, (1 << (17 if device.type == "cpu" else 24)) // self.size**2)

@@ -43,7 +43,7 @@ class VOCFolder(Photographs):
     source = "a folder with JPEGImages, Annotations and ImageSets/Main"
     licence = "your own"
 
-    smaller = False  # data/results/photographs.csv was measured on pictures that were decoded in full
+    smaller = False  # data/results/photographs.csv was measured on images that were decoded in full
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         root = Path(folder).expanduser()
@@ -58,7 +58,7 @@ class VOCFolder(Photographs):
         for file in _files(root, "JPEGImages", SUFFIXES):
             if file.stem in listed and file != pictures[file.stem]:
                 used = pictures[file.stem].name
-                self.report.append(f"{short_path(file)}: not used, {used} is the picture of that name")
+                self.report.append(f"{short_path(file)}: not used, {used} is the image of that name")
 
         split_ids = {s: set(_listed(lists[n], pictures)) for s, n in _standard_lists(lists).items()}
         known, problems = _read_annotations(sorted(set(ids).union(*split_ids.values())), annotations, root)
@@ -74,7 +74,7 @@ class VOCFolder(Photographs):
         )
         if several := sum(len(known[name].boxes) > 1 for name in self.names):
             self.report.append(
-                f"{several} of {len(self.names)} pictures show several classes: "
+                f"{several} of {len(self.names)} images show several classes: "
                 "labelled by the one with the largest total box area"
             )
         if difficult := sum(known[name].difficult for name in self.names):
@@ -86,7 +86,7 @@ class VOCFolder(Photographs):
             if times > 1:
                 self.report.append(f"{short_path(list_file)}: {identity} is listed {times} times, used once")
         if not listed:
-            raise ValueError(f"{list_file} lists no picture: write one id a line, a file name without ending")
+            raise ValueError(f"{list_file} lists no image: write one id a line, a file name without ending")
         return sorted(set(listed))
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
@@ -106,7 +106,7 @@ class VOC2007(VOCFolder):
     kind, needs = "voc2007", ""
     splits = {"train": 5011, "test": 4952}
     source = "Pascal VOC 2007, http://host.robots.ox.ac.uk/pascal/VOC/voc2007/"
-    licence = "pictures under Flickr's terms of use"
+    licence = "images under Flickr's terms of use"
     archives = tuple(
         Archive.at(
             ("https://thor.robots.ox.ac.uk/pascal/VOC/voc2007/", "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/"),
@@ -191,8 +191,8 @@ def _text(path: Path | None) -> str | None:
 
 def _why_missing(identity: str) -> str:
     if "/" in identity or "\\" in identity:
-        return "an id is the name of a picture in JPEGImages and may not be a path"
-    return "JPEGImages has no picture of this name"
+        return "an id is the name of an image in JPEGImages and may not be a path"
+    return "JPEGImages has no image of this name"
 
 
 # ---- the annotations
@@ -219,9 +219,9 @@ def _classes(known: dict[str, Annotation], problems: dict[str, str], root: Path)
     classes = sorted({annotation.label for annotation in known.values()})
     if len(classes) < 2:
         reason = next((f" ({problem})" for problem in problems.values()), "")
-        found = f'only the class "{classes[0]}"' if classes else f"no listed picture with a usable annotation{reason}"
+        found = f'only the class "{classes[0]}"' if classes else f"no listed image with a usable annotation{reason}"
         raise ValueError(
-            f"{root} has {found} and at least two classes are needed: add pictures of another class "
+            f"{root} has {found} and at least two classes are needed: add images of another class "
             "to JPEGImages, Annotations and ImageSets/Main"
         )
     return classes
