@@ -6,6 +6,7 @@ import torchvision
 from torch import nn
 
 from cambook import datasets, networks
+from cambook.course.lessons import language, second_look, segmentation
 from cambook.maps import class_activation_map
 
 MAP_SIDES = {
@@ -201,6 +202,23 @@ def test_a_network_with_a_hidden_layer_has_no_class_weight_and_says_so():
             _ = network.class_weight
         with pytest.raises(TypeError, match=name):
             _ = network.class_bias
+
+
+def test_every_other_network_without_a_class_weight_says_what_is_true_of_it_alone():
+    start = networks.build("mini-gap", 2)
+    others = {
+        "two branches of convolutions": networks.build("mini-acol", 5),
+        "depends on the question": language.AnswerNetwork(start.backbone, 128, words=9, choices=4),
+        "word by word": language.CaptionNetwork(start.backbone, 128, words=9),
+        "scores every pixel": segmentation.SegmentationNetwork(start.backbone),
+        "that of network.whole": second_look.fused_network(start, start),
+        "define class_weight": networks.Network(nn.Identity()),
+    }
+    for reason, network in others.items():
+        for what in ("class_weight", "class_bias"):
+            with pytest.raises(TypeError, match=f"^{network.name} .*{reason}") as caught:
+                getattr(network, what)
+            assert "hidden layer" not in str(caught.value) and "cut it" not in str(caught.value)
 
 
 @pytest.mark.parametrize("original", ["mini-fc", "alexnet", "vgg16", "googlenet"])
