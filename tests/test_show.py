@@ -1,6 +1,10 @@
 """Figures: overlays let the picture through, boxes are told apart and named, text is readable, nothing is
 shown twice."""
 
+import os
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -168,9 +172,21 @@ def test_layers_names_the_fates_that_occur(figures):
 
 def test_a_saved_figure_has_twice_the_pixels_it_has_in_a_notebook(tmp_path, figures):
     path = show.save(figures["curves"], tmp_path / "new" / "curves.png")
-    width = figures["curves"].get_figwidth() * plt.rcParams["figure.dpi"]
+    width = figures["curves"].get_figwidth() * figures["curves"].dpi
     assert abs(Image.open(path).width / (2 * width) - 1) < 0.05
     assert [each.name for each in path.parent.iterdir()] == ["curves.png"]
+
+
+def test_the_readers_own_settings_stay_as_they_are_and_change_no_figure(tmp_path):
+    code = "import matplotlib; before = dict(matplotlib.rcParams); from cambook.course import explore, show; "
+    code += "fig = show.bars({'a': 1.0}); show.save(fig, 'bars.png'); after = dict(matplotlib.rcParams); "
+    code += "assert before == after, {name for name in after if after[name] != before[name]}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=os.environ | {"MPLBACKEND": "agg"})
+    usual = show.save(show.curves([0, 1], {"a": [1, 2]}, "x", "y", "T"), tmp_path / "usual.png")
+    with plt.rc_context({"font.size": 30, "xtick.labelsize": 30, "axes.facecolor": "red", "figure.dpi": 30}):
+        own = show.save(show.curves([0, 1], {"a": [1, 2]}, "x", "y", "T"), tmp_path / "own.png")
+        assert plt.rcParams["font.size"] == 30
+    assert usual.read_bytes() == own.read_bytes()
 
 
 def test_dashed_boxes_may_have_another_name():

@@ -10,9 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from cambook.course.show.style import CONTROL, FOUND, WIDTH, _finish, _subplots, array, pixels
+from cambook.course.show.style import CONTROL, DASHES, FOUND, WIDTH, _finish, _subplots, array, pixels, styled
 
 
+@styled
 def matrix(ax: Axes, values: Any, title: str = "", fmt: str = "g", limits: tuple[float, float] | None = None) -> None:
     """A small matrix (h, w) or vector (n,), drawn as a row, with every number written in its cell.
 
@@ -35,6 +36,7 @@ def matrix(ax: Axes, values: Any, title: str = "", fmt: str = "g", limits: tuple
                 line(edge - 0.5, color="white", linewidth=1)
 
 
+@styled
 def matrices(values: Mapping[str, Any], takeaway: str = "", fmt: str = "g", signs: Sequence[str] = ()) -> Figure:
     """A row of small matrices {title: values} as in `matrix`, one common scale; signs ("+", "=") are written
     between them."""
@@ -60,6 +62,7 @@ def matrices(values: Mapping[str, Any], takeaway: str = "", fmt: str = "g", sign
     return _finish(fig, takeaway)
 
 
+@styled
 def ledger(table: Any, rows: Sequence[str], right: str, below: str, takeaway: str = "", fmt: str = "g") -> Figure:
     """A table (K, Z) with its row sums at the right, its column sums below and their common total in the corner.
 
@@ -87,6 +90,7 @@ def ledger(table: Any, rows: Sequence[str], right: str, below: str, takeaway: st
     return _finish(fig, takeaway)
 
 
+@styled
 def curves(
     x: Any,
     lines: Mapping[str, Any],
@@ -98,9 +102,8 @@ def curves(
     """Lines {name: y} over a common x, each told apart by colour and dash; marks {name: x} are vertical
     lines."""
     fig, ax = _subplots(figsize=(9, 5))
-    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1))]
     for i, (name, y) in enumerate(lines.items()):
-        ax.plot(array(x), array(y), label=name, linestyle=styles[i % len(styles)])
+        ax.plot(array(x), array(y), label=name, linestyle=DASHES[i % len(DASHES)])
     for name, place in (marks or {}).items():
         ax.axvline(place, color="#444444", linewidth=1.2)
         ax.annotate(
@@ -117,6 +120,7 @@ def curves(
     return _finish(fig, takeaway)
 
 
+@styled
 def threshold_curves(
     thresholds: Any, lines: Mapping[str, Any], xlabel: str, ylabel: str, takeaway: str = "", marks: Sequence[float] = ()
 ) -> Figure:
@@ -126,11 +130,10 @@ def threshold_curves(
     """
     fig, ax = _subplots(figsize=(WIDTH, 5.4))
     x = array(thresholds)
-    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1))]
     for i, (name, y) in enumerate(lines.items()):
         y = array(y)
         best = int(y.argmax())
-        (line,) = ax.plot(x, y, label=f"{name}\n{y[best]:.1f} at {x[best]:.2f}", linestyle=styles[i % len(styles)])
+        (line,) = ax.plot(x, y, label=f"{name}\n{y[best]:.1f} at {x[best]:.2f}", linestyle=DASHES[i % len(DASHES)])
         ax.plot(x[best], y[best], "o", color=line.get_color(), markeredgecolor="white", markersize=12, zorder=3)
     for i, place in enumerate(marks):  # neighbours are written away from each other
         ax.axvline(place, color="#444444", linewidth=1.2, zorder=0)
@@ -142,6 +145,7 @@ def threshold_curves(
     return _finish(fig, takeaway)
 
 
+@styled
 def draws(
     x: Sequence[float],
     lines: Mapping[str, Any],
@@ -153,10 +157,9 @@ def draws(
     """Repeated measurements {name: (repeats, n)} over x on a logarithmic axis: their mean, and a band from the 5th to
     the 95th percentile of the repeats; levels {name: y} are grey horizontal lines, dashed and dotted in turn."""
     fig, ax = _subplots(figsize=(WIDTH, 5.4))
-    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3))]
     for i, (name, values) in enumerate(lines.items()):
         values = np.atleast_2d(array(values))
-        (line,) = ax.plot(x, values.mean(0), "o", label=name, linestyle=styles[i % len(styles)])
+        (line,) = ax.plot(x, values.mean(0), "o", label=name, linestyle=DASHES[i % len(DASHES)])
         low, high = np.quantile(values, [0.05, 0.95], axis=0)
         ax.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
     for i, (name, y) in enumerate((levels or {}).items()):
@@ -168,6 +171,7 @@ def draws(
     return _finish(fig, takeaway)
 
 
+@styled
 def swept(
     x: Any,
     recorded: Mapping[str, Any],
@@ -186,10 +190,9 @@ def swept(
     """
     fig, ax = _subplots(figsize=(10, 5.6))
     colours, handles = {}, []
-    styles = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2))]
     for i, (name, values) in enumerate(recorded.items()):
         values = array(values)
-        (line,) = ax.plot(x, values.mean(1), linestyle=styles[i % 4], label=f"{name}, recorded")
+        (line,) = ax.plot(x, values.mean(1), linestyle=DASHES[i % 4], label=f"{name}, recorded")
         ax.fill_between(x, values.min(1), values.max(1), color=line.get_color(), alpha=0.12, linewidth=0)
         colours[name] = line.get_color()
         handles.append(line)
@@ -205,6 +208,7 @@ def swept(
     return _finish(fig, takeaway)
 
 
+@styled
 def bars(
     values: Mapping[str, float],
     intervals: Mapping[str, tuple[float, float]] | None = None,
@@ -247,6 +251,7 @@ def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
     return picture.round().astype(np.uint8)
 
 
+@styled
 def live_over_recorded(
     panels: Mapping[str, Mapping[str, Any]],
     live: Mapping[str, Mapping[str, Mapping[Any, float]]],
@@ -292,6 +297,7 @@ def live_over_recorded(
     return _finish(fig, takeaway)
 
 
+@styled
 def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure:
     """A row for each line of `published.beside`: our figure as a disc, the published one as a diamond,
     joined by a line; a column `spread`, where there is one, as a bar around ours."""

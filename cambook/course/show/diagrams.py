@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cambook.course.show.style import FATES, WIDTH, _finish, _subplots
+from cambook.course.show.style import FATES, WIDTH, _finish, _subplots, styled
 
 
+@styled
 def layers(
     rows: Mapping[str, Sequence[tuple[str, str]]],
     takeaway: str = "",

@@ -13,10 +13,23 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cambook import maps
-from cambook.course.show.style import LINES, WIDTH, _boxes, _finish, _line, _subplots, array, left_over, overlay, pixels
+from cambook.course.show.style import (
+    LINES,
+    WIDTH,
+    _boxes,
+    _finish,
+    _line,
+    _subplots,
+    array,
+    left_over,
+    overlay,
+    pixels,
+    styled,
+)
 from cambook.maps import boxes
 
 
+@styled
 def picture(
     ax: Axes,
     image: Any,
@@ -51,6 +64,7 @@ def picture(
         ax.set_xlabel(f"IoU {boxes.box_iou(_boxes(truth), _boxes(predicted)).max():.2f}")
 
 
+@styled
 def pictures(
     images: Iterable[Any],
     maps: Iterable[Any] | None = None,
@@ -108,6 +122,7 @@ def pictures(
     return _finish(fig, takeaway)
 
 
+@styled
 def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeaway: str = "") -> Figure:
     """Pictures and maps in rows with a name each, under named columns.
 
@@ -146,6 +161,7 @@ def cells(images: Iterable[Any], maps_: torch.Tensor, alone: bool = False) -> li
     return list((values[:, 0] / highest).clamp(max=1).numpy())
 
 
+@styled
 def top_classes(
     image: Any, names: Sequence[str], probabilities: Any, maps: Any, takeaway: str = "", predicted: Any = None
 ) -> Figure:
@@ -167,6 +183,7 @@ def top_classes(
     return pictures([image] * len(titles), shown, None, boxes_found, titles, takeaway, columns)
 
 
+@styled
 def branches(
     images: Any,
     maps_a: Any,
@@ -195,6 +212,7 @@ def branches(
     return pictures(panels, shown, drawn, found, titles, takeaway, columns=4)
 
 
+@styled
 def proposals(
     image: Any,
     candidates: Any,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.patheffects as patheffects
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,8 +20,9 @@ from matplotlib.lines import Line2D
 from cambook import maps
 from cambook.files import atomic_write
 
-plt.style.use(Path(__file__).with_name("cambook.mplstyle"))
-plt.rcParams["figure.dpi"] *= float(os.environ.get("CAMBOOK_SHARPNESS", 1))  # set by runs.execute
+STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("cambook.mplstyle"), use_default_template=False)
+STYLE["figure.dpi"] *= float(os.environ.get("CAMBOOK_SHARPNESS", 1))  # set by notebooks.execute
+DASHES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1)))
 
 TRUTH = "#009E73"
 PREDICTED = "#56B4E9"
@@ -33,6 +37,17 @@ FATES = {
     "erased": ("#FFFFFF", "#888888"),
     "learns on": ("#D9EFE6", "#009E73"),
 }
+
+
+def styled(draw: Callable) -> Callable:
+    """Makes a function draw in the course's style; the settings of matplotlib are afterwards as they were."""
+
+    @wraps(draw)
+    def in_style(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
 
 
 def array(values: Any) -> np.ndarray:
@@ -101,6 +116,7 @@ def left_over(image: Any, kept: Any) -> np.ndarray:
     return np.where(large[..., None], picture, 128).astype(np.uint8)
 
 
+@styled
 def save(fig: Figure, path: str | os.PathLike) -> Path:
     """Write the figure at twice the size it has in a notebook; the ending of `path` names the format."""
     with atomic_write(path) as temporary:
@@ -123,6 +139,9 @@ def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
     """plt.subplots, closed for pyplot at once: a notebook shows the figure where it is a value, and nowhere
     else."""
     fig, axes = plt.subplots(*shape, **options)
+    for ax in fig.axes:  # labels of ticks are made when the figure is shown, with the settings of that moment
+        for axis in ("x", "y"):
+            ax.tick_params(axis, which="both", labelsize=plt.rcParams[f"{axis}tick.labelsize"])
     plt.close(fig)
     return fig, axes
 
