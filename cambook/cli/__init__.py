@@ -1,1 +1,8 @@
-"""The command line."""
+"""The command line: `cambook`, also `python -m cambook.cli`."""
+
+
+def main() -> None:
+    """The `cambook` command."""
+    from cambook.cli.commands import main
+
+    main()

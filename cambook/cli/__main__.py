@@ -1,6 +1,6 @@
 """`python -m cambook.cli` is the command `cambook`."""
 
-from cambook.cli.commands import main
+from cambook.cli import main
 
 if __name__ == "__main__":
     main()
