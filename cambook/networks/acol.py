@@ -13,7 +13,16 @@ from cambook.networks.base import Network
 def branch(channels: int, units: int, classes: int) -> nn.Sequential:
     """A classifier of convolutions, two 3x3 with ReLU and one 1x1: its output channel c IS the map of class c.
 
-    (B, channels, h, w) -> (B, classes, h, w). Zhang et al. 2018 use 1024 units.
+    Args:
+        channels: K of the feature maps that it reads, (B, K, h, w).
+        units: of its two 3x3 convolutions; 1024 in the paper.
+        classes: C of the maps that it returns, (B, C, h, w).
+
+    Source: Zhang et al. 2018, section 3.2.
+
+    Example:
+        >>> branch(channels=8, units=16, classes=3)(torch.rand(2, 8, 7, 7)).shape
+        torch.Size([2, 3, 7, 7])
     """
     layers = nn.Sequential(
         nn.Conv2d(channels, units, 3, padding=1),
@@ -31,10 +40,25 @@ def branch(channels: int, units: int, classes: int) -> nn.Sequential:
 class ACoL(Network):
     """backbone -> branch A -> maps of A; features, erased where A's map of one class is high -> branch B -> maps of B.
 
-    delta:   from which height of A's normalized map on the features are erased; 0.6 in the paper
-    logits:  those of branch A, the only classifier that sees the whole picture
-    In training the class is the label, at evaluation the one that A predicts (`both` with labels=None). The released
-    test code erases with the true label, which tells the map what it is examined on.
+    The logits are those of branch A, the only classifier that sees the whole image. In training the erased class is the
+    label, at evaluation the one that A predicts (`both` with labels=None). The released test code erases with the true
+    label, which tells the map what it is evaluated on.
+
+    Args:
+        backbone: images to feature maps.
+        channels: K, the number of feature maps.
+        units: of the 3x3 convolutions of each branch.
+        classes: C.
+        delta: features are erased from this height of A's normalized map on; 0.6 in the paper.
+        scaling: mean and std, as in `Network`.
+
+    Source: Zhang et al. 2018, Adversarial complementary learning.
+
+    Example:
+        >>> network = ACoL(nn.Conv2d(3, 8, 3, padding=1), channels=8, units=4, classes=2)
+        >>> maps_a, maps_b = network.both(network.features(torch.rand(1, 3, 16, 16)))
+        >>> maps_a.shape == maps_b.shape == (1, 2, 16, 16)
+        True
     """
 
     without_weight = (
@@ -55,9 +79,9 @@ class ACoL(Network):
         return self.branch_a(feature_maps).mean((2, 3))
 
     def both(self, feature_maps: Tensor, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """feature_maps (B, K, h, w) -> maps of A and of B, each (B, C, h, w), with one's bias in them.
+        """feature_maps (B, K, h, w) -> maps of A and of B, each (B, C, h, w), with the bias in them.
 
-        labels: (B,) the classes whose map of A is erased; None: those that A predicts
+        labels: (B,) the classes whose map of A is erased; None: those that A predicts.
         """
         maps_a = self.branch_a(feature_maps)
         if labels is None:

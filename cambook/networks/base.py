@@ -16,11 +16,21 @@ IGNORED = -100  # a label that no loss counts, as in torch.nn.functional.cross_e
 class Network(nn.Module):
     """backbone -> cam_conv -> head; the heads are the subclasses below.
 
-    backbone:  pictures to feature maps, the part that a cut keeps
-    cam_conv:  the 3x3 convolution that a cut adds (nn.Identity elsewhere)
-    mean, std: the scaling of the pictures that the weights expect, three numbers each
-    `new_layers` names the parts that start from random numbers beside pretrained ones; `without_weight` says why a
-    network of this kind has no `class_weight`, and what to use in its place.
+    Args:
+        backbone: images to feature maps, the part that a cut keeps.
+        mean, std: the scaling of the images that the weights expect, three numbers each.
+        cam_conv: the 3x3 convolutions that a cut adds; nn.Identity elsewhere.
+
+    Attributes:
+        name: what it is called: in errors, on progress bars, in the cache.
+        new_layers: the parts that start from random numbers beside pretrained ones; they may learn faster.
+        without_weight: why a network of this kind has no `class_weight`, and what to use instead.
+
+    Example:
+        >>> network = PooledNetwork(nn.Conv2d(3, 8, 3), channels=8, classes=2, pooling="gap")
+        >>> logits, feature_maps = network(torch.rand(4, 3, 32, 32))
+        >>> logits.shape, feature_maps.shape, network.class_weight.shape
+        (torch.Size([4, 2]), torch.Size([4, 8, 30, 30]), torch.Size([2, 8]))
     """
 
     new_layers: tuple[str, ...] = ()
@@ -35,7 +45,7 @@ class Network(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def extra_repr(self) -> str:
-        """The settings that are no modules, such as pooling='gap': two networks that differ in them are not one."""
+        """The settings beside the modules, such as pooling='gap': networks that differ in them have different keys."""
         plain = {name: value for name, value in vars(self).items() if isinstance(value, int | float | str)}
         return ", ".join(f"{name}={value!r}" for name, value in plain.items() if name != "training")
 
@@ -55,7 +65,7 @@ class Network(nn.Module):
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """What training makes small, and the share of wrong answers: images (B, 3, H, W), labels (B,) -> two scalars.
 
-        The cross-entropy of the logits. Where logits are (B, C, h, w), labels are (B, h, w); a label of -100 is not
+        The cross-entropy of the logits. If the logits are (B, C, h, w), labels are (B, h, w); a label of -100 is not
         counted. ACoL and the networks of lesson 10 have losses of their own.
         """
         logits, _ = self(images)
@@ -75,7 +85,7 @@ class Network(nn.Module):
 
     @property
     def classes(self) -> int:
-        """How many classes the network tells apart."""
+        """How many classes the network distinguishes."""
         return [m for m in self.classifier.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1].weight.shape[0]
 
 
@@ -93,10 +103,19 @@ class HiddenLayerNetwork(Network):
 
 
 class PooledNetwork(Network):
-    """One number a feature map, then one linear layer: logits = W pool(f) + b.
+    """One number per feature map, then one linear layer: logits = W pool(f) + b.
 
-    pooling: "gap", the mean over places (Lin et al. 2014; Zhou et al. 2016 write a sum, the map differs by the
-             factor 1/Z), or "gmp", the maximum (Oquab et al. 2015)
+    Args:
+        backbone: images to feature maps.
+        channels: K, the number of feature maps.
+        classes: C.
+        pooling: "gap", the mean over all positions (Lin et al. 2014; Zhou et al. 2016 write a sum, so the map differs
+            by the factor 1/Z), or "gmp", the maximum (Oquab et al. 2015).
+        dropout: the share of the pooled numbers that is left out in training.
+        scaling: mean, std and cam_conv, as in `Network`.
+
+    Raises:
+        ValueError: for another pooling.
     """
 
     def __init__(self, backbone, channels: int, classes: int, pooling: str, dropout: float = 0.0, **scaling):
@@ -124,7 +143,7 @@ class NetworkInNetwork(Network):
     """One channel per class by a 1x1 convolution, then the mean: no linear layer (Lin et al. 2014).
 
     The 1x1 convolution's output IS the class activation map plus the bias. The paper's network puts a ReLU after
-    it; it is left out here, so that a place may lower a score.
+    it; it is left out here, so that a position may lower a score.
     """
 
     def __init__(self, backbone, channels: int, classes: int, **scaling):
@@ -146,7 +165,21 @@ class NetworkInNetwork(Network):
 def load_weights(network: Network, path: Path) -> None:
     """Loads a state_dict file into the network.
 
-    raises: ValueError where it is damaged, holds more than weights or does not fit; the network is then as it was
+    Args:
+        network: it is changed in place.
+        path: a file that torch.save wrote of the state_dict of such a network.
+
+    Raises:
+        ValueError: if the file is damaged, holds more than weights or does not fit; the network is then as it was.
+
+    Example:
+        >>> import tempfile
+        >>> one, other = (PooledNetwork(nn.Conv2d(3, 2, 1), 2, 2, "gap") for _ in range(2))
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     torch.save(one.state_dict(), file.name)
+        ...     load_weights(other, Path(file.name))
+        >>> torch.equal(one.class_weight, other.class_weight)
+        True
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -162,7 +195,16 @@ def load_weights(network: Network, path: Path) -> None:
 
 
 def misfit(network: nn.Module, state: object) -> str:
-    """Why something is no state_dict of this network, or none to be used; empty where it is one."""
+    """Why something cannot be loaded as this network's state_dict; empty if it can.
+
+    Args:
+        network: whose layers the state has to fit.
+        state: anything, such as what a damaged file held.
+
+    Example:
+        >>> misfit(nn.Linear(2, 1), {"weight": torch.zeros(1, 2)})
+        'it lacks bias'
+    """
     if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
         return "it is no state_dict"
     own = network.state_dict()
@@ -179,5 +221,10 @@ def misfit(network: nn.Module, state: object) -> str:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers training may change."""
+    """How many numbers training may change.
+
+    Example:
+        >>> count_parameters(nn.Linear(128, 12))
+        1548
+    """
     return sum(p.numel() for p in network.parameters())

@@ -24,7 +24,19 @@ from cambook.networks.registry import Spec, Weights, register
 
 
 def mlpconv(channels: int, *units: int, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
-    """A convolution of kernel x kernel, then 1x1 ones, each with ReLU: a small perceptron that slides over the maps."""
+    """A convolution of kernel x kernel, then 1x1 ones, each with ReLU: a small perceptron that slides over the maps.
+
+    Args:
+        channels: of its input.
+        units: of its convolutions, one after another.
+        kernel, stride, padding: of the first convolution.
+
+    Source: Lin et al. 2014, section 3.1.
+
+    Example:
+        >>> nn.Sequential(*mlpconv(3, 96, 96, kernel=11, stride=4))(torch.rand(1, 3, 224, 224)).shape
+        torch.Size([1, 96, 54, 54])
+    """
     layers = []
     for number, width in enumerate(units):
         geometry = {"stride": stride, "padding": padding} if number == 0 else {}

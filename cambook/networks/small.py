@@ -15,7 +15,13 @@ MINI_SIZE = 64
 
 
 def mini_backbone() -> nn.Sequential:
-    """Six 3x3 convolutions, each with batch norm and ReLU, and three max poolings: (B, 3, 64, 64) -> (B, 128, 8, 8)."""
+    """Six 3x3 convolutions, each with batch norm and ReLU, and three max poolings.
+
+    Example:
+        >>> import torch
+        >>> mini_backbone()(torch.rand(1, 3, 64, 64)).shape
+        torch.Size([1, 128, 8, 8])
+    """
     layers, channels = [], 3
     for width in (16, "pool", 32, "pool", 64, 64, "pool", 128, 128):
         if width == "pool":
