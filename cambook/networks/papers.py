@@ -138,7 +138,7 @@ def vgg16_acol(classes: int, pretrained: bool) -> Network:
 def googlenet_acol(classes: int, pretrained: bool) -> Network:
     """ACoL on GoogLeNet, cut after inception4e: (B, 3, 224, 224) -> feature_maps (B, 832, 28, 28), 1024 units a branch.
 
-    The pooling before inception4a (maxpool3) moves by one place instead of two. Zhang et al. 2018 report a
+    The pooling before inception4a (maxpool3) moves by one position instead of two. Zhang et al. 2018 report a
     GoogLeNet-ACoL and released code for VGG-16 only: here it is cut where Zhou et al. 2016 cut, and finer by one
     halving, as VGG-16 is.
     """

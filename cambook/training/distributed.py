@@ -28,7 +28,13 @@ def processes() -> Iterator[torch.device]:
     """Joins the processes that torchrun started with this one, and gives the device of this one: a GPU each (numbered
     by LOCAL_RANK), or the CPU. Without torchrun: the GPU or the CPU, and nothing to join.
 
-    raises: ValueError where there are more processes than GPUs on this machine
+    Raises:
+        ValueError: if there are more processes than GPUs on this machine.
+
+    Example:
+        >>> with processes() as device:
+        ...     rank(), world_size(), share([4, 5, 6])
+        (0, 1, [4, 5, 6])
     """
     gpus, local = torch.cuda.device_count(), int(os.environ.get("LOCAL_RANK", 0))
     if gpus and local >= gpus:
@@ -45,24 +51,46 @@ def processes() -> Iterator[torch.device]:
 
 
 def rank() -> int:
-    """This process's number, from 0; 0 where there is only one."""
+    """This process's number, from 0; 0 if there is only one.
+
+    Example:
+        >>> rank()
+        0
+    """
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
-    """How many processes work together; 1 without torchrun."""
+    """How many processes work together; 1 without torchrun.
+
+    Example:
+        >>> world_size()
+        1
+    """
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def share(items: S) -> S:
-    """This process's part of a sequence. Put behind each other in the order of the ranks, the parts are the sequence:
-    nothing is there twice, and no two parts differ by more than one item in length."""
+    """This process's part of a sequence.
+
+    Put behind each other in the order of the ranks, the parts are the sequence: nothing is there twice, and no two
+    parts differ by more than one item in length.
+
+    Example:
+        >>> share("abcde")
+        'abcde'
+    """
     begin, end = (-(-len(items) * r // world_size()) for r in (rank(), rank() + 1))
     return items[begin:end]
 
 
 def gather(value: T) -> list[T]:
-    """What each process gives, in the order of the ranks, to every process."""
+    """What each process gives, in the order of the ranks, to every process.
+
+    Example:
+        >>> gather("mine")
+        ['mine']
+    """
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
@@ -71,7 +99,12 @@ def gather(value: T) -> list[T]:
 
 
 def total(values: Sequence[float]) -> list[float]:
-    """The sums over all processes of a few numbers."""
+    """The sums over all processes of a few numbers.
+
+    Example:
+        >>> total([1.5, 2.0])
+        [1.5, 2.0]
+    """
     if world_size() == 1:
         return list(values)
     sums = torch.tensor(values, dtype=torch.float64)
@@ -82,7 +115,12 @@ def total(values: Sequence[float]) -> list[float]:
 def from_first(make: Callable[[], T]) -> T:
     """What `make` returns in the first process, given to all of them; the others wait, and write and read nothing.
 
-    raises: in every process what `make` raised in the first
+    Raises:
+        Exception: in every process what `make` raised in the first.
+
+    Example:
+        >>> from_first(lambda: 6 * 7)
+        42
     """
     if world_size() == 1:
         return make()
@@ -100,8 +138,15 @@ def from_first(make: Callable[[], T]) -> T:
 
 @contextmanager
 def first_before_others() -> Iterator[None]:
-    """The first process of each machine goes through the block before the others begin it: what it downloads is there
-    for them."""
+    """The first process of each machine goes through the block before the others begin it.
+
+    So what it downloads is there for them.
+
+    Example:
+        >>> with first_before_others():
+        ...     rank()
+        0
+    """
     waits = int(os.environ.get("LOCAL_RANK", 0)) > 0
     if waits and world_size() > 1:
         dist.barrier()
@@ -125,8 +170,19 @@ class _Loss(nn.Module):
 
 @contextmanager
 def synchronized_batch_norm(network: nn.Module) -> Iterator[None]:
-    """In the block, every batch norm of the network takes mean and variance over the pictures of all processes, which
-    torch has for GPUs only. Weights and running statistics are the very tensors of the plain ones, which come back."""
+    """In the block, every batch norm of the network takes mean and variance over the images of all processes.
+
+    torch has this for GPUs only. Weights and running statistics are the very tensors of the plain ones, which come
+    back at the block's end.
+
+    Example:
+        >>> network = nn.Sequential(nn.BatchNorm2d(3))
+        >>> with synchronized_batch_norm(network):
+        ...     type(network[0]).__name__
+        'SyncBatchNorm'
+        >>> type(network[0]).__name__
+        'BatchNorm2d'
+    """
     plain = [(p, n, m) for p in network.modules() for n, m in p.named_children() if isinstance(m, _BatchNorm)]
     nn.SyncBatchNorm.convert_sync_batchnorm(network)
     try:
@@ -140,8 +196,15 @@ def synchronized_batch_norm(network: nn.Module) -> Iterator[None]:
 def loss_of(network: nn.Module) -> Iterator[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]:
     """The network's loss, as a function whose gradient is the MEAN over all processes of each one's gradient.
 
-    Batch norm is synchronized on GPUs; on CPUs it sees its own process's pictures, and the running statistics are those
+    Batch norm is synchronized on GPUs; on CPUs it sees its own process's images, and the running statistics are those
     of the first. At the block's end the network is the same in every process.
+
+    Example:
+        >>> from cambook import networks
+        >>> network = networks.build("mini-gap", 2)
+        >>> with loss_of(network) as loss:
+        ...     loss == network.loss
+        True
     """
     if world_size() == 1:
         yield network.loss

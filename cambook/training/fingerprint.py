@@ -96,7 +96,15 @@ def _inside(module: str, room: str) -> bool:
 
 @cache
 def tree_of(file: Path) -> str:
-    """A module's syntax tree as text, without docstrings: comments and line breaks are no part of a tree."""
+    """A module's syntax tree as text, without docstrings: comments and line breaks are no part of a tree.
+
+    Example:
+        >>> import tempfile
+        >>> one, other = (Path(tempfile.mkdtemp(), "code.py") for _ in range(2))
+        >>> _ = one.write_text("x = 1  # the first"), other.write_text("x = (\\n    1)")
+        >>> tree_of(one) == tree_of(other)
+        True
+    """
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
@@ -141,12 +149,23 @@ def key_of(determined_by: dict) -> str:
 
 
 def digest_of_labels(labels: ArrayLike) -> str:
-    """What stands for labels: their values."""
+    """What stands for labels: their values.
+
+    Example:
+        >>> digest_of_labels([0, 1]) == digest_of_labels(np.array([0, 1])) != digest_of_labels([1, 0])
+        True
+    """
     return hashlib.sha256(np.ascontiguousarray(labels, np.int64)).hexdigest()
 
 
 def digest_of_network(network: nn.Module) -> str:
-    """What stands for a network as it is: its layers, its settings and the bytes of its weights."""
+    """What stands for a network as it is: its layers, its settings and the bytes of its weights.
+
+    Example:
+        >>> one, other = nn.ReLU(), nn.ReLU(inplace=True)
+        >>> digest_of_network(one) == digest_of_network(other)
+        False
+    """
     sha = hashlib.sha256(repr(network).encode())
     for name, values in network.state_dict().items():
         sha.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
@@ -159,6 +178,10 @@ def digest_of_weights(weights: str | None, shipped: Weights | None) -> str | Non
     Args:
         weights: None, "pretrained" or a file, as in `networks.build`.
         shipped: where the pretrained ones come from.
+
+    Example:
+        >>> digest_of_weights(None, None) is None
+        True
     """
     if weights is None:
         return None

@@ -1,6 +1,6 @@
 """Training that can be killed at any moment: fit a network to image labels.
 
-Every random draw is a function of (seed, epoch, picture) or (seed, step) and is made on the CPU, so a run that was
+Every random draw is a function of (seed, epoch, image) or (seed, step) and is made on the CPU, so a run that was
 killed and started again continues with the very numbers it would have drawn, and ends with the same weights.
 Under torchrun every function here is called by all processes, which train one network together (`distributed`).
 """
@@ -32,15 +32,32 @@ CHECKPOINT_SECONDS = 20
 
 
 def generator(*key: int) -> torch.Generator:
-    """A CPU generator whose stream is a function of the key alone, e.g. (seed, epoch)."""
+    """A CPU generator whose stream is a function of the key alone, for example (seed, epoch).
+
+    Example:
+        >>> torch.equal(torch.rand(3, generator=generator(0, 7)), torch.rand(3, generator=generator(0, 7)))
+        True
+    """
     digest = hashlib.sha256(repr(key).encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def augment(images: Tensor, draws: Tensor, recipe: Recipe) -> Tensor:
-    """Random square windows of the pictures, scaled back to their size, some mirrored.
+    """Random square windows of the images, scaled back to their size, some mirrored.
 
-    images: (B, 3, S, S); draws: (B, 4) uniform in [0, 1), one row a picture: side, column, row, mirror
+    Args:
+        images: (B, 3, S, S).
+        draws: (B, 4) uniform in [0, 1), one row per image: side, column, row, mirror.
+        recipe: its crop is the smallest side of a window, its flip says whether images are mirrored.
+
+    Returns:
+        (B, 3, S, S).
+
+    Example:
+        >>> image = torch.arange(4.0).view(1, 1, 2, 2).expand(1, 3, 2, 2)
+        >>> augment(image, torch.tensor([[0.0, 0.0, 0.0, 0.1]]), Recipe())[0, 0]
+        tensor([[1., 0.],
+                [3., 2.]])
     """
     if recipe.crop == 1 and not recipe.flip:
         return images
@@ -56,7 +73,17 @@ def augment(images: Tensor, draws: Tensor, recipe: Recipe) -> Tensor:
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
-    """The factor on the recipe's lr at a step: a function of the step alone, so a resumed run needs no memory of it."""
+    """The factor on the recipe's lr at a step: a function of the step alone, so a resumed run needs no memory of it.
+
+    Args:
+        step: from 0.
+        steps: of the whole training.
+        recipe: its schedule counts.
+
+    Example:
+        >>> [learning_rate(step, 8, Recipe(epochs=8, schedule=StepDecay(every=4))) for step in (0, 3, 4)]
+        [1.0, 1.0, 0.1]
+    """
     if isinstance(recipe.schedule, StepDecay):
         drops = math.floor(step * recipe.epochs / (steps * recipe.schedule.every))
         return recipe.schedule.factor**drops
@@ -71,7 +98,18 @@ def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW or SGD over two groups: the layers a network had, and its new ones at new_layer_factor times lr.
 
-    raises: ValueError where everything is frozen
+    Args:
+        network: its `new_layers` are the new ones.
+        recipe: optimizer, rate, weight decay, and whether the older layers are frozen.
+
+    Raises:
+        ValueError: if everything is frozen.
+
+    Example:
+        >>> from cambook import networks
+        >>> cut = networks.cut(networks.build("mini-fc", 2), "gap")
+        >>> [group["factor"] for group in make_optimizer(cut, Recipe(new_layer_factor=10)).param_groups]
+        [1.0, 10]
     """
     old, new = _old_and_new(network)
     groups = [{"params": old, "factor": 1.0}, {"params": new, "factor": recipe.new_layer_factor}]
@@ -115,17 +153,35 @@ def fit(
 ) -> list[dict[str, float]]:
     """Trains the network in place on the data set's image labels; boxes and masks are never looked at.
 
-    labels:     int64 in place of the data set's own, N of them: (N,) for classes (shuffled labels as a control, noisy
-                labels), or of the shape that network.loss takes for a picture (masks, questions with their answers)
-    checkpoint: a file that is written every 20 seconds and at each epoch's end, and continued from where it
-                exists; whoever keeps the result removes it (`trained` does)
-    returns:    one row an epoch: loss, share of wrong answers on the training pictures as they were shown (percent, for
-                classes the top-1 error), seconds
-    raises:     ValueError where labels do not fit the network, the checkpoint is another training's, or the loss or a
-                weight is no number any more
-
     Under torchrun each step's batch is shared out over the processes, whose gradients together are the mean over the
     whole batch; batch_size counts all of it. The first process writes the checkpoint, all continue from it.
+
+    Args:
+        network: it is trained in place and left in evaluation mode.
+        data: a data set of N images.
+        recipe: how.
+        seed: of the order of the images, of their windows and mirrors, and of dropout.
+        device: to train on.
+        labels: int64 in place of the data set's own, N of them: (N,) for classes (shuffled labels as a control, noisy
+            labels), or of the shape that network.loss takes for an image (masks, questions with their answers).
+        checkpoint: a file that is written every 20 seconds and at each epoch's end, and continued from if it exists.
+            It is left there: whoever keeps the result removes it, as `trained` does.
+        describe: for the progress bar.
+
+    Returns:
+        One row per epoch: loss, top1_error (the share of wrong answers on the training images as they were shown, in
+        percent), seconds.
+
+    Raises:
+        ValueError: if labels do not fit the network, if the checkpoint is of another training, or if the loss or a
+            weight is NaN or infinite.
+
+    Example:
+        >>> from cambook import datasets, networks
+        >>> scenes = datasets.load("scenes", "train", 64, length=4)
+        >>> history = fit(networks.build("mini-gap", 12), scenes, Recipe(epochs=2, batch_size=4))
+        >>> len(history), sorted(history[0])
+        (2, ['loss', 'seconds', 'top1_error'])
     """
     labels = torch.as_tensor(data.labels if labels is None else labels)
     one_class_each = labels.dim() == 1
@@ -153,7 +209,7 @@ def fit(
     shown = image_getter(data, device)
 
     def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Of each step: the batch, this process's part of it, and the part's random draws."""
+        """For each step: the batch, this process's part of it, and the part's random draws."""
         for step in range(first, steps):
             epoch, place = divmod(step, per_epoch)
             if place == 0 or step == first:
@@ -218,15 +274,15 @@ def _begin(network: Network, recipe: Recipe, device: torch.device) -> torch.opti
 
 
 def _part(batch: Tensor) -> Tensor:
-    """This process's pictures of a batch (B,); the whole batch where it is too small to give every process one: the
-    mean over equal gradients is that gradient."""
+    """This process's images of a batch (B,); the whole batch if it is too small to give every process one: the mean
+    over equal gradients is that gradient."""
     return batch if len(batch) < distributed.world_size() else distributed.share(batch)
 
 
 def _weight(labels: Tensor, batch: Tensor, mine: Tensor) -> float:
     """The factor on this process's loss, a mean over `mine`, that makes the mean over processes that over the batch.
 
-    1 with one process. Labels are counted, not pictures, since a mask's ignored pixels have no loss.
+    1 with one process. Labels are counted, not images, since a mask's ignored pixels have no loss.
     """
     if len(mine) == len(batch):
         return 1.0
@@ -235,7 +291,12 @@ def _weight(labels: Tensor, batch: Tensor, mine: Tensor) -> float:
 
 
 def is_mixed(recipe: Recipe, device: torch.device) -> bool:
-    """Whether the forward pass of a training on that device runs in mixed precision."""
+    """Whether the forward pass of training on that device runs in mixed precision.
+
+    Example:
+        >>> is_mixed(Recipe(), torch.device("cpu")), is_mixed(Recipe(precision="bf16"), torch.device("cpu"))
+        (False, True)
+    """
     return recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
 
 

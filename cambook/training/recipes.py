@@ -20,19 +20,28 @@ class StepDecay:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
+    """How a network is trained: a recipe is a value, and two that are equal train the same.
 
-    epochs, batch_size: whole passes over the data; images per step
-    optimizer:          "adamw", or "sgd" (nesterov, momentum 0.9)
-    lr, weight_decay:   of the optimizer; new layers learn at lr * new_layer_factor (10 in the papers' fine-tuning)
-    schedule:           "cosine" to zero after a linear warm-up over the first 5% of the steps; "constant"; or a
-                        StepDecay
-    flip:               whether images are mirrored at random
-    frozen:             the layers a network had stay as they are, batch norm's statistics too; only its new ones learn
-    crop:               smallest side of the random square window an image is cut to, as a share of its side; 1.0
-                        cuts nothing
-    precision:          of the forward pass: "fp32"; "bf16", mixed precision (autocast), the weights stay in float32;
-                        "auto", mixed precision on a GPU alone
+    Attributes:
+        epochs: whole passes over the data.
+        batch_size: images per step.
+        optimizer: "adamw", or "sgd" (nesterov, momentum 0.9).
+        lr, weight_decay: of the optimizer.
+        new_layer_factor: new layers learn at lr times this (10 in the papers' fine-tuning).
+        schedule: "cosine" to zero after a linear warm-up over the first 5% of the steps; "constant"; or a StepDecay.
+        frozen: the layers a network had stay as they are, batch norm's statistics too; only its new ones learn.
+        flip: whether images are mirrored at random.
+        crop: smallest side of the random square window an image is cut to, as a share of its side; 1.0 cuts nothing.
+        precision: of the forward pass: "fp32"; "bf16", mixed precision (autocast), the weights stay in float32; "auto",
+            mixed precision on a GPU alone.
+
+    Raises:
+        ValueError: for values that no training can have.
+
+    Example:
+        >>> Recipe(epochs=3, lr=-1)
+        Traceback (most recent call last):
+        ValueError: No recipe can have lr=-1 (above 0).
     """
 
     epochs: int = 8

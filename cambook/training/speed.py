@@ -31,16 +31,31 @@ from cambook.training.recipes import Recipe
 def throughput(
     network: Network, data, recipe: Recipe, *, device: str | torch.device = "cpu", batches: int = 16
 ) -> dict[str, float]:
-    """How fast pictures come and how fast a network learns from them, alone and together, in pictures per second.
+    """How fast images come and how fast a network learns from them, alone and together, in images per second.
 
-    batches: how many are timed; everything is done twice and the second time counts
-    returns: loader_pictures_per_second  pictures in random order onto the device, as `fit` takes them: made by
-                                         background threads, or from memory where `pictures` holds the data set
-             step_pictures_per_second    `fit`'s step with one batch that lies on the device: windows and mirrors,
-                                         forward pass, loss, backward pass, update; it learns in a copy of the network
-             both_pictures_per_second    both at once, as in `fit`: the next pictures are made while a step runs
-    The loader does not hold up training where its number is the larger one. Under torchrun both are of all processes
+    The loader does not hold up training if its number is the larger one. Under torchrun both are of all processes
     together, and the step exchanges gradients.
+
+    Args:
+        network: it is left alone; a copy learns.
+        data: a data set.
+        recipe: batch size, windows and mirrors, optimizer, precision.
+        device: to train on.
+        batches: how many are timed; everything is done twice and the second time counts.
+
+    Returns:
+        loader_pictures_per_second: images in random order onto the device, as `fit` takes them: made by background
+            threads, or from memory if the data set fits there.
+        step_pictures_per_second: `fit`'s step with one batch that lies on the device: windows and mirrors, forward
+            pass, loss, backward pass, update.
+        both_pictures_per_second: both at once, as in `fit`: the next images are made while a step runs.
+
+    Example:
+        >>> from cambook import datasets, networks
+        >>> scenes = datasets.load("scenes", "train", 64, length=4)
+        >>> found = throughput(networks.build("mini-gap", 12), scenes, Recipe(batch_size=4), batches=1)
+        >>> all(rate > 0 for rate in found.values())
+        True
     """
     device = resolve_device(device)
     network, labels = copy.deepcopy(network), torch.as_tensor(data.labels)
