@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from cambook.course.lessons import check
+from cambook.course.lessons.check import exercise as check_exercise
 from cambook.course.lessons.check.exercise import Exercise, Number, exercise, normal, same
 
 FUNCTIONS = [each for each in check.EXERCISES.values() if isinstance(each, Exercise)]
@@ -93,7 +94,9 @@ def test_a_number_is_accepted_its_mistakes_named_and_nothing_is_not_attempted(on
 
 
 @pytest.fixture
-def double():
+def double(monkeypatch):
+    monkeypatch.setattr(check_exercise, "EXERCISES", {})
+
     @exercise("twice the values", inputs=lambda g: [(normal(g, 2, 3),), (normal(g, 4),)], hints=["add", "x + x"])
     def double(x):
         return x + x
@@ -161,6 +164,28 @@ def test_each_call_of_hint_shows_the_next_and_the_last_stays(double, capsys):
     for _ in range(3):
         assert double.hint() is None
     assert capsys.readouterr().out == "hint 1 of 2: add\nhint 2 of 2: x + x\nhint 2 of 2: x + x\n"
+
+
+def test_one_call_makes_an_exercise_that_the_list_check_hint_and_solution_know(monkeypatch, capsys):
+    monkeypatch.setattr(check, "EXERCISES", known := dict(check.EXERCISES))
+    monkeypatch.setattr(check_exercise, "EXERCISES", known)
+
+    @exercise("three times the values", inputs=lambda g: [(normal(g, 2),), (normal(g, 3),)], hints=["x + x + x"])
+    def triple(x):
+        return 3 * x
+
+    assert "triple" in dir(check) and check.EXERCISES["triple"] is check.triple is triple
+    check.triple(lambda x: x + x + x)
+    check.triple.hint()
+    check.triple.solution()
+    said = capsys.readouterr().out
+    assert said == "✓ triple: correct.\nhint 1 of 1: x + x + x\ndef triple(x):\n    return 3 * x\n"
+    Number("half_of_it", "half of 4", 2, "4 / 2")
+    assert check.half_of_it.answer(2).startswith("✓")
+    with pytest.raises(ValueError, match="'triple' is taken by check.triple: three times the values"):
+        Number("triple", "3 times 4", 12, "3 * 4")
+    with pytest.raises(AttributeError, match="No exercise is called 'quadruple': choose one of .*cam"):
+        check.quadruple  # noqa: B018
 
 
 def test_unequal_shapes_numbers_and_structures_are_not_the_same():

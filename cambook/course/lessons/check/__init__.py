@@ -1,7 +1,7 @@
 """Exercises: `check.cam(your_function)` says whether it is right and what is wrong, `check.cam.hint()`,
 `check.cam.solution()`.
 
-Every `Exercise` and `Number` of the lesson modules is here under its name.
+Every exercise that is made is here under its name: those of the lesson modules of this folder, and any made later.
 """
 
 from __future__ import annotations
@@ -9,28 +9,25 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
-from cambook.course.lessons.check.exercise import Exercise, Number
+from cambook.course.lessons.check.exercise import EXERCISES, Exercise, Number
 
 LESSONS = [
     importlib.import_module(f"{__name__}.{module.name}")
     for module in pkgutil.iter_modules(__path__)
     if module.name.startswith("lesson_")
 ]
-EXERCISES: dict[str, Exercise | Number] = {}
-
-for _lesson in LESSONS:
-    for _name, _exercise in vars(_lesson).items():
-        if isinstance(_exercise, (Exercise, Number)):
-            if _name in EXERCISES or _name != _exercise.name:
-                raise ValueError(f"{_lesson.__name__}: the exercise name {_name!r} is taken or not its own: rename it.")
-            EXERCISES[_name] = _exercise
-globals().update(EXERCISES)
 
 
 def show_solutions(on: bool = True) -> None:
     """For a teacher: from here on every check also prints its solution; with False it does not any more."""
     for each in EXERCISES.values():
         each.shows_solution = on
+
+
+def __getattr__(name: str) -> Exercise | Number:
+    if name not in EXERCISES:
+        raise AttributeError(f"No exercise is called {name!r}: choose one of {', '.join(sorted(EXERCISES))}.")
+    return EXERCISES[name]
 
 
 def __dir__() -> list[str]:

@@ -29,6 +29,18 @@ import torch
 
 SEED = 20160627
 TOLERANCE = 1e-5
+EXERCISES: dict[str, Exercise | Number] = {}  # every exercise by its name
+
+
+def register(one: Exercise | Number) -> None:
+    """Makes an exercise known under its name; what is made again, in a notebook's cell that runs twice, is replaced.
+
+    raises: ValueError where another exercise has that name
+    """
+    known = EXERCISES.get(one.name)
+    if known is not None and known.question != one.question:
+        raise ValueError(f"The exercise name {one.name!r} is taken by {known!r}: choose another one.")
+    EXERCISES[one.name] = one
 
 
 class Exercise:
@@ -55,6 +67,7 @@ class Exercise:
         self.reference, self.hints = reference, list(hints)
         self.mistakes: list[tuple[Callable, str]] = []
         self._inputs, self._hints_shown = inputs, 0
+        register(self)
 
     def mistake(self, message: str) -> Callable[[Callable], Callable]:
         """Decorate a known wrong solution: a reader's function that gives the same is answered with
@@ -150,6 +163,7 @@ class Number:
         self.name, self.question, self.value, self.working = name, question, value, working
         self.mistakes, self.hints, self.tolerance = list(mistakes), list(hints), tolerance
         self._hints_shown = 0
+        register(self)
 
     def __call__(self, value: Any) -> None:
         print(self.answer(value))
@@ -183,7 +197,7 @@ class Number:
 def exercise(
     question: str, inputs: Callable[[np.random.Generator], Iterable[tuple]], hints: Sequence[str] = ()
 ) -> Callable[[Callable], Exercise]:
-    """Decorate the reference solution: the name becomes an `Exercise`."""
+    """Decorate the reference solution: the name becomes an `Exercise`, and `check` knows it under that name."""
     return lambda reference: Exercise(question, reference, inputs, hints)
 
 
