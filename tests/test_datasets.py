@@ -823,6 +823,9 @@ def test_a_data_set_read_from_a_file_is_one_class_too(known, tmp_path):
     data = load(f"list:{tmp_path}/all.json", "train", SIZE)
     assert data.labels.tolist() == [0, 1] and data.name == f"list:{tmp_path}/all.json" and data.report == []
     np.testing.assert_allclose(data.batch([1]).boxes[0], [GRID_BOX], atol=1e-5)
+    assert runs.Parameters(dataset=data.name).dataset == data.name
+    with pytest.raises(ValueError, match="the file .*/none.json does not exist, give the one that holds"):
+        runs.Parameters(dataset=f"list:{tmp_path}/none.json")
     with pytest.raises(ValueError, match='"list:" names no file: write list:FILE, for example list:data/'):
         load("list:", "train", SIZE)
 

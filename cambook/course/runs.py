@@ -80,14 +80,15 @@ class Parameters(BaseModel):
     def _known_dataset(cls, name: str | None) -> str | None:
         if name is None:
             return None
-        from cambook.datasets.registry import kind_and_folder
+        from cambook.datasets.registry import find, kind_and_folder
 
         kind, folder = kind_and_folder(name)
         if folder is None:
             return name
         place = Path(folder).expanduser().absolute()
-        if not os.path.isdir(place):
-            raise ValueError(f"the folder {place} does not exist, give the one that holds the data set")
+        what, there = ("file", os.path.isfile) if find(name).needs == "FILE" else ("folder", os.path.isdir)
+        if not there(place):
+            raise ValueError(f"the {what} {place} does not exist, give the one that holds the data set")
         return f"{kind}:{place}"
 
     @field_validator("network")

@@ -93,7 +93,7 @@ def load_atlas() -> Atlas:
 
 
 def _read_atlas(path: Path) -> tuple[Atlas, dict[str, str]]:
-    """An atlas file and the versions of the packages it was made with; ValueError where it is damaged."""
+    """An atlas file and the versions of the packages it was made with. Raises ValueError if it is damaged."""
     try:
         with np.load(path) as file:
             cutouts, photos = file["cutouts"], file["photos"]
@@ -132,7 +132,15 @@ def _digest(*arrays: np.ndarray) -> str:
 
 
 def save_atlas(path: str | Path) -> None:
-    """Writes the atlas to one file (5.5 MB), for a machine that lacks the packages it is made from."""
+    """Writes the atlas to one file (5.5 MB), for a machine that lacks the packages it is made from.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_atlas(f"{folder}/atlas.npz")
+        ...     _read_atlas(Path(folder, "atlas.npz"))[0].digest == load_atlas().digest
+        True
+    """
     load_atlas()
     with atomic_write(path) as part:
         shutil.copyfile(_atlas_path(), part)

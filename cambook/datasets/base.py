@@ -79,12 +79,22 @@ class DataSet:
         raise NotImplementedError
 
     def batch(self, indices, device: str | torch.device = "cpu") -> Batch:
-        """The images at `indices` (B,), with labels, boxes and masks. Raises IndexError for an index outside."""
+        """The images at `indices` (B,), with labels, boxes and masks; where they are, `Batch` says."""
         raise NotImplementedError
 
 
 def check_counts(size: int | None, length: int | None) -> None:
-    """Raises ValueError if size or length is given and is not a whole number of at least 1."""
+    """Refuses a size or length that is given and is not a whole number of at least 1.
+
+    Raises:
+        ValueError: with the value.
+
+    Example:
+        >>> check_counts(64, None)
+        >>> check_counts(0, None)
+        Traceback (most recent call last):
+        ValueError: size is 0: give a whole number of at least 1
+    """
     for name, value in (("size", size), ("length", length)):
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if value is not None and not (whole and value >= 1):

@@ -49,7 +49,7 @@ class Archive:
 
 ROUNDS = 2  # how often each mirror is tried
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
-_CHUNK = 2**14  # what is lost at most where a connection breaks
+_CHUNK = 2**14  # bytes that are lost at most if a connection breaks
 _GROWTH, _ROOM = 10, 64 * 2**20  # an archive may unpack to so many times its size and so many bytes more
 
 
@@ -153,7 +153,7 @@ def _download(archive: Archive, kept: Path, name: str) -> Path:
 
 
 def _resume(url: str, part: Path, archive: Archive) -> None:
-    """Downloads what is missing of a file. raises: OSError (those of requests are) where something still is"""
+    """Downloads what is missing of a file. Raises OSError, as those of requests are, if something still is."""
     import requests
 
     held = part.stat().st_size if part.is_file() else 0
@@ -162,7 +162,7 @@ def _resume(url: str, part: Path, archive: Archive) -> None:
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={held}-"} if held else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         answer.raise_for_status()
-        answer.raw.headers.pop("Content-Encoding", None)  # a .tgz as it is, even where the server calls it an encoding
+        answer.raw.headers.pop("Content-Encoding", None)  # a .tgz as it is, even if the server calls it an encoding
         begins = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))
         if answer.status_code != 206 or not begins or int(begins[1]) != held:
             held = 0  # this server begins anew
@@ -193,6 +193,15 @@ def unpack(file: Path, folder: Path) -> None:
     Raises:
         DownloadError: for a member or link that would leave the folder, a device, far more content than a data set's
             archive has, or damage. What was unpacked until then stays in the folder.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with tarfile.open(f"{folder}/birds.tar", "w") as archive:
+        ...         archive.addfile(tarfile.TarInfo("images/a.jpg"))
+        ...     unpack(Path(folder, "birds.tar"), Path(folder, "birds"))
+        ...     Path(folder, "birds", "images", "a.jpg").is_file()
+        True
     """
     limit = _GROWTH * file.stat().st_size + _ROOM
     total = 0
@@ -209,7 +218,7 @@ def unpack(file: Path, folder: Path) -> None:
                     raise DownloadError(f"{file.name} holds {member.name!r}, a place outside its folder: delete it.")
                 archive.extract(member, folder, filter="data")
                 bar.update()
-            while rest := archive.fileobj.read(2**20):  # to its end, where a compressed file has a checksum
+            while rest := archive.fileobj.read(2**20):  # to its end, at which a compressed file has a checksum
                 total += len(rest)
                 if total > limit:
                     raise DownloadError(f"{file.name} is longer than {limit} bytes: it is no data set, delete it.")

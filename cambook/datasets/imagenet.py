@@ -251,6 +251,6 @@ def _devkits(top: Path) -> list[Path]:
 
 
 def _unique(synsets: list[str], names: dict[str, str]) -> list[str]:
-    """What synsets are called: their first name; with the synset where two share it; the synset where none is known."""
+    """What synsets are called: their first name, with the synset if two share it; the synset if no name is known."""
     first = [names.get(synset, synset).split(",")[0].strip() for synset in synsets]
     return [f"{n} ({s})" if first.count(n) > 1 else n for n, s in zip(first, synsets, strict=True)]

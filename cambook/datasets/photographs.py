@@ -304,6 +304,9 @@ class Photographs(DataSet):
         return np.asarray(image), mask, ignored
 
 
+# ---- masks
+
+
 def _turn(mask: tuple[int, int], stored: tuple[int, int], orientation: int) -> int:
     """The orientation by which a mask is turned upright: the image's, unless it was drawn on the upright image."""
     if mask == stored:
@@ -317,8 +320,11 @@ def _stacked(masks: Sequence[np.ndarray | None]) -> Tensor | None:
     return None if masks[0] is None else torch.from_numpy(np.stack(masks))
 
 
+# ---- what is remembered of the first look
+
+
 def _remembered(file: Path) -> list[Inspection]:
-    """What was seen of a part; nothing where the file was damaged."""
+    """What was found in a part; nothing if the file was damaged."""
     try:
         return [Inspection(**fields) for fields in json.loads(file.read_text())]
     except (ValueError, TypeError):

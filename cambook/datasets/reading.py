@@ -53,6 +53,13 @@ def read_inside(path: Path, root: Path | None) -> bytes:
 
     Raises:
         Unusable: if the file cannot be read, or lies outside.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "train.txt").write_text("cat-1")
+        ...     read_inside(Path(folder, "train.txt"), Path(folder))
+        b'cat-1'
     """
     if root is not None and not path.resolve().is_relative_to(root.resolve()):
         raise Unusable(f"{short_path(path)} is a link that leaves the folder")
@@ -63,9 +70,18 @@ def read_inside(path: Path, root: Path | None) -> bytes:
 
 
 def existing_folder(folder: str | Path) -> Path:
-    """The folder's path. Raises FileNotFoundError, with the nearest existing name, if there is no such folder."""
+    """The path of a folder that must exist.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, with the nearest existing name.
+
+    Example:
+        >>> existing_folder("/nowhere/birds")
+        Traceback (most recent call last):
+        FileNotFoundError: there is no folder /nowhere/birds: the folder /nowhere does not exist
+    """
     path = Path(folder).expanduser()
-    if not os.path.isdir(path):  # False, where Path.is_dir raises, for a name too long for any folder
+    if not os.path.isdir(path):  # False for a name too long for any folder, for which Path.is_dir raises
         raise FileNotFoundError(f"there is no folder {path}{nearest_path(path)}")
     return path
 
@@ -82,6 +98,14 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
 
     Returns:
         Stem -> path, sorted by stem.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("b.png", "a.png", "a.jpg", "a.txt"):
+        ...         _ = Path(folder, name).write_bytes(b"")
+        ...     [Path(file).name for file in files_by_stem(Path(folder), SUFFIXES).values()]
+        ['a.jpg', 'b.png']
     """
     found: dict[str, tuple[int, str]] = {}
     with os.scandir(folder) as entries:
@@ -98,7 +122,7 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
 
 
 def read_lines(file: Path) -> list[str]:
-    """The lines of a text file, whatever its encoding."""
+    """The lines of a text file; bytes that are not UTF-8 become question marks."""
     return file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
 
 

@@ -40,6 +40,10 @@ class Layout:
         texture: share of images on procedural texture rather than on a photograph.
         own_ground: share of images that lie on the photographed ground of their class, a bias (each class has one
             region, at the same site in train and test); the others lie anywhere.
+
+    Example:
+        >>> Scenes("test", 64, layout=Layout(clutter=0, turn=0.0)).layout.clutter
+        0
     """
 
     object_side: tuple[float, float] = (0.48, 0.88)

@@ -142,7 +142,7 @@ def _split_lists(root: Path) -> dict[str, Path]:
 
 
 def _listing(root: Path, part: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Id -> file. Ids are only ever looked up here, so that no id can name a place outside."""
+    """Id -> file. Ids are only ever looked up here, so that no id can name a file outside."""
     return {p.stem: p for p in _files(root, part, suffixes)}
 
 
