@@ -1,5 +1,6 @@
-"""Several processes that work as one, as torchrun starts them: who is who, who takes which part, and how the parts
-come together. With one process every function here does nothing, and says so with the value it returns.
+"""Several processes that work as one: who is who, who takes which part, and how the parts come together.
+
+They are started by torchrun. With one process every function here does nothing, and says so with the value it returns.
 
     torchrun --nproc-per-node 4 -m cambook.cli train vgg16-gap ilsvrc:/data/ilsvrc
 """

@@ -1,5 +1,7 @@
-"""Words and pictures: generated questions and captions of two-object scenes, a small network that answers, one that
-captions, and how well Grad-CAM's maps of their answers and words point.
+"""Images and words: networks that answer questions and write captions, and where Grad-CAM says they look.
+
+Questions and captions are generated from scenes of two objects; measured is how well the maps of answers and words
+point at what they name.
 
 An entry of the vocabulary is called a word, although some hold two: "left of", "land mammal".
 """

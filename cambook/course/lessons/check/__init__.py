@@ -1,5 +1,6 @@
-"""Exercises: `check.cam(your_function)` says whether it is right and what is wrong, `check.cam.hint()`,
-`check.cam.solution()`.
+"""Exercises by name: `check.cam(your_function)` says whether it is right, and what is wrong if it is not.
+
+`check.cam.hint()` and `check.cam.solution()` help those who are stuck.
 
 Every exercise that is made is here under its name: those of the lesson modules of this folder, and any made later.
 """
