@@ -105,9 +105,9 @@ def test_saliency_is_smoothed_in_proportion_to_the_picture():
     network, images = networks.build("mini-gap", 5, seed=1), torch.rand(2, 3, 64, 64)
     classes = torch.tensor([[0, 1], [2, 0]])
     _, feature_maps = network(images)
-    raw = maps.saliency_maps(network, images, feature_maps, classes)
+    raw = maps.MAPS["saliency"](network, images, feature_maps, classes)
     assert raw.shape == (2, 2, 64, 64)
-    smooth = maps.smooth_saliency_maps(network, images, feature_maps, classes)
+    smooth = maps.MAPS["smooth-saliency"](network, images, feature_maps, classes)
     assert torch.equal(smooth, maps.blur(raw, 9 * 64 / 224)) and not torch.allclose(smooth, raw)
 
 

@@ -1,8 +1,8 @@
-"""Widgets: move a slider, see the map, the box or the picture change.
+"""Widgets: move a slider, see the map, the box or the image change.
 
-Each widget is drawn once with its defaults when it is made, so that a saved page shows a picture even where
+Each widget is drawn once with its defaults when it is made, so that a saved page shows an image even where
 nothing runs.
-Pictures are blended with numpy and sent as one image, which follows a slider closely; matplotlib is for
+Images are blended with numpy and sent as one image, which follows a slider closely; matplotlib is for
 still figures.
 """
 
@@ -36,15 +36,15 @@ def cam_explorer(
     threshold: float = 0.2,
     truth: Any = None,
 ) -> widgets.VBox:
-    """Choose the class, the box rule and the threshold; see the map over the picture and its box at once.
+    """Choose the class, the box rule and the threshold; see the map over the image and its box at once.
 
     image: (3, H, W) or (H, W, 3) in [0, 1]
     maps:  (C, h, w) raw, before any normalization
     names: C class names
-    truth: one true box (x0, y0, x1, y1) or several, in pixels of the picture: drawn solid, its IoU said below
+    truth: one true box (x0, y0, x1, y1) or several, in pixels of the image: drawn solid, its IoU said below
 
     The map is shown as the rule reads it: "paper" divides by the maximum and shows nothing below zero, "wsol"
-    runs from the minimum to the maximum. The share of the picture counts every pixel kept, in all components.
+    runs from the minimum to the maximum. The share of the image counts every pixel kept, in all components.
     raises: ValueError where the number of names and maps differ or the rule is unknown
     """
     picture, raw = show.pixels(image), torch.from_numpy(np.array(show.array(maps), dtype=np.float32))
@@ -71,7 +71,7 @@ def cam_explorer(
 
 
 def play(render: Callable[..., Any], **sliders: Any) -> widgets.VBox:
-    """One picture that follows sliders: render(**values) gives (H, W, 3) uint8 for the sliders' values, or that
+    """One image that follows sliders: render(**values) gives (H, W, 3) uint8 for the sliders' values, or that
     and one line of text to write below it.
 
     sliders: name=(low, high, step, start) a slider, whole numbers where all four are; name=[option, ...] a
@@ -129,7 +129,7 @@ def as_rule_reads(map2d: np.ndarray, rule: str) -> np.ndarray:
 
 
 def describe(box: Any, mask: np.ndarray, truth: Any, name: str, rule: str, threshold: float) -> str:
-    """One line: the class, the rule, the box and the share of the picture that the mask keeps."""
+    """One line: the class, the rule, the box and the share of the image that the mask keeps."""
     if box is None:
         return f"{name}: no place passes rule {rule} at {threshold:.2f}, so there is no box."
     found = ", ".join(str(int(edge)) for edge in box)
@@ -153,10 +153,10 @@ def draw_boxes(canvas: np.ndarray, truth: Any, predicted: Any, scale: int = 1) -
 
 
 def strip(images: Any, maps: Any, truth: Sequence[Any], predicted: Sequence[Any], side: int = 192) -> np.ndarray:
-    """Pictures side by side, each under its map and with its boxes: (H, W, 3) uint8, for `play`.
+    """Images side by side, each under its map and with its boxes: (H, W, 3) uint8, for `play`.
 
     images: n times (3, H, W); maps: n times (h, w) in [0, 1]; truth, predicted: n times boxes as in `draw_boxes`;
-    side: pictures smaller than that grow by the largest whole factor that fits
+    side: images smaller than that grow by the largest whole factor that fits
     """
     drawn = []
     for image, map2d, true_box, box in zip(images, maps, truth, predicted, strict=True):
@@ -189,7 +189,7 @@ def _scale(picture: np.ndarray) -> int:
 
 
 def _enlarge(picture: np.ndarray) -> np.ndarray:
-    """Small pictures grow by a whole factor towards LONG_SIDE, so that boxes drawn on them stay thin."""
+    """Small images grow by a whole factor towards LONG_SIDE, so that boxes drawn on them stay thin."""
     return picture.repeat(_scale(picture), 0).repeat(_scale(picture), 1)
 
 

@@ -97,7 +97,7 @@ def largest_component(mask: ArrayLike, connectivity: int = 8, measure: str = "pi
 
 
 def contour_area(component: ArrayLike) -> float:
-    """Area inside the outline through the centres of a component's outermost pixels, holes filled.
+    """Area inside the outline through a component's outermost pixels, holes filled.
 
     OpenCV's contourArea measures this on a contour: a line has no area.
 
@@ -140,7 +140,7 @@ def tight_box(mask: ArrayLike) -> tuple[int, int, int, int] | None:
 
 
 def box_from_map(map2d: ArrayLike, rule: str, threshold: float) -> np.ndarray | None:
-    """The box of a map: tight around the largest component above a threshold, None if nothing is above it.
+    """The box of a map: tight around the largest component above a threshold.
 
     The rule also says what largest means: pixels for "paper", contour area for "wsol", both 8-connected.
 
@@ -150,7 +150,7 @@ def box_from_map(map2d: ArrayLike, rule: str, threshold: float) -> np.ndarray | 
         threshold: share of the maximum, 0 to 1.
 
     Returns:
-        (4,) int64, (x0, y0, x1, y1), half-open, or None.
+        (4,) int64, (x0, y0, x1, y1), half-open, or None if nothing is above the threshold.
 
     Raises:
         ValueError: as `mask_above`.
@@ -197,7 +197,7 @@ def box_iou(a: ArrayLike, b: ArrayLike, inclusive: bool = False) -> np.ndarray:
 
 
 def is_finite(map2d: np.ndarray) -> bool:
-    """Whether every value of a map is finite; warns if not, because such a map shows no position.
+    """Whether every value of a map is finite; warns if not.
 
     Args:
         map2d: (H, W).

@@ -75,13 +75,25 @@ def _check_range(classes: Tensor, count: int) -> None:
         raise ValueError(f"classes run from {low} to {high}: the network has classes 0 to {count - 1}.")
 
 
-def logits_of(output: Tensor | tuple) -> Tensor:
+def _logits_of(output: Tensor | tuple) -> Tensor:
     """The logits (B, C) of what a network returns: them alone, or a tuple that begins with them."""
     return output if isinstance(output, Tensor) else output[0]
 
 
 class Logits(nn.Module):
-    """A network as one that returns its logits alone, as captum requires; classes asked for are checked on the way."""
+    """A network as one that returns its logits alone, as captum requires.
+
+    Args:
+        network: returns logits (B, C), or a tuple that begins with them.
+        classes: those that will be asked for, checked in each forward pass: ValueError for one outside 0 to C - 1.
+
+    Example:
+        >>> class Two(nn.Module):
+        ...     def forward(self, images):
+        ...         return images.mean((2, 3)), images
+        >>> Logits(Two())(torch.ones(1, 3, 2, 2)).tolist()
+        [[1.0, 1.0, 1.0]]
+    """
 
     def __init__(self, network: nn.Module, classes: Tensor | None = None):
         super().__init__()
@@ -89,7 +101,7 @@ class Logits(nn.Module):
         self.asked = classes
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = logits_of(self.network(images))
+        logits = _logits_of(self.network(images))
         if self.asked is not None:
             _check_range(self.asked, logits.shape[1])
         return logits
@@ -129,7 +141,7 @@ def saliency(
     maps = []
     with torch.enable_grad():
         images = images.detach().requires_grad_(True)
-        logits = logits_of(network(images))
+        logits = _logits_of(network(images))
         columns = choose_classes(logits, classes, top, one_each=True).unbind(1)
         for left, column in zip(range(len(columns) - 1, -1, -1), columns, strict=True):
             (gradient,) = torch.autograd.grad(
@@ -142,7 +154,7 @@ def saliency(
 def guided_backprop(
     network: nn.Module, images: Tensor, classes: Tensor | int | None = None, *, top: int | None = None
 ) -> Tensor:
-    """Guided backpropagation: the gradient of the score if every ReLU also drops negative gradients.
+    """Guided backpropagation: the gradient if every ReLU also drops negative gradients.
 
     Times the Grad-CAM map at the image's size it is Guided Grad-CAM (Selvaraju et al. 2017, section 3.2). Computed by
     captum.
@@ -176,7 +188,7 @@ def guided_backprop(
         warnings.simplefilter("ignore")  # captum says that it sets hooks and asks for the pictures' gradient
         if top is not None:
             with torch.no_grad():
-                classes = choose_classes(logits_of(network(images)), classes, top)
+                classes = choose_classes(_logits_of(network(images)), classes, top)
         found = []
         for column in _per_image(classes, images, one_each=True).unbind(1):
             explainer = GuidedBackprop(Logits(network, column))
@@ -186,7 +198,20 @@ def guided_backprop(
 
 
 def check_relu(network: nn.Module) -> None:
-    """Raises ValueError unless the network's activations are nn.ReLU modules, at least one and no others."""
+    """Raises unless guided backpropagation is defined: all activations are nn.ReLU.
+
+    Args:
+        network: any module.
+
+    Raises:
+        ValueError: no nn.ReLU module, or another activation.
+
+    Example:
+        >>> check_relu(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
+        >>> check_relu(nn.Sequential(nn.Linear(2, 2), nn.SiLU()))
+        Traceback (most recent call last):
+        ValueError: guided backpropagation is defined for nn.ReLU and the network has SiLU: use mini-gap.
+    """
     inside = [m for m in network.modules() if type(m).__module__ == nn.ReLU.__module__]
     others = {type(m).__name__ for m in inside if not isinstance(m, nn.ReLU)}
     if others or not inside:
@@ -266,7 +291,7 @@ def layer_gradients(
             output = network(images)
         finally:
             hook.remove()
-        logits = logits_of(output)
+        logits = _logits_of(output)
         if not found:
             raise ValueError(f"layer {_name(network, module)} is not reached by the forward pass: choose another one.")
         classes = choose_classes(logits, classes, top)
@@ -296,7 +321,7 @@ def grad_cam(
     *,
     top: int | None = None,
 ) -> GradCAM:
-    """Grad-CAM of any network and layer: channels weighted by their mean gradient, negative sums cut to 0.
+    """Grad-CAM of any network and layer: channels weighted by their mean gradient, then ReLU.
 
     L^c = ReLU(sum_k alpha_k^c A^k), alpha_k^c = (1/Z) sum_ij dy^c / dA_ij^k. On a network that ends with convolution,
     average pooling and a linear layer, alpha_k^c = w_k^c / Z, so L^c is ReLU(M_c) / Z, the class activation map.

@@ -83,7 +83,7 @@ MAPS: dict[str, Method] = {}
 
 
 def register(method: Method) -> Method:
-    """Adds a method to the registry: from then on every part of the package knows it by its name.
+    """Adds a method to the registry: every part of the package then knows it by its name.
 
     Args:
         method: its name is written in lower case, words joined by hyphens.
@@ -112,6 +112,12 @@ def register(method: Method) -> Method:
 
 def find_method(name: str) -> Method:
     """The method of a name.
+
+    Args:
+        name: lower case with hyphens, a key of MAPS.
+
+    Returns:
+        The registered Method.
 
     Raises:
         ValueError: an unknown name; it lists the known ones and the nearest.
@@ -161,7 +167,7 @@ def _two_branches(network: nn.Module, name: str) -> None:
 
 
 def cam_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
-    """Class activation maps from the forward pass that already happened, as a method of the registry.
+    """Class activation maps from the forward pass that already happened.
 
     Args:
         network: from networks.build, with a class_weight.
@@ -186,38 +192,47 @@ def cam_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: 
     return class_activation_map(feature_maps, network.class_weight[classes])
 
 
-def grad_cam_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
+def _grad_cam_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
     """Grad-CAM of `classes` (B, n) at the feature maps, for any head: (B, n, h, w)."""
     return grad_cam(network, images, classes, network.cam_conv).maps
 
 
-def grad_cam_plus_plus_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
+def _grad_cam_plus_plus_maps(
+    network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor
+) -> Tensor:
     """Grad-CAM++ of `classes` (B, n) at the feature maps: (B, n, h, w)."""
     return grad_cam_plus_plus(network, images, classes, network.cam_conv).maps
 
 
-def acol_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
-    """Fused maps of ACoL's two branches for `classes` (B, n), erased for the class that branch A predicts."""
+def _acol_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+    """Fused maps of ACoL's two branches, erased for the class that branch A predicts: (B, n, h, w)."""
     return of_classes(fuse(*network.both(feature_maps)), classes)
 
 
-def acol_a_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+def _acol_a_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
     """Maps of ACoL's branch A alone: (B, n, h, w)."""
     return of_classes(network.both(feature_maps)[0], classes)
 
 
-def acol_b_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+def _acol_b_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
     """Maps of ACoL's branch B alone, which sees what is left: (B, n, h, w)."""
     return of_classes(network.both(feature_maps)[1], classes)
 
 
-def acol_peeking_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
+def _acol_peeking_maps(network: nn.Module, images: Tensor, feature_maps: Tensor, classes: Tensor) -> Tensor:
     """ACoL's fused maps erased for the TRUE class, the first of `classes`: what the released test code does."""
     return of_classes(fuse(*network.both(feature_maps, classes[:, 0])), classes)
 
 
 def of_classes(maps: Tensor, classes: Tensor) -> Tensor:
-    """The maps of some classes out of those of all: (B, C, h, w) and classes (B, n) -> (B, n, h, w).
+    """The maps of some classes out of those of all.
+
+    Args:
+        maps: (B, C, h, w).
+        classes: (B, n) int64.
+
+    Returns:
+        (B, n, h, w).
 
     Example:
         >>> of_classes(torch.arange(3.0).view(1, 3, 1, 1), torch.tensor([[2, 0]])).flatten().tolist()
@@ -226,17 +241,17 @@ def of_classes(maps: Tensor, classes: Tensor) -> Tensor:
     return maps.gather(1, classes[..., None, None].expand(-1, -1, *maps.shape[2:]))
 
 
-def saliency_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
+def _saliency_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
     """Gradient saliency of `classes` (B, n), one backward pass a class, not smoothed: (B, n, H, W)."""
     return saliency(network, images, classes)
 
 
-def smooth_saliency_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
+def _smooth_saliency_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
     """Gradient saliency under a Gaussian of 9 px at 224 px (in proportion at other sizes): (B, n, H, W)."""
-    return blur(saliency_maps(network, images, feature_maps, classes), BLUR_SIGMA * images.shape[-1] / GRID)
+    return blur(_saliency_maps(network, images, feature_maps, classes), BLUR_SIGMA * images.shape[-1] / GRID)
 
 
-def guided_backprop_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
+def _guided_backprop_maps(network: nn.Module, images: Tensor, feature_maps: Tensor | None, classes: Tensor) -> Tensor:
     """Size of the guided gradient of `classes` (B, n), the largest over the colours: (B, n, H, W), not negative."""
     return guided_backprop(network, images, classes).abs().amax(2)
 
@@ -280,7 +295,7 @@ register(
 register(
     Method(
         "grad-cam",
-        grad_cam_maps,
+        _grad_cam_maps,
         family="activation",
         asks="a gradient down to one layer",
         passes=(1, 1),
@@ -291,7 +306,7 @@ register(
 register(
     Method(
         "grad-cam++",
-        grad_cam_plus_plus_maps,
+        _grad_cam_plus_plus_maps,
         family="activation",
         asks="a gradient down to one layer",
         passes=(1, 1),
@@ -300,10 +315,10 @@ register(
     )
 )
 for _name, _maps, _title in (
-    ("acol", acol_maps, "ACoL"),
-    ("acol-branch-a", acol_a_maps, "ACoL, branch A"),
-    ("acol-branch-b", acol_b_maps, "ACoL, branch B"),
-    ("acol-peeking", acol_peeking_maps, "ACoL, peeking"),
+    ("acol", _acol_maps, "ACoL"),
+    ("acol-branch-a", _acol_a_maps, "ACoL, branch A"),
+    ("acol-branch-b", _acol_b_maps, "ACoL, branch B"),
+    ("acol-peeking", _acol_peeking_maps, "ACoL, peeking"),
 ):
     register(
         Method(
@@ -321,7 +336,7 @@ for _name, _maps, _title in (
 register(
     Method(
         "saliency",
-        saliency_maps,
+        _saliency_maps,
         family="backpropagation",
         asks="a gradient",
         passes=(1, 1),
@@ -332,7 +347,7 @@ register(
 register(
     Method(
         "smooth-saliency",
-        smooth_saliency_maps,
+        _smooth_saliency_maps,
         family="backpropagation",
         asks="a gradient",
         passes=(1, 1),
@@ -343,7 +358,7 @@ register(
 register(
     Method(
         "guided-backprop",
-        guided_backprop_maps,
+        _guided_backprop_maps,
         family="backpropagation",
         asks="ReLU modules only",
         passes=(1, 1),

@@ -38,7 +38,7 @@ def loose_and_tight(map2d: ArrayLike) -> tuple[np.ndarray | None, np.ndarray | N
 
 
 def nested_boxes(grey: ArrayLike, levels: Sequence[int] = LEVELS) -> np.ndarray:
-    """Boxes of a grey heatmap at several levels, largest first, as the released code of the CAM paper makes them.
+    """Boxes of a grey heatmap at several levels, as the CAM paper's released code makes them.
 
     At each level: the distance of every kept pixel to the nearest one that is not kept, as a share of the largest;
     where that is above 10/255, the outlines of the components (8-connected) and of their holes (4-connected); the box
@@ -51,7 +51,7 @@ def nested_boxes(grey: ArrayLike, levels: Sequence[int] = LEVELS) -> np.ndarray:
         levels: grey levels; pixels are kept if they are above one of them.
 
     Returns:
-        (n, 4) int64, half-open; [0] is the loose box, [1] the tight one.
+        (n, 4) int64, half-open, largest first; [0] is the loose box, [1] the tight one.
 
     Raises:
         ValueError: grey is not (H, W) uint8.

@@ -18,12 +18,12 @@ CONTOURS = ("largest", "all")
 
 
 class BoxAccuracy:
-    """MaxBoxAcc and MaxBoxAccV2 of a set of images, one `update` per image: boxes at every threshold.
+    """MaxBoxAcc and MaxBoxAccV2 of a set of images: boxes at every threshold.
 
-    Counted as the released code does (`wsol`): the map is cut to 8 bits; mask = map > int(tau * max); the box of a
-    contour is [x, y, x + w, y + h] with the last two at most size - 1, so one pixel wider than inclusive counting
-    means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0]. Ground truth is inclusive there,
-    so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then its fractions are cut off.
+    One `update` per image. Counted as the released code does (`wsol`): the map is cut to 8 bits; mask = map > int(tau *
+    max); the box of a contour is [x, y, x + w, y + h] with the last two at most size - 1, so one pixel wider than
+    inclusive counting means, and IoU is inclusive (+1) all the same; without contours it is [0, 0, 0, 0]. Ground truth
+    is inclusive there, so a half-open box becomes (x0, y0, x1 - 1, y1 - 1), then its fractions are cut off.
 
     Args:
         size: side of the grid of maps and ground truth; 224 for numbers beside published ones.
@@ -57,16 +57,16 @@ class BoxAccuracy:
         return self._seen
 
     def update(self, map2d: ArrayLike, gt_boxes: ArrayLike) -> None:
-        """One more picture.
+        """One more image.
 
         map2d:    (size, size) float from 0 to 1: map of the true class, upsampled, then normalized
-        gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the picture's class
+        gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the image's class
         raises:   ValueError where a shape or value is not like that; of one that is not finite it says which map it is
         """
         self._add(*self._hits_of(map2d, gt_boxes, len(self)))
 
     def update_all(self, maps: Sequence[ArrayLike], gt_boxes: Sequence[ArrayLike]) -> None:
-        """`update` for several pictures, on all cores of the processor: the same numbers in the same order.
+        """`update` for several images, on all cores of the processor: the same numbers in the same order.
 
         maps: (B, size, size); gt_boxes: B times (n_i, 4); raises ValueError as `update`, and then counts none of them
         """
@@ -96,7 +96,7 @@ class BoxAccuracy:
             self._packed += np.packbits(hits, axis=-1).tobytes()
 
     def extend(self, later: BoxAccuracy) -> None:
-        """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
+        """Those images too, behind the own ones, as if each had come by `update`: exactly the same numbers.
 
         raises: ValueError where the other has another size or other thresholds, or hits are kept by one alone
         """
@@ -110,17 +110,17 @@ class BoxAccuracy:
         self._packed += later._packed
 
     def curve(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
-        """BoxAcc(tau): percent of pictures whose box (contours="largest") or one of whose boxes ("all") is
+        """BoxAcc(tau): percent of images whose box (contours="largest") or one of whose boxes ("all") is
         right.
 
         iou: 0.3, 0.5 or 0.7; returns (thresholds,); raises ValueError for another iou or contours, or no
-        picture yet
+        image yet
         """
         which = self._which(iou, contours)
         return 100 * self._count[which] / len(self)
 
     def hits(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
-        """Which picture is right at which threshold: (N, thresholds) bool. Arguments, errors as `curve`; ValueError
+        """Which image is right at which threshold: (N, thresholds) bool. Arguments, errors as `curve`; ValueError
         without keep_hits."""
         from cambook.metrics import box_sweep
 
@@ -155,8 +155,8 @@ class BoxAccuracy:
 
     def _ground_truth(self, gt_boxes: ArrayLike) -> np.ndarray:
         """Inclusive whole pixels. wsolevaluation scales the last pixel of a box, the data sets here its edge: from a
-        larger picture than the grid a box may end one pixel earlier than there, from a smaller one up to a pixel of the
-        picture later."""
+        larger image than the grid a box may end one pixel earlier than there, from a smaller one up to a pixel of the
+        image later."""
         boxes = _ground_truth(gt_boxes)
         if boxes.min() < -1 or boxes.max() > self.size + 1:
             raise ValueError(f"A ground-truth box leaves the grid of {self.size} pixels: scale both alike.")

@@ -1,10 +1,9 @@
 """The boxes of all thresholds from one pass over the pixels, instead of a contour search for each one.
 
-A map of 8 bits has at most 255 different masks {score > T}, T = 0 ... 254, and each is the next brighter one
-plus some pixels. So the pixels are added once, brightest first, and a union-find forest keeps for every
-component its box and the area of its outline. The results equal, box for box, those of OpenCV's findContours
-as wsolevaluation calls it (Choe et al. 2020); `cambook.maps.boxes` is the version to read. Boxes are half-open,
-(x0, y0, x1, y1) in pixels.
+A map of 8 bits has at most 255 different masks {score > T}, T = 0 ... 254, and each is the next brighter one plus some
+pixels. So the pixels are added once, brightest first, and a union-find forest keeps for every component its box and the
+area of its outline. The results equal, box for box, those of OpenCV's findContours as wsolevaluation calls it (Choe et
+al. 2020); `cambook.maps.boxes` is the version to read. Boxes are half-open, (x0, y0, x1, y1) in pixels.
 """
 
 from __future__ import annotations
@@ -44,14 +43,14 @@ def to_uint8(map2d: ArrayLike) -> np.ndarray:
 
 
 def levels(thresholds: ArrayLike, peak: int) -> np.ndarray:
-    """The T whose mask {score > T} each threshold stands for: int(threshold * peak), as in wsolevaluation.
+    """The T whose mask {score > T} each threshold stands for, as in wsolevaluation.
 
     Args:
         thresholds: (n,) shares of the maximum, 0 <= t < 1.
         peak: maximum of the 8-bit map.
 
     Returns:
-        (n,) int64.
+        (n,) int64, int(threshold * peak).
 
     Example:
         >>> levels([0.0, 0.2, 0.999], peak=255).tolist()
@@ -85,10 +84,11 @@ def largest_boxes(score_u8: ArrayLike) -> np.ndarray:
 
 
 def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes of all contours of all masks {score > T}, of components and of holes, with their lifetimes.
+    """Boxes of all contours of all masks {score > T}, with their lifetimes.
 
-    A component is 8-connected, a hole 4-connected; the contour of a hole runs through the pixels around it, so its box
-    is one pixel larger on each side. Two contours of one mask with the same box may appear as two rows.
+    Contours of components and of holes. A component is 8-connected, a hole 4-connected; the contour of a hole runs
+    through the pixels around it, so its box is one pixel larger on each side. Two contours of one mask with the same
+    box may appear as two rows.
 
     Args:
         score_u8: (H, W) uint8.
@@ -100,11 +100,9 @@ def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ValueError: the map is not (H, W) uint8.
 
     Example:
-        >>> score = np.zeros((8, 8), np.uint8)
-        >>> score[2:4, 2:4] = 200
-        >>> boxes, first, last = all_boxes(score)
-        >>> [(box.tolist(), int(a), int(b)) for box, a, b in zip(boxes, first, last) if a <= b][-1]
-        ([2, 2, 4, 4], 0, 199)
+        >>> boxes, first, last = all_boxes(np.array([[0, 9, 9]], np.uint8))
+        >>> boxes[-1].tolist(), int(first[-1]), int(last[-1])
+        ([1, 0, 3, 1], 0, 8)
     """
     score = _score(score_u8)
     return _all_boxes(score, _fill_holes(score))
@@ -124,9 +122,9 @@ def _score(score_u8: ArrayLike) -> np.ndarray:
 def _around(connectivity: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What the 8 neighbours of a pixel say about adding it, for each of their 256 patterns.
 
-    Bit i of a pattern is neighbour i, clockwise from the upper left one. Returns how many separate groups the
-    present neighbours form, one neighbour of each group, and by how many halves the outline's area grows: one
-    for each 2x2 square in which the pixel is the third or the fourth.
+    Bit i of a pattern is neighbour i, clockwise from the upper left one. Returns how many separate groups the present
+    neighbours form, one neighbour of each group, and by how many halves the outline's area grows: one for each 2x2
+    square in which the pixel is the third or the fourth.
     """
     places = [(-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1)]
     squares = [(7, 0, 1), (1, 2, 3), (3, 4, 5), (5, 6, 7)]
@@ -162,9 +160,8 @@ def _pad(score: np.ndarray) -> np.ndarray:
 def _fill_holes(score):
     """filled such that {filled > T} is {score > T} with its holes filled, for every T at once.
 
-    filled(p) is the lowest possible maximum along a 4-connected path from p out of the map. One scan each way
-    settles most pixels (Vincent 1993), a flood from those that still can lower a neighbour, darkest first,
-    the rest.
+    filled(p) is the lowest possible maximum along a 4-connected path from p out of the map. One scan each way settles
+    most pixels (Vincent 1993), a flood from those that still can lower a neighbour, darkest first, the rest.
     """
     height, width = score.shape
     score = score.ravel()
@@ -174,8 +171,7 @@ def _fill_holes(score):
         for p in range(y * width + 1, y * width + width - 1):
             value = max(score[p], min(value, filled[p - width]))
             filled[p] = value
-    # waiting[value] is the last entry of that value, before[entry] the one before it; at most two entries a
-    # pixel
+    # waiting[value] is the last entry of that value, before[entry] the one before it; at most two entries per pixel
     waiting = np.full(256, -1, np.int32)
     before, pixel = np.empty(2 * score.size, np.int32), np.empty(2 * score.size, np.int32)
     entries = 0
@@ -350,8 +346,7 @@ def _largest_boxes(padded):
 
 @njit(cache=True, nogil=True)
 def _lifetimes(padded, end, groups_of, member_of):
-    """Boxes of the components of {padded > T}, last row and column included, and the first and last T of
-    each.
+    """Boxes of the components of {padded > T}, last row and column included, and the first and last T of each.
 
     A box that a component has since value s was added, and no more once value v is added, was there for
     T = v ... s - 1. The last T of all, downwards, is end at the component's pixels.
@@ -425,8 +420,7 @@ def _lifetimes(padded, end, groups_of, member_of):
 
 @njit(cache=True, nogil=True)
 def _hollows(score, filled):
-    """255 - score and 255 - filled where the map is below its filled version, zeros elsewhere and around; and whether
-    it is anywhere."""
+    """255 - score and 255 - filled where the map is below its filled version, else 0; whether it is anywhere."""
     height, width = score.shape
     inverted, opened = np.zeros((height + 2, width + 2), np.uint8), np.zeros((height + 2, width + 2), np.uint8)
     found = False
@@ -481,9 +475,21 @@ def _reached(boxes, first, last, truth, size, ious):
 
 
 def hits(score: np.ndarray, truth: np.ndarray, ious: np.ndarray) -> np.ndarray:
-    """(2, len(ious), 255) bool: does the largest box of {score > T}, does any box reach each IoU with any of truth?
+    """Which of the 255 masks {score > T} give a right box: the largest one, or any of them.
 
-    score: (size, size) uint8, contiguous; truth: (n, 4) int64, inclusive, as `metrics.BoxAccuracy` counts; ious: (d,)
+    Args:
+        score: (size, size) uint8, contiguous.
+        truth: (n, 4) int64, inclusive, as `metrics.BoxAccuracy` counts.
+        ious: (d,), how much a box must share with a true one.
+
+    Returns:
+        (2, d, 255) bool: by the largest box, by any box.
+
+    Example:
+        >>> score = np.zeros((8, 8), np.uint8)
+        >>> score[2:4, 2:4] = 200
+        >>> hits(score, np.array([[2, 2, 4, 4]]), np.array([0.5]))[:, 0].sum(axis=1).tolist()
+        [200, 200]
     """
     filled = _fill_holes(score)
     boxes, first, last = _all_boxes(score, filled)

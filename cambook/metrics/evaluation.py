@@ -43,7 +43,7 @@ METRICS = (
 
 
 def check_finite(values: Tensor, batch, data, what: str) -> None:
-    """Raises for the first image of a batch where a value is NaN or infinite, and names the image.
+    """Raises if a value of a batch is NaN or infinite, and names the first such image.
 
     Args:
         values: (B, ...), one row per image of the batch.
@@ -69,7 +69,7 @@ def check_finite(values: Tensor, batch, data, what: str) -> None:
 
 @dataclass
 class Evaluation:
-    """One row of a results table, in percent, with 95% bootstrap intervals over the pictures.
+    """One row of a results table, in percent, with 95% bootstrap intervals over the images.
 
     row: metric -> value
         top1_error, top5_error           classification
@@ -77,13 +77,13 @@ class Evaluation:
         gt_known                         accuracy of that box from the map of the true class
         max_box_acc, max_box_acc_v2      rule "wsol" on a 224 x 224 grid, map of the true class (Choe et al. 2020)
         pxap                             the same maps, where the data set has masks; ignored pixels drop out
-        pointing                         share of pictures whose map is highest on the object, or within 15 px at 224 px
+        pointing                         share of images whose map is highest on the object, or within 15 px at 224 px
         The top-5 rows are there for more than five classes.
     intervals:      metric -> (low, high)
     best_threshold: the one threshold at which max_box_acc is reached
     curve:          (1000,) BoxAcc at the thresholds i / 1000, largest contour, IoU >= 0.5
     correct:        top1, top5, top1_loc, top5_loc, gt_known, pointing -> (N,) bool, in the data set's order
-    inside:         (N,) percent of the true class's positive map that lies on the object, at the picture's own size
+    inside:         (N,) percent of the true class's positive map that lies on the object, at the image's own size
                     (metrics.share_inside); None without masks
     pixels:         the histograms behind pxap, None where the data set has no masks; see `coverage`
     boxes:          the counts behind max_box_acc; their `hits` are what metrics.paired_interval compares
@@ -118,7 +118,7 @@ def evaluate(
     batch_size: int = 64,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluates a network on a data set: classifies and localizes every image, and returns one row of metrics.
+    """Classifies and localizes every image of a data set: one row of metrics.
 
     Under torchrun each process takes its share of the batches, which are those of one process, and all of them return
     the Evaluation of the whole set: every bit as one process with as many threads makes it.
@@ -172,9 +172,9 @@ def evaluate(
 
 @dataclass
 class _Tally:
-    """What is counted picture by picture while batches pass: see `Evaluation` for the names.
+    """What is counted image by image while batches pass: see `Evaluation` for the names.
 
-    ks: the k of top-k, the largest of them how many guesses each picture has
+    ks: the k of top-k, the largest of them how many guesses each image has
     """
 
     ks: tuple[int, ...]
@@ -185,7 +185,7 @@ class _Tally:
 
     def add(self, batch, logits: Tensor, guesses: np.ndarray, raw: Tensor, size: int) -> None:
         """One batch: logits (B, C), guesses (B, k), raw maps (B, 1 + k, h, w) of the true class and of each guess, all
-        on the CPU; size: side of the pictures."""
+        on the CPU; size: side of the images."""
         labels = batch.labels.cpu().numpy()
         full = upsample(raw, size).numpy()
         self._add_boxes_of_the_paper(batch, logits, labels, guesses, full)
@@ -196,7 +196,7 @@ class _Tally:
             self.inside += [share_inside(m, mask, ignore) for m, mask, ignore in own_maps]
 
     def _add_boxes_of_the_paper(self, batch, logits: Tensor, labels: np.ndarray, guesses: np.ndarray, full) -> None:
-        """Classes, and boxes by rule "paper" at 20% on maps (B, 1 + k, S, S) of the pictures' own size."""
+        """Classes, and boxes by rule "paper" at 20% on maps (B, 1 + k, S, S) of the images' own size."""
         boxes = [[box_from_map(m, "paper", PAPER_THRESHOLD) for m in maps] for maps in full]
         own, guessed = [b[0] for b in boxes], [b[1:] for b in boxes]
         self._count("gt_known", gt_known_correct(own, batch.boxes))
@@ -218,7 +218,7 @@ class _Tally:
         self.correct.setdefault(name, []).append(right)
 
     def extend(self, later: _Tally) -> None:
-        """Those pictures too, behind the own ones."""
+        """Those images too, behind the own ones."""
         for name, values in later.correct.items():
             self.correct[name] += values
         self.boxes.extend(later.boxes)
@@ -226,7 +226,7 @@ class _Tally:
         self.inside += later.inside
 
     def evaluation(self, source: str, seed: int) -> Evaluation:
-        """The row of all pictures so far, with its intervals."""
+        """The row of all images so far, with its intervals."""
         correct = {name: np.concatenate(values) for name, values in self.correct.items()}
         found = _summary(source, correct, self.boxes, self.pixels if len(self.pixels) else None, seed)
         found.inside = np.array(self.inside) if self.inside else None
@@ -234,7 +234,7 @@ class _Tally:
 
 
 def _each(ignore: Tensor | None, number: int, prepare: Callable[[Tensor], np.ndarray]) -> Sequence[np.ndarray | None]:
-    """The pixels to ignore of each picture of a batch, prepared; None for each where the data set names none."""
+    """The pixels to ignore of each image of a batch, prepared; None for each where the data set names none."""
     return [None] * number if ignore is None else prepare(ignore)
 
 
@@ -286,7 +286,7 @@ def top1_error(network: Network, data, *, device: str | torch.device = "cpu") ->
 
 
 def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
-    """Evaluations as a table: one row each, one column per metric, each value with its interval if it has one.
+    """Evaluations as a table: a row each, a column per metric, values with their intervals.
 
     Args:
         evaluations: {name: Evaluation}, in the order of the rows.
@@ -310,7 +310,7 @@ def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
 
 
 def coverage_table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
-    """Evaluations as a table of coverage: at the threshold where MaxBoxAcc is best, recall and precision of pixels.
+    """Coverage as a table: recall and precision of pixels where MaxBoxAcc is best.
 
     Args:
         evaluations: {name: Evaluation}, in the order of the rows.

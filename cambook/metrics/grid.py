@@ -15,7 +15,7 @@ from cambook.metrics.box_accuracy import BoxAccuracy
 
 
 def maps_on_grid(maps: torch.Tensor) -> np.ndarray:
-    """Raw maps, one per image, as the wsol metrics read them: enlarged to 224 x 224, then normalized each on its own.
+    """Raw maps as the wsol metrics read them: enlarged to 224 x 224, then normalized.
 
     Args:
         maps: (N, 1, h, w), raw, of the true classes.

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 
 def area_under(curves: ArrayLike) -> np.ndarray:
-    """Area under each curve whose points are evenly spaced from 0 to 1, by trapezoids: its mean height.
+    """Area under each curve by trapezoids, its points evenly spaced from 0 to 1.
 
     Args:
         curves: (N, steps + 1), at least two points each.
@@ -32,14 +32,14 @@ def area_under(curves: ArrayLike) -> np.ndarray:
 
 
 def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
-    """Spearman's rank correlation of each map of a with its map of b: 1 for the same order of positions.
+    """Spearman's rank correlation of each map of a with its map of b.
 
     Args:
         a: (N, h, w) or (N, 1, h, w).
         b: the same shape; equal values share the mean of their ranks.
 
     Returns:
-        (N,), from -1 to 1; 0 if a map is constant and so has no order.
+        (N,), from -1 to 1, which is the same order of positions; 0 if a map is constant and so has no order.
 
     Raises:
         ValueError: different shapes, or a value that is not finite.
@@ -64,7 +64,7 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 def bootstrap_interval(
     per_picture: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a metric: images are drawn with replacement, `repeats` times.
+    """Percentile bootstrap interval of a metric: images are drawn with replacement.
 
     It covers the choice of test images only: the uncertainty of training needs several seeds, see `seed_interval`.
 
@@ -99,9 +99,10 @@ def bootstrap_interval(
 def paired_interval(
     a: ArrayLike, b: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:
-    """Bootstrap interval of metric a minus metric b on the same images: both see each drawing of them.
+    """Bootstrap interval of metric a minus metric b on the same images.
 
-    Narrower than two intervals suggest, since what makes an image easy for both drops out.
+    Both see each drawing of the images. Narrower than two intervals suggest, since what makes an image easy for both
+    drops out.
 
     Args:
         a: per image, as in `bootstrap_interval`.
@@ -132,7 +133,7 @@ def paired_interval(
 
 
 def _resampled(per_picture: ArrayLike, seed: int, repeats: int, level: float) -> np.ndarray:
-    """The metric of `bootstrap_interval` in each resample (repeats,); which pictures are drawn hangs on seed and N."""
+    """The metric of `bootstrap_interval` in each resample (repeats,); which images are drawn hangs on seed and N."""
     values = np.asarray(per_picture)
     if values.ndim not in (1, 2, 3) or values.size == 0:
         raise ValueError(f"per_picture has shape {values.shape}: give (N,), (N, levels) or (D, N, levels).")
@@ -157,9 +158,10 @@ def _resampled(per_picture: ArrayLike, seed: int, repeats: int, level: float) ->
 
 
 def seed_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the mean over repeated training runs: mean -+ t s / sqrt(n), with Student's t for n - 1.
+    """Interval of the mean over repeated training runs, by Student's t.
 
-    It says how much training varies; the test images are the same in each run. With three seeds t is 4.3.
+    mean -+ t s / sqrt(n), t for n - 1 degrees of freedom. It says how much training varies; the test images are the
+    same in each run. With three seeds t is 4.3.
 
     Args:
         values: (n,), n > 1, one number per seed: a metric, or the difference of two methods with the same seed.
@@ -188,7 +190,7 @@ def seed_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
 
 
 def _check_finite(values: ArrayLike, name: str) -> None:
-    """raises: ValueError that names the first place where a value is NaN or infinite"""
+    """raises: ValueError that names the first position where a value is NaN or infinite"""
     values = np.asarray(values)
     finite = np.isfinite(values)
     if not finite.all():

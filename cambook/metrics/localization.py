@@ -44,7 +44,7 @@ def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
 
 
 def topk_error(logits: ArrayLike, labels: ArrayLike, k: int) -> float:
-    """Top-k classification error: share of images whose label is not among the k highest scores, in percent.
+    """Top-k classification error: images whose label is not among the k highest scores.
 
     Args:
         logits: (N, C).
@@ -52,7 +52,7 @@ def topk_error(logits: ArrayLike, labels: ArrayLike, k: int) -> float:
         k: how many guesses.
 
     Returns:
-        0 to 100.
+        Percent, 0 to 100.
 
     Raises:
         ValueError: as `topk_correct`.
@@ -71,7 +71,7 @@ def localization_correct(
     gt_boxes: ArrayLike,
     iou: float = 0.5,
 ) -> bool:
-    """The ILSVRC rule for one image: is any of the guesses (class, box) right, in class AND in box?
+    """The ILSVRC rule for one image: is any guess right, in class AND in box?
 
     A box is right if its IoU with the best of the true boxes is at least `iou`. ILSVRC counts the last row and column
     of a box as inside; a half-open box ends one later, so its plain IoU is the same number.
@@ -151,7 +151,7 @@ def topk_localization_error(
     k: int,
     iou: float = 0.5,
 ) -> float:
-    """Top-k localization error by the ILSVRC rule: images where none of k guesses is right, in percent.
+    """Top-k localization error, ILSVRC rule: images where none of k guesses is right.
 
     Leave blacklisted images out before: they do not count.
 
@@ -164,7 +164,7 @@ def topk_localization_error(
         iou: as in `localization_correct`.
 
     Returns:
-        0 to 100.
+        Percent, 0 to 100.
 
     Raises:
         ValueError: as `topk_localization_correct`.
@@ -179,7 +179,7 @@ def topk_localization_error(
 
 
 def gt_known_correct(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[ArrayLike], iou: float = 0.5) -> np.ndarray:
-    """Whether the box from the map of the TRUE class is right, whatever class the network guessed.
+    """Whether the box from the map of the TRUE class is right, whatever was guessed.
 
     Args:
         boxes: N times (4,), half-open, or None.
@@ -202,7 +202,7 @@ def gt_known_correct(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[Array
 
 
 def gt_known_accuracy(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[ArrayLike], iou: float = 0.5) -> float:
-    """GT-known localization accuracy: share of images that `gt_known_correct` calls right, in percent.
+    """GT-known localization accuracy: images whose box from the true class's map is right.
 
     Args:
         boxes: N times (4,), half-open, or None.
@@ -210,7 +210,7 @@ def gt_known_accuracy(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[Arra
         iou: as in `localization_correct`.
 
     Returns:
-        0 to 100.
+        Percent, 0 to 100.
 
     Raises:
         ValueError: as `gt_known_correct`.
@@ -223,7 +223,7 @@ def gt_known_accuracy(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[Arra
 
 
 def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 15) -> bool:
-    """The pointing game: is the map's maximum on the object, or at most `tolerance` away from it?
+    """The pointing game: is the map's maximum on the object, or close to it?
 
     Args:
         map2d: (H, W); of several maxima the first in reading order counts; a map that is not finite misses, with a
@@ -265,7 +265,7 @@ def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 
 
 
 def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None) -> float:
-    """The share of a map's positive values that lies on the object, in percent; 0 for a map without any.
+    """The share of a map's positive values that lies on the object, in percent.
 
     A map that is the same everywhere gives the share of the image that the object covers. The energy-based pointing
     game, with a mask in place of a box.
@@ -276,7 +276,7 @@ def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = N
         ignore: (H, W) bool, pixels whose values do not count, unless the mask contains them.
 
     Returns:
-        0 to 100.
+        Percent, 0 to 100; 0 for a map without positive values.
 
     Raises:
         ValueError: different shapes, an empty mask, or a value of the map that is not finite.

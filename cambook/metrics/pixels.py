@@ -9,7 +9,7 @@ from cambook.metrics.intervals import _check_finite
 
 
 class PixelAveragePrecision:
-    """PxAP: average precision of all pixels of the set together, from histograms of their scores.
+    """PxAP: average precision of all pixels of the set together, from histograms.
 
     PxAP = sum over tau, from high to low, of Prec(tau) * (Rec(tau) - Rec(previous tau)); a pixel is found if its score
     is at least tau. Memory: 2 * 100 numbers for each threshold, however many images come; every hundredth image shares
@@ -47,7 +47,7 @@ class PixelAveragePrecision:
         return self._groups.sum(axis=0)
 
     def update(self, map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None) -> None:
-        """One more picture.
+        """One more image.
 
         map2d:  (H, W) float from 0 to 1, normalized per map
         mask:   (H, W) bool, the pixels of any instance of the class
@@ -72,7 +72,7 @@ class PixelAveragePrecision:
         self._seen += 1
 
     def extend(self, later: PixelAveragePrecision) -> None:
-        """Those pictures too, behind the own ones, as if each had come by `update`: exactly the same numbers.
+        """Those images too, behind the own ones, as if each had come by `update`: exactly the same numbers.
 
         raises: ValueError where the other has other thresholds
         """
@@ -82,14 +82,14 @@ class PixelAveragePrecision:
         self._seen += later._seen
 
     def value(self) -> float:
-        """PxAP of the pictures so far, in percent. raises: ValueError where no pixel belonged to a mask."""
+        """PxAP of the images so far, in percent. raises: ValueError where no pixel belonged to a mask."""
         if self._groups[:, 1].sum() == 0:
             raise ValueError("No pixel of any mask was seen: update() with at least one object first.")
         return float(_average_precision(self._count[None])[0])
 
     def interval(self, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
-        """Percentile bootstrap interval, in percent, as `bootstrap_interval`: up to 100 pictures are drawn singly, more
-        in 100 groups, each of every hundredth picture. raises: ValueError where no pixel belonged to a mask."""
+        """Percentile bootstrap interval, in percent, as `bootstrap_interval`: up to 100 images are drawn singly, more
+        in 100 groups, each of every hundredth image. raises: ValueError where no pixel belonged to a mask."""
         self.value()
         groups = self._groups[: self._seen]
         draw = np.random.default_rng(seed)
@@ -154,9 +154,10 @@ def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.n
 
 
 def mean_iou(counts: ArrayLike) -> float:
-    """Mean IoU in percent: for each class the shared pixels of ALL images over the joint ones, then their mean.
+    """Mean IoU in percent, the pixels of ALL images counted together.
 
-    The background is a class; one that is nowhere, predicted or true, is left out.
+    For each class the shared pixels over the joint ones, then the mean over classes. The background is a class; one
+    that is nowhere, predicted or true, is left out.
 
     Args:
         counts: (N, classes, 2) from `iou_counts`.
@@ -180,7 +181,7 @@ def mean_iou(counts: ArrayLike) -> float:
 
 
 def mean_iou_interval(counts: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
-    """Bootstrap interval of mean IoU: images are drawn with replacement, their pixels counted together.
+    """Bootstrap interval of mean IoU: images are drawn with replacement.
 
     Args:
         counts: (N, classes, 2) from `iou_counts`.

@@ -17,8 +17,8 @@ def acol_branches(
 
     peeking: whether the map of the label is erased, as the released test code does, and not that of A's guess
     returns: a_error, b_error     top-1 classification errors of the two branches
-             erased               share of places erased
-             peak_erased          share of pictures whose map of B, for the erased class, is highest at an erased place
+             erased               share of positions erased
+             peak_erased          share of images whose map of B, for the erased class, is highest at an erased position
     """
     network.to(device).eval()
     counts = dict.fromkeys(("a_error", "b_error", "erased", "peak_erased"), 0.0)

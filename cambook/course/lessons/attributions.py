@@ -50,7 +50,7 @@ def _for_all_classes(maps_of_one: Callable[..., Tensor]) -> Callable[..., Tensor
 
 
 class Chain(nn.Module):
-    """A copy of a network as a plain chain of modules for scaled pictures, batch norms melted into convolutions.
+    """A copy of a network as a plain chain of modules for scaled images, batch norms melted into convolutions.
 
     raises: ValueError where the network is no chain of convolutions, batch norms, ReLUs and max poolings that ends with
             average pooling or fully connected layers
@@ -76,7 +76,7 @@ class Chain(nn.Module):
         self.layers = nn.ModuleList(layers)
 
     def forward(self, scaled: Tensor) -> Tensor:
-        """scaled: (B, 3, H, W), pictures minus the network's mean, over its std; returns logits (B, C)."""
+        """scaled: (B, 3, H, W), images minus the network's mean, over its std; returns logits (B, C)."""
         for layer in self.layers:
             scaled = layer(scaled.flatten(1) if isinstance(layer, nn.Linear) else scaled)
         return scaled.flatten(1)
@@ -95,7 +95,7 @@ def lrp(network: Network, images: Tensor, classes: Tensor, gamma: float = 0.25) 
     """Layer-wise relevance propagation: the score handed back, layer by layer, in proportion to what each input gave.
 
     gamma:   in convolutions a positive weight counts (1 + gamma) times, which favours what excites a unit, except in
-             the first, whose inputs may be negative; with 0 the map is the gradient times the scaled picture
+             the first, whose inputs may be negative; with 0 the map is the gradient times the scaled image
     returns: (B, 1, H, W), signed, summed over colours; with what the biases keep, it adds up to the score
     raises:  ValueError where the network is no plain chain of layers that have a rule
     Bach et al. 2015; the rules: Montavon et al. 2019, section 10.2.
@@ -118,9 +118,9 @@ def lrp(network: Network, images: Tensor, classes: Tensor, gamma: float = 0.25) 
 
 @_for_all_classes
 def occlusion(network: Network, images: Tensor, classes: Tensor, window: int | None = None) -> Tensor:
-    """How much the score falls when a grey square covers a place: the mean over the squares that cover it.
+    """How much the score falls when a grey square covers a position: the mean over the squares that cover it.
 
-    window:  side of the square in pixels, by default a quarter of the picture's; it moves by half its side
+    window:  side of the square in pixels, by default a quarter of the image's; it moves by half its side
     returns: (B, 1, H, W), signed; grey is the network's own zero, the mean that its scaling takes away
     Zeiler and Fergus 2014, section 4.2.
     """
@@ -148,7 +148,7 @@ def superpixels(image: Tensor, segments: int = 25) -> Tensor:
 
 
 def piece_means(image: Tensor, pieces: Tensor) -> Tensor:
-    """The picture (3, H, W) with each piece of pieces (H, W) in its mean colour."""
+    """The image (3, H, W) with each piece of pieces (H, W) in its mean colour."""
     flat, index = image.flatten(1), pieces.flatten().expand(len(image), -1)
     sums = flat.new_zeros(len(image), int(pieces.max()) + 1).scatter_add_(1, index, flat)
     return (sums / pieces.flatten().bincount()).gather(1, index).view_as(image)
@@ -158,12 +158,12 @@ def piece_means(image: Tensor, pieces: Tensor) -> Tensor:
 def lime(
     network: Network, images: Tensor, classes: Tensor, segments: int = 25, samples: int = 64, seed: int = 0
 ) -> Tensor:
-    """LIME: a linear model of the score in "which superpixels are there", fitted to pictures with some of them greyed.
+    """LIME: a linear model of the score in "which superpixels are there", fitted to images with some of them greyed.
 
-    segments: superpixels a picture, about; samples: pictures to fit to, each superpixel there with probability 1/2
-    returns:  (B, 1, H, W), signed: each superpixel's weight; the fit is a ridge regression, pictures that kept more
+    segments: superpixels per image, about; samples: images to fit to, each superpixel there with probability 1/2
+    returns:  (B, 1, H, W), signed: each superpixel's weight; the fit is a ridge regression, images that kept more
               count more
-    The draws depend on seed alone and are the same for every picture. Ribeiro et al. 2016.
+    The draws depend on seed alone and are the same for every image. Ribeiro et al. 2016.
     """
     from captum._utils.models.linear_model import SkLearnRidge
     from captum.attr import Lime
@@ -232,7 +232,7 @@ METHODS = {maps.MAPS[name].title: maps.MAPS[name] for name in COMPARED}  # by th
 
 @dataclass
 class Passes:
-    """Pictures that went forward through a network, and pictures whose scores were differentiated."""
+    """Images that went forward through a network, and images whose scores were differentiated."""
 
     forward: int = 0
     backward: int = 0
@@ -261,7 +261,7 @@ def counted() -> Iterator[Passes]:
 
 
 class Measured(NamedTuple):
-    """maps (B, 1, h, w); forward and backward passes and seconds, each for one picture and class."""
+    """maps (B, 1, h, w); forward and backward passes and seconds, each for one image and class."""
 
     maps: Tensor
     forward: float

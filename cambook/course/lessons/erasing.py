@@ -1,6 +1,6 @@
-"""Evidence by erasing: take a region out of a picture and see whether the network still says the same.
+"""Evidence by erasing: take a region out of an image and see whether the network still says the same.
 
-A region is (S, S) bool, True where the picture is erased.
+A region is (S, S) bool, True where the image is erased.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FILLS = ("mean", "blurred")
 BLUR_SHARE = 0.12  # standard deviation of the blur that takes an object's shape away, as a share of the picture's side
 
 
-def highest(maps: Tensor, share: float) -> Tensor:
+def top_region(maps: Tensor, share: float) -> Tensor:
     """The given share of the pixels, those where the map is highest: (B, H, W) -> (B, H, W) bool.
 
     Every region has the same number of pixels, so that none is larger evidence only because it is larger.
@@ -33,9 +33,9 @@ def highest(maps: Tensor, share: float) -> Tensor:
 
 
 def elsewhere(regions: Tensor, seed: int) -> Tensor:
-    """Each region moved to a random other place, its shape kept: (B, H, W) bool -> (B, H, W) bool.
+    """Each region moved to a random other position, its shape kept: (B, H, W) bool -> (B, H, W) bool.
 
-    What leaves the picture at one edge comes back at the other one. The place is drawn from those where the moved
+    What leaves the image at one edge comes back at the other one. The position is drawn from those where the moved
     region shares as few pixels as it can with the region itself, none if that is possible.
     """
     moved = torch.empty_like(regions)
@@ -49,9 +49,9 @@ def elsewhere(regions: Tensor, seed: int) -> Tensor:
 
 
 def cover(images: Tensor, regions: Tensor, fill: str = "mean") -> Tensor:
-    """The pictures with their regions filled: (B, 3, H, W) and (B, H, W) bool -> (B, 3, H, W).
+    """The images with their regions filled: (B, 3, H, W) and (B, H, W) bool -> (B, 3, H, W).
 
-    fill "mean":    one colour, the picture's own mean
+    fill "mean":    one colour, the image's own mean
     fill "blurred": a copy so blurred that no shape is left, which leaves the colours roughly where they were
     raises: ValueError for another fill
     """
@@ -62,11 +62,11 @@ def cover(images: Tensor, regions: Tensor, fill: str = "mean") -> Tensor:
 
 
 class OnePicture(NamedTuple):
-    """Erasing in one picture: probabilities of its likeliest class, in percent.
+    """Erasing in one image: probabilities of its most likely class, in percent.
 
-    label: that class; before, after: with nothing erased, with the map's highest places erased
-    after_elsewhere: as much erased in other places, one number a place
-    pictures: three (3, H, W), whole, without the highest places, and without the first of the other places
+    label: that class; before, after: with nothing erased, with the map's highest positions erased
+    after_elsewhere: as much erased in other positions, one number per position
+    pictures: three (3, H, W), whole, without the highest positions, and without the first of the other positions
     """
 
     label: int
@@ -76,7 +76,7 @@ class OnePicture(NamedTuple):
     pictures: list[Tensor]
 
     def captions(self, names: Sequence[str]) -> list[str]:
-        """A title for each of the three pictures; names: those of the network's classes."""
+        """A title for each of the three images; names: those of the network's classes."""
         low, high = min(self.after_elsewhere), max(self.after_elsewhere)
         places = len(self.after_elsewhere)
         return [
@@ -89,13 +89,13 @@ class OnePicture(NamedTuple):
 def on_one_picture(
     network: Network, image: Tensor, share: float, places: int, seed: int, fill: str = "mean"
 ) -> OnePicture:
-    """Takes the highest share of the likeliest class's activation map out of a picture (1, 3, H, W), and as much from
-    `places` random other places."""
+    """Takes the highest share of the most likely class's activation map out of an image (1, 3, H, W), and as much from
+    `places` random other positions."""
     with torch.no_grad():
         logits, feature_maps = network.eval()(image)
     label = logits[0].argmax()
     map_of_label = upsample(class_activation_map(feature_maps, network.class_weight[label][None]), image.shape[-2:])
-    region = highest(map_of_label[:, 0], share)
+    region = top_region(map_of_label[:, 0], share)
     others = elsewhere(region.expand(places, -1, -1), seed)
     shown = torch.cat([image, cover(image, region, fill), *(cover(image, other[None], fill) for other in others)])
     found = probabilities(network, shown, label.expand(len(shown)))
@@ -104,7 +104,7 @@ def on_one_picture(
 
 @torch.no_grad()
 def probabilities(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """What the network gives each picture's class, in percent: (B, 3, H, W) and (B,) -> (B,)."""
+    """What the network gives each image's class, in percent: (B, 3, H, W) and (B,) -> (B,)."""
     network.eval()
     found = [network(some)[0].softmax(1) for some in images.split(128)]
     return 100 * torch.cat(found).gather(1, classes[:, None])[:, 0]

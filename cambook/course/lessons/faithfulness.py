@@ -21,9 +21,9 @@ from cambook.networks.base import Network
 
 
 def deletion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, steps: int = 10) -> Tensor:
-    """The class's probability while a picture loses its pixels, those where the map is highest first.
+    """The class's probability while an image loses its pixels, those where the map is highest first.
 
-    images: (B, 3, H, W); maps: (B, 1, h, w), brought to the picture's size; classes: (B,)
+    images: (B, 3, H, W); maps: (B, 1, h, w), brought to the image's size; classes: (B,)
     returns: (B, steps + 1), after a share 0, 1 / steps, ..., 1 of the pixels became the network's grey
     A map that knows what the network uses makes it fall at once. Petsiuk et al. 2018.
     """
@@ -31,9 +31,9 @@ def deletion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, st
 
 
 def insertion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, steps: int = 10) -> Tensor:
-    """The class's probability while a blurred picture gets its pixels back, those where the map is highest first.
+    """The class's probability while a blurred image gets its pixels back, those where the map is highest first.
 
-    Arguments and result as in deletion; the blur is a Gaussian of an eighth of the picture's side. Here a good map
+    Arguments and result as in deletion; the blur is a Gaussian of an eighth of the image's side. Here a good map
     makes it rise at once. Petsiuk et al. 2018.
     """
     return _replaced(network, blur(images, images.shape[-1] / 8), images, maps, classes, steps)
@@ -75,9 +75,9 @@ def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
 
 
 def edges(images: Tensor) -> Tensor:
-    """The strength of the edges of pictures (B, 3, H, W), by the Sobel filter of their grey values: (B, 1, H, W).
+    """The strength of the edges of images (B, 3, H, W), by the Sobel filter of their grey values: (B, 1, H, W).
 
-    The control for maps that show the picture rather than the network.
+    The control for maps that show the image rather than the network.
     """
     grey = images.mean(1).cpu().numpy()
     return torch.from_numpy(np.stack([sobel(one) for one in grey]))[:, None].to(images.device)
@@ -86,8 +86,8 @@ def edges(images: Tensor) -> Tensor:
 def localize(maps: Tensor, batch: Batch, seed: int = 0) -> dict[str, tuple[float, float, float]]:
     """Pointing game and MaxBoxAcc (rule wsol, IoU 0.5) of maps of the true class, in percent.
 
-    maps:    (N, 1, h, w), of the batch's N pictures
-    returns: {"pointing": (value, low, high), "max_box_acc": ...} with the 95% bootstrap interval over the pictures
+    maps:    (N, 1, h, w), of the batch's N images
+    returns: {"pointing": (value, low, high), "max_box_acc": ...} with the 95% bootstrap interval over the images
     """
     large, truth = maps_on_grid(maps), boxes_on_grid(batch.boxes, batch.images.shape[-1])
     targets = truth if batch.masks is None else masks_on_grid(batch.masks)
@@ -103,11 +103,11 @@ def localize(maps: Tensor, batch: Batch, seed: int = 0) -> dict[str, tuple[float
 class Assessment:
     """What maps of the true class are worth.
 
-    row: metric -> (value, low, high), with the 95% bootstrap interval over the pictures
+    row: metric -> (value, low, high), with the 95% bootstrap interval over the images
     deletion, insertion:  area under the class's probability, 0 to 1; deletion: lower is better, insertion: higher
     pointing, max_box_acc: percent, for maps that follow single pixels after a blur
     raw_max_box_acc:      percent, the maps as they are
-    per_picture: deletion and insertion scores (N,), to compare two methods picture by picture
+    per_picture: deletion and insertion scores (N,), to compare two methods image by image
     curves:      deletion and insertion, the mean probability (steps + 1,)
     """
 

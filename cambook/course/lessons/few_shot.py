@@ -1,8 +1,8 @@
-"""The few-shot baseline: instead of tuning a threshold, let the boxed pictures teach a very small localizer.
+"""The few-shot baseline: instead of tuning a threshold, let the boxed images teach a very small localizer.
 
 The network stays as the labels made it. From its feature maps one more row of weights is learned by ridge regression,
-that of a class "object": its map says how much of each place the object's box covers. Choe et al. 2020 hold such a use
-of the same boxes against weak supervision; theirs trains a network for it, ours is one ridge regression.
+that of a class "object": its map says how much of each position the object's box covers. Choe et al. 2020 hold such a
+use of the same boxes against weak supervision; theirs trains a network for it, ours is one ridge regression.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class Localizer:
     bias: float
 
     def maps(self, feature_maps: Tensor) -> Tensor:
-        """feature_maps (B, K, h, w) -> (B, 1, h, w): the share of each place that the object's box should cover."""
+        """feature_maps (B, K, h, w) -> (B, 1, h, w): the share of each position that the object's box should cover."""
         return class_activation_map(feature_maps, self.weight.to(feature_maps)) + self.bias
 
     def boxes(self, feature_maps: Tensor, size: int, threshold: float = 0.5) -> list[np.ndarray | None]:
-        """The box of each picture, half-open, in pixels of a picture of side `size`; None where no place is above.
+        """The box of each image, half-open, in pixels of an image of side `size`; None where no position is above.
 
         Its largest piece (pixels, 8-connected) with more than `threshold` of it covered: a share has a natural
         threshold, one half, so none is tuned.
@@ -48,9 +48,9 @@ class Localizer:
 
 
 def box_share(boxes: list[ArrayLike], size: int, places: tuple[int, int]) -> Tensor:
-    """How much of each place is covered by the boxes of the picture, from 0 to 1: (N, h, w).
+    """How much of each position is covered by the boxes of the image, from 0 to 1: (N, h, w).
 
-    boxes: N times (n, 4), half-open, in pixels of a picture of side `size`, rounded to whole ones; places: (h, w)
+    boxes: N times (n, 4), half-open, in pixels of an image of side `size`, rounded to whole ones; places: (h, w)
     """
     inside = torch.zeros(len(boxes), 1, size, size)
     for picture, its_boxes in zip(inside, boxes, strict=True):
@@ -60,13 +60,13 @@ def box_share(boxes: list[ArrayLike], size: int, places: tuple[int, int]) -> Ten
 
 
 def fit(feature_maps: Tensor, boxes: list[ArrayLike], size: int, ridge: float = RIDGE) -> Localizer:
-    """A localizer from n boxed pictures: min over v, b of sum (v . f(x, y) + b - share(x, y))^2 + ridge s^2 |v|^2.
+    """A localizer from n boxed images: min over v, b of sum (v . f(x, y) + b - share(x, y))^2 + ridge s^2 |v|^2.
 
-    s^2 is the mean variance of a feature map over these pictures, so that the scale of the features has no say.
+    s^2 is the mean variance of a feature map over these images, so that the scale of the features has no say.
 
     feature_maps: (n, K, h, w), n >= 1, of the frozen network; boxes: n times (m, 4) in pixels of side `size`
-    raises: ValueError where there are not as many boxes as pictures, none, or ridge is not above 0
-    The sum runs over all places of all pictures; every place counts alone, as in a 1x1 convolution.
+    raises: ValueError where there are not as many boxes as images, none, or ridge is not above 0
+    The sum runs over all positions of all images; every position counts alone, as in a 1x1 convolution.
     """
     if len(feature_maps) != len(boxes) or not len(boxes):
         raise ValueError(f"{len(feature_maps)} pictures, boxes of {len(boxes)}: give as many, and at least one.")
@@ -89,10 +89,10 @@ def accuracies(
     repeats: int,
     seed: int,
 ) -> np.ndarray:
-    """Share of test pictures with a right box (plain IoU >= 0.5, percent) of localizers from n drawn boxed pictures.
+    """Share of test images with a right box (plain IoU >= 0.5, percent) of localizers from n drawn boxed images.
 
-    feature_maps, boxes: of the M pictures that may be drawn; test_maps, test_boxes: of the N test pictures
-    numbers: the n to try; seed: draw r shows each n the first pictures of one order, the very ones that tuning.tune
+    feature_maps, boxes: of the M images that may be drawn; test_maps, test_boxes: of the N test images
+    numbers: the n to try; seed: draw r shows each n the first images of one order, the very ones that tuning.tune
              draws with this seed
     returns: (repeats, len(numbers))
     """

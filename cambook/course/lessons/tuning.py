@@ -23,7 +23,7 @@ TOGETHER = 100  # so many maps are drawn large at a time
 
 @dataclass
 class MapEvaluation:
-    """One kind of map on one set of pictures, counted as Choe et al. 2020 count (rule wsol, 224 x 224).
+    """One kind of map on one set of images, counted as Choe et al. 2020 count (rule wsol, 224 x 224).
 
     maps:     (N, 1, h, w), of the true classes, raw
     accuracy: metrics.BoxAccuracy of the set: its curve, hits, max_box_acc and max_box_acc_v2
@@ -36,7 +36,7 @@ class MapEvaluation:
 
     @property
     def hits(self) -> np.ndarray:
-        """(N, 1000) bool: which picture is right at which threshold i / 1000, largest contour, IoU >= 0.5."""
+        """(N, 1000) bool: which image is right at which threshold i / 1000, largest contour, IoU >= 0.5."""
         return self.accuracy.hits()
 
     def pxap(self) -> float | str:
@@ -56,7 +56,7 @@ def feature_maps(network: Network, batch: Batch, some: int = 100) -> Tensor:
 def true_class_maps(network: Network, batch: Batch, source: str, some: int = 100) -> Tensor:
     """Raw maps of the true classes (B, 1, h, w), on the CPU.
 
-    source: what makes the map, a name in maps.MAPS; some: how many pictures at a time
+    source: what makes the map, a name in maps.MAPS; some: how many images at a time
     raises: ValueError for another source
     """
     method = find_method(source)
@@ -96,7 +96,7 @@ def table(found: dict[str, MapEvaluation]) -> pd.DataFrame:
 
 
 def rule_hits(maps: Tensor, batch: Batch, rule: str, thresholds: ArrayLike, iou: float = 0.5) -> np.ndarray:
-    """Which picture has a right box at which threshold by a box rule, on the pictures' own grid: (N, T) bool.
+    """Which image has a right box at which threshold by a box rule, on the images' own grid: (N, T) bool.
 
     maps: (N, 1, h, w) raw; rule, thresholds: as in boxes.box_from_map; plain IoU of half-open boxes
     """
@@ -110,9 +110,9 @@ def rule_hits(maps: Tensor, batch: Batch, rule: str, thresholds: ArrayLike, iou:
 
 
 def middle_of_best(hits: ArrayLike) -> int:
-    """The place of the threshold that serves the most pictures; of several equally good ones the middle one.
+    """The position of the threshold that serves the most images; of several equally good ones the middle one.
 
-    hits: (N, T), right or wrong. With few pictures many thresholds are best, and the lowest of them, which MaxBoxAcc
+    hits: (N, T), right or wrong. With few images many thresholds are best, and the lowest of them, which MaxBoxAcc
     names, lies at the edge of what still works.
     """
     served = np.asarray(hits).sum(0)
@@ -122,10 +122,10 @@ def middle_of_best(hits: ArrayLike) -> int:
 
 @dataclass(frozen=True)
 class Tuned:
-    """Thresholds tuned on n boxed pictures, `repeats` times: each (repeats,).
+    """Thresholds tuned on n boxed images, `repeats` times: each (repeats,).
 
-    apparent:  BoxAcc in percent at the tuned threshold on the very pictures that tuned it
-    actual:    BoxAcc in percent at the same threshold on the test pictures
+    apparent:  BoxAcc in percent at the tuned threshold on the very images that tuned it
+    actual:    BoxAcc in percent at the same threshold on the test images
     choice:    which column of the hits was chosen
     """
 
@@ -135,9 +135,9 @@ class Tuned:
 
 
 def tune(boxed: ArrayLike, test: ArrayLike, n: int, repeats: int, seed: int) -> Tuned:
-    """Draws n boxed pictures, takes their best threshold to the test pictures; again and again.
+    """Draws n boxed images, takes their best threshold to the test images; again and again.
 
-    boxed: (M, T) hits of the pictures that may be drawn, without replacement; test: (N, T) hits at the same thresholds
+    boxed: (M, T) hits of the images that may be drawn, without replacement; test: (N, T) hits at the same thresholds
            (or at the thresholds of several methods side by side: then the method is chosen as well)
     n:     how many are drawn, at most M, otherwise all M
     raises: ValueError where the numbers of thresholds differ or n is below 1

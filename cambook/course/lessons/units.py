@@ -1,4 +1,4 @@
-"""Single units: what comes out of every layer, which pictures excite a unit, and whether it has found an object."""
+"""Single units: what comes out of every layer, which images excite a unit, and whether it has found an object."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def layer_outputs(network: nn.Module, images: Tensor, kind: type[nn.Module] = nn
 
 @torch.no_grad()
 def feature_maps(network: Network, images: Tensor, batch_size: int = 64) -> Tensor:
-    """The last feature maps of many pictures (N, 3, H, W), batch by batch: (N, K, h, w)."""
+    """The last feature maps of many images (N, 3, H, W), batch by batch: (N, K, h, w)."""
     return torch.cat([network(some)[1] for some in images.split(batch_size)])
 
 
@@ -48,23 +48,23 @@ def class_units(weight: Tensor, c: int, number: int) -> Tensor:
 
 
 def top_pictures(maps: Tensor, unit: int, number: int) -> Tensor:
-    """The pictures that excite a unit most: indices (number,) of the highest maxima of maps (N, K, h, w), in order."""
+    """The images that excite a unit most: indices (number,) of the highest maxima of maps (N, K, h, w), in order."""
     return maps[:, unit].amax((1, 2)).topk(number).indices
 
 
 def regions(unit_maps: Tensor, size: int, level: float = 0.5) -> Tensor:
-    """Where a unit is active: above `level` times its maximum in the picture. (n, h, w) -> (n, S, S) bool."""
+    """Where a unit is active: above `level` times its maximum in the image. (n, h, w) -> (n, S, S) bool."""
     large = upsample(unit_maps[None], size)[0]
     return large > level * large.amax((1, 2), keepdim=True).clamp(min=1e-12)
 
 
 def detectors(maps: Tensor, labels: np.ndarray, masks: Tensor, number: int = 10) -> pd.DataFrame:
-    """How much each unit is a detector, from the pictures that excite it most.
+    """How much each unit is a detector, from the images that excite it most.
 
-    maps:    (N, K, h, w); labels: (N,) class indices; masks: (N, S, S) bool, the labelled object; number: of pictures
+    maps:    (N, K, h, w); labels: (N,) class indices; masks: (N, S, S) bool, the labelled object; number: of images
     returns: a row for each of the K units: on_object, mean share of its region that lies on the object; precision,
-             share of its top pictures that have their commonest class; category, that class (shares in percent). Units
-             that are silent in every picture are left out
+             share of its top images that have their commonest class; category, that class (shares in percent). Units
+             that are silent in every image are left out
     In the sense of Zhou et al. 2015, where people named the units; here the labels and masks do.
     """
     rows = {}
