@@ -33,7 +33,7 @@ KEPT = {MMAP_THRESHOLD: 80 * 2**20, TRIM_THRESHOLD: 2**30}
 
 
 def keep_memory() -> bool:
-    """Let the C library keep the memory of freed tensors for the next ones, where that is glibc.
+    """Let glibc keep the memory of freed tensors for the next ones; elsewhere do nothing.
 
     The numbers that are computed stay the same: only where they lie in memory changes. It is called once, by the import
     of the package, so that kernels, commands, tests and benchmarks all have it before their first large tensor.
@@ -68,7 +68,9 @@ def _has_glibc() -> bool:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """The device with its number: "cuda" is another GPU in each process, and in each thread of a process.
+    """The device with its number, which a GPU needs to be the same one everywhere.
+
+    "cuda" alone is another GPU in each process, and in each thread of a process.
 
     Args:
         device: A device or its name: "cpu", "cuda", "cuda:1".
@@ -89,7 +91,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 
 
 def cores() -> int:
-    """How many cores this process may use: of a machine that is shared, those that it was given.
+    """How many cores this process may use: on a shared machine those that it was given.
 
     Returns:
         At least 1.
@@ -128,7 +130,7 @@ SPIN_COUNT = "10000"
 
 @contextmanager
 def environ(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for as long as the block runs; kernels started meanwhile have it too.
+    """Set an environment variable for a block, and for the kernels that it starts.
 
     Args:
         name: The variable.
@@ -162,7 +164,7 @@ PROGRESS_FILE = "progress"
 
 
 def tqdm(iterable: Iterable | None = None, **options: Any) -> Any:
-    """tqdm's progress bar, which in a run's kernel also says how far it is in a file of the run's folder.
+    """tqdm's progress bar, which in a run's kernel also writes the progress file.
 
     Args:
         iterable: What to step through; None for a bar that is moved by `update`.
