@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-# before cambook.paths is read, and for every kernel
+# before cambook.files is read, and for every kernel
 os.environ["CAMBOOK_RUNS"] = str(REPOSITORY / "runs" / "test")
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # runs.SPIN_COUNT, for the kernels that nbval starts
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # machine.SPIN_COUNT, for the kernels that nbval starts
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 BEGAN = datetime.now(UTC).replace(microsecond=0)
