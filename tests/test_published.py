@@ -13,7 +13,7 @@ from cambook.course.papers import published
 EVIDENCE = {"paper", "authors-code", "quoted-by-paper", "quoted", "derived", "recomputed"}
 
 
-@pytest.mark.parametrize("name", published.tables())
+@pytest.mark.parametrize("name", published.names())
 def test_every_row_has_a_number_its_evidence_and_an_unambiguous_key(name):
     rows = published.table(name)
     assert len(rows) and rows["value"].notna().all()
@@ -23,7 +23,7 @@ def test_every_row_has_a_number_its_evidence_and_an_unambiguous_key(name):
 
 
 def test_the_five_tables_of_the_paper_are_there():
-    assert {f"cam_table{number}" for number in range(1, 6)} <= set(published.tables())
+    assert {f"cam_table{number}" for number in range(1, 6)} <= set(published.names())
 
 
 def test_the_headline_figures_are_the_papers():

@@ -149,7 +149,7 @@ def test_no_condition_is_cut_in_two(name):
         for network in {row.network, row.small} - {None}:
             for dataset in ("scenes", "cub", "ilsvrc:x"):
                 theirs = papers.published_figure(row, TABLES[name].metrics[0], dataset)
-                said = tables._conditions(name, network, row.source, dataset, "quick", theirs)
+                said = tables.conditions(name, network, row.source, dataset, "quick", theirs)
                 assert said and not [one for one in said if "; " in one]
 
 
@@ -446,7 +446,7 @@ def test_features_are_pooled_maps_or_the_last_hidden_layer():
 def test_a_crop_shows_what_its_box_holds(box, wanted):
     image = torch.zeros(3, 64, 64)
     image[:, 32:, 32:] = 1
-    shown = papers.crop(image, None if box is None else np.array(box), 16)
+    shown = papers.crop_to_box(image, None if box is None else np.array(box), 16)
     assert shown.shape == (3, 16, 16)
     assert wanted is None or shown.mean() == pytest.approx(wanted, abs=1e-6)
 
@@ -458,11 +458,11 @@ def test_a_crop_of_an_image_that_is_not_square_ends_at_the_images_own_sides(turn
     box = np.array([120, 20, 180, 60])
     if turned:
         image, box = image.transpose(1, 2), box[[1, 0, 3, 2]]
-    assert papers.crop(image, box, 16)[0].min() == pytest.approx(1)
+    assert papers.crop_to_box(image, box, 16)[0].min() == pytest.approx(1)
 
 
 def test_a_crop_without_area_still_has_a_pixel():
-    assert papers.crop(torch.ones(3, 64, 64), np.array([70, 70, 70, 70]), 8).mean() == 1
+    assert papers.crop_to_box(torch.ones(3, 64, 64), np.array([70, 70, 70, 70]), 8).mean() == 1
 
 
 def test_the_svms_own_maps_find_the_object_and_the_crop_holds_it(seer):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
 import os
 import platform
@@ -14,22 +13,12 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
 from cambook import files
-from cambook.cli.doctor import (
-    Finding,
-    _course_data,
-    _folders,
-    _for_tests,
-    _near,
-    _packages,
-    _photographs,
-    _torch,
-    _torchvision_weights,
-)
+from cambook.cli.printing import RunRow, from_here, print_runs
 
 PACKAGE = Path(files.__file__).parent
 
@@ -83,8 +72,9 @@ def find_notebook(name: str) -> Path:
     for path in known:
         if path.stem == stem or (number and path.stem.startswith(number)):
             return path
-    near = difflib.get_close_matches(stem, [path.stem for path in known], n=1)
-    hint = f", did you mean {near[0]}?" if near else "."
+    from cambook.course.runs import did_you_mean
+
+    hint = did_you_mean(stem, [path.stem for path in known]) or "."
     listed = ", ".join(path.stem for path in known) or "none"
     raise FileNotFoundError(f"No notebook is called {name!r}; {files.NOTEBOOKS.name}/ holds {listed}{hint}")
 
@@ -96,27 +86,6 @@ def run_folder(notebook: Path, given: dict[str, str]) -> Path:
         return folder
     name = ",".join(f"{parameter}={value}" for parameter, value in sorted(given.items()))
     return folder / re.sub(r"[^\w.=,-]+", "-", name)
-
-
-class _Row(NamedTuple):
-    notebook: str
-    seconds: str
-    metrics: list[str]
-    where: str
-
-
-def _print_table(rows: list[_Row]) -> None:
-    """Notebook, seconds, metrics recorded (one a line), where to look."""
-    lines = [("notebook", "seconds", "metrics recorded", "where to look")]
-    for row in rows:
-        metrics = row.metrics or ["none"]
-        lines += [(row.notebook, row.seconds, metrics[0], row.where)]
-        lines += [("", "", metric, "") for metric in metrics[1:]]
-    widths = [max(len(line[column]) for line in lines) for column in range(4)]
-    lines.insert(1, tuple("-" * width for width in widths))
-    for name, seconds, metric, where in lines:
-        row = f"{name:<{widths[0]}}  {seconds:>{widths[1]}}  {metric:<{widths[2]}}  {where}"
-        typer.echo(row.rstrip())
 
 
 def _run_all(notebooks: list[Path], run: Callable, parameters: dict[str, str]) -> int:
@@ -133,12 +102,12 @@ def _run_all(notebooks: list[Path], run: Callable, parameters: dict[str, str]) -
             record = run(notebook, folder)
         except RunError as fault:
             faults.append(str(fault))
-            rows.append(_Row(notebook.stem, "-", ["FAILED"], _near(folder)))
+            rows.append(RunRow(notebook.stem, "-", ["FAILED"], from_here(folder)))
         else:
             metrics = [f"{name} = {shown(value)}" for name, value in record.metrics.items()]
-            rows.append(_Row(notebook.stem, f"{record.seconds:.0f}", metrics, _near(folder)))
+            rows.append(RunRow(notebook.stem, f"{record.seconds:.0f}", metrics, from_here(folder)))
     typer.echo("")
-    _print_table(rows)
+    print_runs(rows)
     for fault in faults:
         typer.echo(f"cambook: {fault}", err=True)
     return len(faults)
@@ -231,7 +200,7 @@ def sweep(
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     made, before = (sum(outcome.state == state for outcome in outcomes) for state in ("ran", "done"))
     typer.echo(f"{file.stem}: {len(outcomes)} runs, {before} done before, {made} made now, {len(failed)} failed")
-    typer.echo(f"records, tables and executed notebooks: {_near(folder)}")
+    typer.echo(f"records, tables and executed notebooks: {from_here(folder)}")
     for outcome in failed:
         typer.echo(f"cambook: {labels[outcome.run]}: {outcome.error}", err=True)
     raise typer.Exit(1 if failed else 0)
@@ -243,20 +212,22 @@ def results(
 ) -> None:
     """Collect the runs' records into one table, ours beside the papers', on the screen and as CSV and Markdown."""
     from cambook.course import sweeps
+    from cambook.course.runs import did_you_mean
 
     known = sorted(path.name for path in (files.RUNS / "sweeps").glob("[!.]*/"))
     if sweep is not None and sweep not in known:
-        near = difflib.get_close_matches(sweep, known, n=1)
-        hint = f", did you mean {near[0]}?" if near else "."
+        hint = did_you_mean(sweep, known) or "."
         listed = ", ".join(known) or "none: make one with `cambook sweep NAME`"
         raise FileNotFoundError(f"No sweep {sweep!r} was made here; there are {listed}{hint}")
     folder = files.RUNS / "sweeps" / sweep if sweep else files.RUNS
     found = sweeps.results(folder)
     if found.empty:
-        raise FileNotFoundError(f"{_near(folder)} holds no finished run with a number in it: `cambook run` makes one.")
+        raise FileNotFoundError(
+            f"{from_here(folder)} holds no finished run with a number in it: `cambook run` makes one."
+        )
     folder = folder if sweep else files.RUNS / "results"
     typer.echo(sweeps.report(found, folder))
-    typer.echo(f"{found.run.nunique()} runs; CSV and Markdown: {_near(folder)}")
+    typer.echo(f"{found.run.nunique()} runs; CSV and Markdown: {from_here(folder)}")
 
 
 @app.command()
@@ -270,7 +241,7 @@ def figures(
         folder = files.RUNS / "figures" / path.stem
         record = notebooks.execute(path, {}, folder, sharpness=2)
         made = notebooks.export_figures(folder / path.name, folder)
-        typer.echo(f"{path.stem}: {len(made)} figures in {_near(folder)}")
+        typer.echo(f"{path.stem}: {len(made)} figures in {from_here(folder)}")
         return record
 
     raise typer.Exit(1 if _run_all([find_notebook(notebook)] if notebook else lessons(), export, {}) else 0)
@@ -346,7 +317,7 @@ def train(
         if distributed.rank() == 0:
             ended = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
             runs.Record.load(folder).model_copy(update=ended).save(folder)
-            typer.echo(f"recorded in {_near(folder)}")
+            typer.echo(f"recorded in {from_here(folder)}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -372,7 +343,7 @@ def data(
         return
     found = datasets.find(name)
     if found.archives:
-        typer.echo(f"{name} is in {_near(datasets.fetch(name))}; licence: {found.licence}")
+        typer.echo(f"{name} is in {from_here(datasets.fetch(name))}; licence: {found.licence}")
     else:
         typer.echo(f"{name}: {found.source}")
 
@@ -380,22 +351,14 @@ def data(
 @app.command()
 def doctor() -> None:
     """Say what is installed, which device, data and weights are there, and how to mend what is not."""
+    from cambook.cli.doctor import findings
+
     typer.echo(f"cambook {importlib.metadata.version('cambook')}, Python {platform.python_version()}, {sys.prefix}")
     ill = 0
-    rooms = (_packages, _torch, _course_data, _photographs, _torchvision_weights, _folders, _for_tests)
-    for room in rooms:
-        try:
-            findings = list(room())
-        except ImportError as error:
-            findings = [Finding(False, room.__name__.strip("_"), f"cannot be looked at: {error}", "mend the above")]
-        for finding in findings:
-            ill += finding.fit is False
-            mark = {True: "ok", None: "--", False: "NO"}[finding.fit]
-            mend = f"; {finding.mend}" if finding.mend else ""
-            typer.echo(f"{mark}  {finding.what}: {finding.found}{mend}")
+    for finding in findings():
+        ill += finding.fit is False
+        mark = {True: "ok", None: "--", False: "NO"}[finding.fit]
+        mend = f"; {finding.mend}" if finding.mend else ""
+        typer.echo(f"{mark}  {finding.what}: {finding.found}{mend}")
     typer.echo("All that the quick course needs is here." if not ill else f"{ill} to mend, marked NO above.")
     raise typer.Exit(1 if ill else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -10,14 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cambook import files
-
-
-def _near(path: Path) -> str:
-    """A path as the reader sees it from the current folder."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-# ---- doctor ----
+from cambook.cli.printing import from_here
 
 
 class Finding(NamedTuple):
@@ -27,6 +20,15 @@ class Finding(NamedTuple):
     what: str
     found: str
     mend: str = ""
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that the doctor looks at, in its order."""
+    for look in (_packages, _torch, _course_data, _photographs, _torchvision_weights, _folders, _for_tests):
+        try:
+            yield from look()
+        except ImportError as error:
+            yield Finding(False, look.__name__.strip("_"), f"cannot be looked at: {error}", "mend the above")
 
 
 def find_browser() -> str | None:
@@ -85,7 +87,7 @@ def _torch() -> Iterator[Finding]:
 def _course_data() -> Iterator[Finding]:
     for parts in (("scenes", "classes.csv"), ("published",)):
         try:
-            yield Finding(True, f"data/{'/'.join(parts)}", _near(files.data_file(*parts)))
+            yield Finding(True, f"data/{'/'.join(parts)}", from_here(files.data_file(*parts)))
         except FileNotFoundError as error:
             yield Finding(False, f"data/{'/'.join(parts)}", "missing", str(error))
     again = "run `pip install --force-reinstall --no-deps {}`"
@@ -152,10 +154,10 @@ def _folders() -> Iterator[Finding]:
             (folder / "doctor.txt").unlink()
         except OSError as error:
             mend = f"set CAMBOOK_{what.upper()} to a folder that can"
-            yield Finding(False, what, f"{_near(folder)} cannot be written: {error.strerror}", mend)
+            yield Finding(False, what, f"{from_here(folder)} cannot be written: {error.strerror}", mend)
             continue
         held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        yield Finding(True, what, f"{_near(folder)}, {_size(held)}")
+        yield Finding(True, what, f"{from_here(folder)}, {_size(held)}")
     existing = next(folder for folder in (files.CACHE, *files.CACHE.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     yield Finding(free > 1e9, "disk", f"{_size(free)} free", "" if free > 1e9 else "free 1 GB for cache and runs")

@@ -22,7 +22,7 @@ from jupyter_client.kernelspec import KernelSpec
 from PIL import Image
 
 from cambook import files
-from cambook.course.runs import Record, _now, check_parameters
+from cambook.course.runs import Record, check_parameters, now
 from cambook.files import RUN_DIR
 from cambook.machine import SPIN_COUNT, environ
 
@@ -68,10 +68,10 @@ def _progress(notebook: Path, show: bool, folder: Path) -> Iterator[Any]:
     def watch() -> None:
         said = began
         while not ended.wait(1):
-            bar.set_postfix_str(now := inside(folder))
+            bar.set_postfix_str(training := inside(folder))
             if time.monotonic() - said > LOG_SECONDS:
                 said = time.monotonic()
-                say(now and f", {now}")
+                say(training and f", {training}")
 
     def after_cell(cell, cell_index, execute_reply) -> None:
         nonlocal done
@@ -116,7 +116,7 @@ def execute(
 
     from papermill import PapermillExecutionError, execute_notebook
 
-    begun, clock, error = _now(), time.monotonic(), None
+    begun, clock, error = now(), time.monotonic(), None
     answered: list[int] = []  # the cells that a kernel began
     try:
         with (
@@ -159,7 +159,7 @@ def execute(
         if (out_dir / "record.json").exists():
             record = Record.load(out_dir)
             record.started, record.seconds, record.error = begun, round(time.monotonic() - clock, 1), error
-            record.finished = _now() if executed.exists() else None
+            record.finished = now() if executed.exists() else None
             record.save(out_dir)
     if not (out_dir / "record.json").exists():
         raise RunError(f"{notebook.name} ran without a record: call runs.start(...) in its second code cell.")

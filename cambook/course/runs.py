@@ -54,7 +54,7 @@ Whole = Annotated[int, _read_as(int)]
 Number = Annotated[float, _read_as(float)]
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     return f", did you mean {near[0]}?" if near else ""
 
@@ -99,7 +99,7 @@ class Parameters(BaseModel):
         from cambook.networks.registry import names
 
         if name not in names():
-            raise ValueError(f"choose one of {', '.join(names())}{_nearest(name, names())}")
+            raise ValueError(f"choose one of {', '.join(names())}{did_you_mean(name, names())}")
         return name
 
     @field_validator("image")
@@ -114,7 +114,7 @@ class Parameters(BaseModel):
 
         if image not in EXAMPLE_PICTURES:
             known = ", ".join(EXAMPLE_PICTURES)
-            hint = _nearest(image, EXAMPLE_PICTURES)
+            hint = did_you_mean(image, EXAMPLE_PICTURES)
             raise ValueError(f"there is no such file, give the path of a picture or one of {known}{hint}")
         return image
 
@@ -139,7 +139,7 @@ def _checked(values: Mapping[str, Any], accepted: list[str], where: str) -> Para
     for name in values:
         if name not in accepted:
             listed = ", ".join(accepted) if accepted else "none"
-            hint = _nearest(name, accepted) or "."
+            hint = did_you_mean(name, accepted) or "."
             raise ParameterError(f"{where} has no parameter {name!r}, it accepts {listed}{hint}")
     try:
         return Parameters(**values)
@@ -347,7 +347,7 @@ def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Ru
         parameters=checked.portable(),
         metrics={},
         measured={},
-        started=_now(),
+        started=now(),
         seconds=0.0,
         environment=_environment(device) | {"folders": checked.folders()},
     )
@@ -373,5 +373,5 @@ def recorded(name: str) -> pd.DataFrame:
     return read_table(files.data_file("results", f"{name}.csv"))
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

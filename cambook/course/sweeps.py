@@ -130,7 +130,7 @@ def read(file: str | os.PathLike, **instead: Any) -> Sweep:
         why = fault["msg"].removeprefix("Value error, ").removesuffix(".")
         if fault["type"] == "extra_forbidden":
             known = list(Sweep.model_fields)
-            why = f"is unknown, a sweep has {', '.join(known)}{runs._nearest(key, known)}"
+            why = f"is unknown, a sweep has {', '.join(known)}{runs.did_you_mean(key, known)}"
         elif fault["type"] == "missing":
             why = "is missing, write for example `notebook: table2`"
         else:
@@ -148,7 +148,7 @@ def find(name: str) -> Path:
     known = {file.stem: file for file in sorted(files.NOTEBOOKS.rglob("sweeps/*.yaml"))}
     stem = Path(name).stem
     if stem not in known:
-        near = runs._nearest(stem, known) or "."
+        near = runs.did_you_mean(stem, known) or "."
         raise FileNotFoundError(f"No sweep is called {name!r}; the course has {', '.join(known) or 'none'}{near}")
     return known[stem]
 

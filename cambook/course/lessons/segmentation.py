@@ -115,7 +115,7 @@ def half(maps: Tensor) -> Tensor:
     return F.avg_pool2d(maps[:, None], 2)[:, 0]
 
 
-def taught(
+def train_segmentation(
     backbone: nn.Sequential, data, labels: Tensor, *, seed: int = 0, describe: str = "", device="cpu"
 ) -> Trained:
     """A segmentation network that starts from a classifier's backbone and learns from labels (N, S/2, S/2).

@@ -88,9 +88,9 @@ def same_steps(recipe: Recipe, pictures: int, steps: int) -> Recipe:
 
 
 @dataclass
-class Weakly:
+class WeakTraining:
     """A training with weak labels: the network; the places whose label was known and how many; the pictures that got a
-    pseudo-label, and the share of these that is right, in percent (which only the examiner can know)."""
+    pseudo-label, and the share of these that is right, in percent (which only the evaluation can know)."""
 
     trained: Trained
     places: np.ndarray
@@ -102,17 +102,19 @@ class Weakly:
         return len(self.places)
 
 
-def with_few(data, share: float, *, network: str, steps: int, seed: int, **how) -> Weakly:
+def with_few(data, share: float, *, network: str, steps: int, seed: int, **how) -> WeakTraining:
     """A network that learns from a share of the labels; the other pictures are not used.
 
     how: weights and device, as for training.trained
     """
     places = share_of(data.labels, share, seed)
     some = data if share == 1 else Subset(data, places)
-    return Weakly(_trained(some, some.labels, network, steps, seed, f"{share:.0%} of the labels", how), places)
+    return WeakTraining(_trained(some, some.labels, network, steps, seed, f"{share:.0%} of the labels", how), places)
 
 
-def with_guesses(data, few: Weakly, confidence: float, *, network: str, steps: int, seed: int, **how) -> Weakly:
+def with_guesses(
+    data, few: WeakTraining, confidence: float, *, network: str, steps: int, seed: int, **how
+) -> WeakTraining:
     """One round of pseudo-labels: the network of `few` labels the rest, a new one learns from both, from the start.
 
     Lee 2013. The new network takes as many steps as the first one.
@@ -124,14 +126,14 @@ def with_guesses(data, few: Weakly, confidence: float, *, network: str, steps: i
     both = Subset(data, np.concatenate([few.places, rest[sure]]))
     labels = np.concatenate([data.labels[few.places], guesses])
     describe = f"{len(few.places) / len(data):.0%} of the labels and pseudo-labels"
-    return Weakly(_trained(both, labels, network, steps, seed, describe, how), few.places, len(sure), right)
+    return WeakTraining(_trained(both, labels, network, steps, seed, describe, how), few.places, len(sure), right)
 
 
-def with_wrong(data, share: float, *, network: str, steps: int, seed: int, **how) -> Weakly:
+def with_wrong(data, share: float, *, network: str, steps: int, seed: int, **how) -> WeakTraining:
     """A network that learns from all labels, of which a share is flipped to another class."""
     labels = flip(data.labels, share, len(data.classes), seed)
     trained = _trained(data, labels, network, steps, seed, f"{share:.0%} of the labels flipped", how)
-    return Weakly(trained, np.arange(len(data)))
+    return WeakTraining(trained, np.arange(len(data)))
 
 
 def _trained(data, labels, network, steps, seed, describe, how) -> Trained:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from cambook import metrics
 from cambook.course.papers.in_full import InFull
-from cambook.course.papers.recorded import THIS_RUN, _latest, published_figure
-from cambook.course.papers.tables import IMAGENET, Row, _table
+from cambook.course.papers.recorded import THIS_RUN, latest, published_figure
+from cambook.course.papers.tables import IMAGENET, Row, find_table
 
 # ---- what the papers claim ----
 
@@ -172,7 +172,7 @@ def check_claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.nd
     """
     if paper not in PAPERS:
         raise ValueError(f"paper={paper!r} makes no claims here: choose one of {', '.join(PAPERS)}.")
-    results, lines = _latest(results), []
+    results, lines = latest(results), []
     for claim in (claim for claim in CLAIMS if claim.paper == paper):
         mine = results[(results["notebook"] == claim.table) & (results["metric"] == claim.metric)]
         for pair, (a, b) in ((each, two) for each in claim.pairs for two in (each[:2], each.small) if two):
@@ -196,7 +196,7 @@ def check_claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.nd
                     }
                     lines.append(line | _judged(claim, a, b, difference, own))
     names = ("claim", "where", "difference", "metric", "data", "profile", "published", "ours", "low", "high", "over")
-    return InFull(lines, columns=[*names, "claimed", "verdict"]).round({"ours": 2, "low": 2, "high": 2})
+    return pd.DataFrame(lines, columns=[*names, "claimed", "verdict"]).round({"ours": 2, "low": 2, "high": 2})
 
 
 def own_figures(paper: str, name: str) -> pd.DataFrame:
@@ -219,7 +219,7 @@ def own_figures(paper: str, name: str) -> pd.DataFrame:
 
 
 def _row_of(claim: Claim, who: str) -> Row:
-    return next(row for row in _table(claim.table).rows if f"{row.network} {row.source}" == who)
+    return next(row for row in find_table(claim.table).rows if f"{row.network} {row.source}" == who)
 
 
 def _range(claim: Claim) -> str:

@@ -112,7 +112,7 @@ def generic_features(trained: Mapping[str, Network], train, test, device: str | 
     return found
 
 
-def crop(image: Tensor, box: np.ndarray | None, size: int) -> Tensor:
+def crop_to_box(image: Tensor, box: np.ndarray | None, size: int) -> Tensor:
     """What a box holds, scaled to size x size; the whole picture where box is None: (3, H, W) -> (3, size, size).
 
     box: (4,), half-open, in pixels, rounded outward and cut at the picture's border
@@ -156,10 +156,10 @@ def _crop_features(network, data, size: int, kinds: Sequence[BoxesOf], device, b
     seen = [[] for _ in kinds]
     for indices in tqdm(torch.arange(len(data)).split(batch_size), desc="crops", unit="batch", leave=False):
         batch = data.batch(indices, device=device)
-        whole = torch.stack([crop(image, None, size) for image in batch.images])
+        whole = torch.stack([crop_to_box(image, None, size) for image in batch.images])
         for features_of, kind in zip(seen, kinds, strict=True):
             boxes = kind(batch, whole)
-            crops = torch.stack([crop(image, box, size) for image, box in zip(batch.images, boxes, strict=True)])
+            crops = torch.stack([crop_to_box(image, box, size) for image, box in zip(batch.images, boxes, strict=True)])
             features_of.append(pooled_features(network, network.features(crops)).cpu())
     return [torch.cat(parts) for parts in seen]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cambook import datasets, metrics, networks
-from cambook.course.papers.tables import BOX_GRID, _table
+from cambook.course.papers.tables import BOX_GRID, find_table
 from cambook.course.runs import Measured, Run
 from cambook.datasets.batches import Batch, is_large
 from cambook.maps.cam import class_activation_map, upsample
@@ -39,7 +39,7 @@ def splits_of(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) ->
     train = run.pick(quick=None, full=20000 if scenes else None, paper=100000 if scenes else None)
     test = run.pick(quick=500, full=None, paper=10000 if scenes else None)
     size, lengths = sizes.pop() * detail, {"train": train, "test": test}
-    boxes = any(row.source != "-" for row in _table(run.notebook).rows)
+    boxes = any(row.source != "-" for row in find_table(run.notebook).rows)
     sets = [
         datasets.load(dataset, split, size, length=length, seed=run.seed, boxes=boxes)
         for split, length in lengths.items()
@@ -121,14 +121,14 @@ def localization(
             continue
         e = evaluate(trained[network], data, source, device=device, seed=seed)
         for metric, what in _of_evaluation(e):
-            if metric in _table(name).metrics:
+            if metric in find_table(name).metrics:
                 found.add(network, source, metric, what)
     return found
 
 
 def _measured(name: str, trained: Mapping[str, Network]) -> list[tuple[str, str]]:
     """(network, source) of each row that the trained networks can fill, in the table's order."""
-    both = [(one, row.source) for row in _table(name).rows for one in (row.small, row.network)]
+    both = [(one, row.source) for row in find_table(name).rows for one in (row.small, row.network)]
     return list(dict.fromkeys(pair for pair in both if pair[0] in trained))
 
 

@@ -33,7 +33,7 @@ COLUMNS = (
 KEYS = ("paper", "table", "method", "backbone", "dataset", "split", "metric")
 
 
-def tables() -> list[str]:
+def names() -> list[str]:
     """The names that `table` knows: one for each file of data/published."""
     return sorted(path.stem for path in (files.DATA / "published").glob("*.csv"))
 
@@ -48,8 +48,8 @@ def table(name: str) -> pd.DataFrame:
 
 @cache
 def _read(name: str) -> pd.DataFrame:
-    if name not in tables():
-        known = ", ".join(tables()) or f"none, since {files.DATA / 'published'} holds no csv file"
+    if name not in names():
+        known = ", ".join(names()) or f"none, since {files.DATA / 'published'} holds no csv file"
         raise KeyError(f"no published table {name!r}; known: {known}.")
     path = files.data_file("published", f"{name}.csv")
     return read_table(path, COLUMNS, ["value"], keep_default_na=False)

@@ -46,10 +46,10 @@ def results(name: str, run: Run, found: Measurements) -> pd.DataFrame:
         rows.append(about | found.measured[key].model_dump() | {"value": value})
     now = pd.DataFrame(rows, columns=COLUMNS)
     before = recorded_runs(name)
-    return _latest(pd.concat([before, now]) if len(before) else now)
+    return latest(pd.concat([before, now]) if len(before) else now)
 
 
-def _latest(results: pd.DataFrame) -> pd.DataFrame:
+def latest(results: pd.DataFrame) -> pd.DataFrame:
     """Each number once: of one seed's runs of one setting the latest counts. ValueError where a column is missing."""
     missing = [column for column in COLUMNS if column not in results]
     if missing:

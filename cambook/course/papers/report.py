@@ -19,8 +19,8 @@ from cambook import files
 from cambook.course import show
 from cambook.course.papers.claims import PAPERS, check_claims
 from cambook.course.papers.in_full import InFull
-from cambook.course.papers.recorded import _latest, published_figure
-from cambook.course.papers.tables import _conditions, _table
+from cambook.course.papers.recorded import latest, published_figure
+from cambook.course.papers.tables import conditions, find_table
 
 
 def table(name: str, results: pd.DataFrame) -> pd.DataFrame:
@@ -32,8 +32,8 @@ def table(name: str, results: pd.DataFrame) -> pd.DataFrame:
              quoted have no `ours`
     raises:  KeyError for an unknown table, ValueError where results lack a column
     """
-    chosen = _table(name)
-    ours = _latest(results)
+    chosen = find_table(name)
+    ours = latest(results)
     ours = ours[ours["notebook"] == name]
     lines = []
     for row in chosen.rows:
@@ -45,14 +45,14 @@ def table(name: str, results: pd.DataFrame) -> pd.DataFrame:
                 line = {"row": label, "network": network, "map": row.source, "data": dataset, "profile": profile}
                 line |= {"metric": metric, "ours": group["value"].mean(), "spread": group["value"].std(ddof=1)}
                 theirs = published_figure(row, metric, dataset)
-                differs = _conditions(name, network, row.source, dataset, profile, theirs)
+                differs = conditions(name, network, row.source, dataset, profile, theirs)
                 lines.append(line | {"seeds": len(group)} | _beside(line["ours"], theirs, differs))
             if row.network is None:
                 line = {"row": label, "network": "-", "map": "-", "data": "-", "profile": "-", "metric": metric}
                 line |= {"ours": np.nan, "spread": np.nan, "seeds": 0}
                 lines.append(line | _beside(np.nan, published_figure(row, metric, ""), ["quoted"]))
     names = ("row", "network", "map", "data", "profile", "metric", "ours", "spread", "seeds")
-    whole = InFull(lines, columns=[*names, "published", "difference", "evidence", "differs in"])
+    whole = pd.DataFrame(lines, columns=[*names, "published", "difference", "evidence", "differs in"])
     return whole.round({"ours": 2, "spread": 2, "difference": 2})
 
 
@@ -80,7 +80,7 @@ def shared(whole: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
     """A table or claims for the screen: two decimals, and data and profile left out where there is only one."""
     constant = [name for name in ("data", "profile") if name in frame and frame[name].nunique() <= 1]
-    return _as_text(frame.drop(columns=constant))
+    return InFull(_as_text(frame.drop(columns=constant)))
 
 
 def _as_text(frame: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +98,7 @@ def figure(name: str, whole: pd.DataFrame, metric: str):
         theirs = textwrap.fill(f"({theirs})" if mine and theirs else theirs, 44)
         label.append(f"{mine}\n{theirs}".strip())
     both = rows.dropna(subset=["difference"])
-    takeaway = f"{_table(name).title}. Ours beside published"
+    takeaway = f"{find_table(name).title}. Ours beside published"
     if len(both) > 2:
         agree = both["ours"].corr(both["published"], method="kendall")
         takeaway += f", rank correlation {agree:+.2f} over {len(both)} rows"
@@ -114,7 +114,7 @@ def write(name: str, results: pd.DataFrame, folder, pictures: Mapping[str, np.nd
     mine = results[results["notebook"] == name]
     judged = pd.concat([check_claims(paper, mine, pictures).assign(paper=paper) for paper in PAPERS], ignore_index=True)
     common, rest = shared(whole)
-    text = [f"# {_table(name).title}", "", "Percent; ours is the mean over seeds, spread their standard deviation."]
+    text = [f"# {find_table(name).title}", "", "Percent; ours is the mean over seeds, spread their standard deviation."]
     text += ["", "All our rows: " + "; ".join(common) + "."] if common else []
     text += ["", _markdown(rest), "", "## What the papers claim", "", _markdown(judged), ""]
     contents = {f"{name}.csv": whole.to_csv(index=False), f"{name}-claims.csv": judged.to_csv(index=False)}

@@ -185,7 +185,7 @@ OTHER_MAPS = {  # source -> what the paper does otherwise, or leaves open
 }
 
 
-def _conditions(name: str, network: str, source: str, dataset: str, profile: str, found: pd.Series | None) -> list[str]:
+def conditions(name: str, network: str, source: str, dataset: str, profile: str, found: pd.Series | None) -> list[str]:
     """What is not as it was when the published figure was measured; without one, what ours was measured under."""
     kind, spec = dataset.partition(":")[0], networks.spec(network)
     small = spec.side < PAPERS_SIDE
@@ -229,7 +229,7 @@ def rows(name: str) -> pd.DataFrame:
             "quick": row.small or "-",
             "map": row.source,
         }
-        for row in _table(name).rows
+        for row in find_table(name).rows
     ]
     return InFull(lines)
 
@@ -239,7 +239,7 @@ def networks_of(name: str, profile: str, network: str | None = None) -> list[str
 
     raises: KeyError for an unknown table, ValueError where the table has no such network
     """
-    rows = _table(name).rows
+    rows = find_table(name).rows
     chosen = [row.small if profile == "quick" else row.network for row in rows]
     if network is None:
         return list(dict.fromkeys(one for one in chosen if one))
@@ -249,7 +249,7 @@ def networks_of(name: str, profile: str, network: str | None = None) -> list[str
     return [network]
 
 
-def _table(name: str) -> Table:
+def find_table(name: str) -> Table:
     if name not in TABLES:
         raise KeyError(f"no table {name!r}; known: {', '.join(TABLES)}.")
     return TABLES[name]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from cambook.course.show.style import CONTROL, DASHES, FOUND, WIDTH, _finish, _subplots, array, pixels, styled
+from cambook.course.show.style import CONTROL, DASHES, FOUND, WIDTH, array, finish, pixels, styled, subplots
 
 
 @styled
@@ -46,7 +46,7 @@ def matrices(values: Mapping[str, Any], takeaway: str = "", fmt: str = "g", sign
     tallest = max(a.shape[0] for a in arrays.values())
     cell = min(0.7, (WIDTH - 0.6 * len(arrays)) / sum(widths))
     size = (max(cell * sum(widths) + 0.9 * len(arrays), 6.0), cell * tallest + 1.5)
-    fig, axes = _subplots(1, len(arrays), squeeze=False, figsize=size, width_ratios=widths)
+    fig, axes = subplots(1, len(arrays), squeeze=False, figsize=size, width_ratios=widths)
     for ax, (title, value) in zip(axes[0], arrays.items(), strict=True):
         matrix(ax, value, title, fmt, (min(float(lowest), 0.0), max(float(highest), 0.0)))
     for ax, sign in zip(axes[0], signs, strict=False):
@@ -59,7 +59,7 @@ def matrices(values: Mapping[str, Any], takeaway: str = "", fmt: str = "g", sign
             va="center",
             fontsize=20,
         )
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 @styled
@@ -70,7 +70,7 @@ def ledger(table: Any, rows: Sequence[str], right: str, below: str, takeaway: st
     """
     table = array(table)
     (count, places), cell = table.shape, min(0.72, (WIDTH - 2.2) / (table.shape[1] + 1))
-    fig, axes = _subplots(
+    fig, axes = subplots(
         2,
         2,
         figsize=(cell * (places + 1) + 2.2, cell * (count + 1) + 1.7),
@@ -87,7 +87,7 @@ def ledger(table: Any, rows: Sequence[str], right: str, below: str, takeaway: st
     axes[1, 1].set_xlabel("total")
     for ax in axes.flat:
         ax.tick_params(length=0)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 @styled
@@ -101,7 +101,7 @@ def curves(
 ) -> Figure:
     """Lines {name: y} over a common x, each told apart by colour and dash; marks {name: x} are vertical
     lines."""
-    fig, ax = _subplots(figsize=(9, 5))
+    fig, ax = subplots(figsize=(9, 5))
     for i, (name, y) in enumerate(lines.items()):
         ax.plot(array(x), array(y), label=name, linestyle=DASHES[i % len(DASHES)])
     for name, place in (marks or {}).items():
@@ -117,7 +117,7 @@ def curves(
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(lines) > 1:
         ax.legend(handlelength=2.6)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 @styled
@@ -128,7 +128,7 @@ def threshold_curves(
 
     marks: thresholds with a thin vertical line and their percent above it
     """
-    fig, ax = _subplots(figsize=(WIDTH, 5.4))
+    fig, ax = subplots(figsize=(WIDTH, 5.4))
     x = array(thresholds)
     for i, (name, y) in enumerate(lines.items()):
         y = array(y)
@@ -142,7 +142,7 @@ def threshold_curves(
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
     ax.set_ylim(bottom=0)
     fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 @styled
@@ -156,7 +156,7 @@ def draws(
 ) -> Figure:
     """Repeated measurements {name: (repeats, n)} over x on a logarithmic axis: their mean, and a band from the 5th to
     the 95th percentile of the repeats; levels {name: y} are grey horizontal lines, dashed and dotted in turn."""
-    fig, ax = _subplots(figsize=(WIDTH, 5.4))
+    fig, ax = subplots(figsize=(WIDTH, 5.4))
     for i, (name, values) in enumerate(lines.items()):
         values = np.atleast_2d(array(values))
         (line,) = ax.plot(x, values.mean(0), "o", label=name, linestyle=DASHES[i % len(DASHES)])
@@ -168,7 +168,7 @@ def draws(
     ax.set_xticks(x, [f"{number:g}" for number in x])
     ax.minorticks_off()
     fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 @styled
@@ -188,7 +188,7 @@ def swept(
               is in `levels` is drawn in its colour
     levels:   {name: (seeds,)} what does not depend on x: the mean as a dashed line across, least to most as a band
     """
-    fig, ax = _subplots(figsize=(10, 5.6))
+    fig, ax = subplots(figsize=(10, 5.6))
     colours, handles = {}, []
     for i, (name, values) in enumerate(recorded.items()):
         values = array(values)
@@ -205,7 +205,7 @@ def swept(
         handles += ax.plot(list(points), list(points.values()), "o", label=f"{name}, live", clip_on=False, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     fig.legend(handles=handles, loc="outside right center", handlelength=2.6)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 @styled
@@ -219,7 +219,7 @@ def bars(
 ) -> Figure:
     """Horizontal bars {name: value} from zero with their numbers; intervals {name: (low, high)}; names in
     `controls` are grey."""
-    fig, ax = _subplots(figsize=(9, 0.55 * len(values) + 1.6))
+    fig, ax = subplots(figsize=(9, 0.55 * len(values) + 1.6))
     intervals = intervals or {}
     for row, (name, value) in enumerate(values.items()):
         ax.barh(row, value, height=0.62, color=CONTROL if name in controls else "#0072B2")
@@ -232,7 +232,7 @@ def bars(
     ax.set_xlabel(xlabel)
     ax.tick_params(axis="y", length=0)
     ax.margins(x=0.12)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
@@ -268,7 +268,7 @@ def live_over_recorded(
     levels: {ylabel: {name: y}}, grey horizontal lines, such as controls
     """
     x = list(next(iter(next(iter(panels.values())).values())).columns)
-    fig, axes = _subplots(1, len(panels), squeeze=False, figsize=(WIDTH, 5.2))
+    fig, axes = subplots(1, len(panels), squeeze=False, figsize=(WIDTH, 5.2))
     for ax, (ylabel, lines) in zip(axes[0], panels.items(), strict=True):
         for name, y in (levels or {}).get(ylabel, {}).items():
             ax.axhline(y, color=CONTROL, linewidth=2)
@@ -294,14 +294,14 @@ def live_over_recorded(
         ax.set_xticks(range(len(x)), [str(value) for value in x])
     handles, names = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", ncols=2, handlelength=2.6)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 @styled
 def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure:
     """A row for each line of `published.beside`: our figure as a disc, the published one as a diamond,
     joined by a line; a column `spread`, where there is one, as a bar around ours."""
-    fig, ax = _subplots(figsize=(9, 0.6 * len(table) + 1.9))
+    fig, ax = subplots(figsize=(9, 0.6 * len(table) + 1.9))
     rows = range(len(table))
     ax.hlines(rows, table["ours"], table["published"], color=CONTROL, linewidth=2)
     ax.plot(table["published"], rows, "D", color="#D55E00", label="published")
@@ -315,4 +315,4 @@ def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure
     ax.set_xlabel(xlabel)
     ax.tick_params(axis="y", length=0)
     fig.legend(loc="outside lower center", ncols=2)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)

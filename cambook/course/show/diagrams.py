@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cambook.course.show.style import FATES, WIDTH, _finish, _subplots, styled
+from cambook.course.show.style import FATES, WIDTH, finish, styled, subplots
 
 
 @styled
@@ -24,7 +24,7 @@ def layers(
     raises: ValueError for another fate
     """
     widest = max(len(blocks) for blocks in rows.values())
-    fig, ax = _subplots(figsize=(WIDTH, 1.25 * len(rows) + 1.2))
+    fig, ax = subplots(figsize=(WIDTH, 1.25 * len(rows) + 1.2))
     for row, (network, blocks) in enumerate(rows.items()):
         ax.text(-0.15, row, network, ha="right", va="center", fontweight="bold")
         for column, (block, fate) in enumerate(blocks):
@@ -58,7 +58,7 @@ def layers(
     )
     ax.set(xlim=(-1.3, widest), ylim=(len(rows) - 0.5, -0.5))
     ax.set_axis_off()
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 def _block(corner: tuple[float, float], width: float, height: float, fate: str) -> Rectangle:

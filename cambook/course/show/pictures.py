@@ -16,15 +16,15 @@ from cambook import maps
 from cambook.course.show.style import (
     LINES,
     WIDTH,
-    _boxes,
-    _finish,
-    _line,
-    _subplots,
     array,
+    as_boxes,
+    box_line,
+    finish,
     left_over,
     overlay,
     pixels,
     styled,
+    subplots,
 )
 from cambook.maps import boxes
 
@@ -48,7 +48,7 @@ def picture(
     shown = pixels(image) if map is None else overlay(image, map)
     height, width = shown.shape[:2]
     ax.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
-    for kind, found in zip(LINES, (_boxes(truth), _boxes(predicted)), strict=True):
+    for kind, found in zip(LINES, (as_boxes(truth), as_boxes(predicted)), strict=True):
         colour, style = LINES[kind]
         for x0, y0, x1, y1 in found:
             outline = dict(fill=False, clip_on=False)
@@ -60,8 +60,8 @@ def picture(
     ax.spines[:].set_visible(False)
     if title:
         ax.set_title(title)
-    if iou and len(_boxes(truth)) and len(_boxes(predicted)):
-        ax.set_xlabel(f"IoU {boxes.box_iou(_boxes(truth), _boxes(predicted)).max():.2f}")
+    if iou and len(as_boxes(truth)) and len(as_boxes(predicted)):
+        ax.set_xlabel(f"IoU {boxes.box_iou(as_boxes(truth), as_boxes(predicted)).max():.2f}")
 
 
 @styled
@@ -96,7 +96,7 @@ def pictures(
     rows = -(-len(images) // columns)
     side = min(WIDTH / columns, 4.2)
     height, width = pixels(images[0]).shape[:2]
-    fig, axes = _subplots(
+    fig, axes = subplots(
         rows,
         columns,
         squeeze=False,
@@ -105,21 +105,21 @@ def pictures(
     entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
     for ax, image, entry in zip(axes.flat, images, entries, strict=False):
         picture(ax, image, entry.get("maps"), entry.get("truth"), entry.get("predicted"), entry.get("titles"), iou)
-        if "predicted" in given and len(_boxes(entry.get("truth"))) and not len(_boxes(entry["predicted"])):
+        if "predicted" in given and len(as_boxes(entry.get("truth"))) and not len(as_boxes(entry["predicted"])):
             ax.set_xlabel("no box")
     for ax in list(axes.flat)[len(images) :]:
         ax.set_axis_off()
     drawn = zip(LINES, ("truth", "predicted"), strict=True)
-    kinds = [kind for kind, name in drawn if any(len(_boxes(box)) for box in given.get(name, []))]
+    kinds = [kind for kind, name in drawn if any(len(as_boxes(box)) for box in given.get(name, []))]
     if kinds:
         fig.legend(
-            handles=[_line(kind) for kind in kinds],
+            handles=[box_line(kind) for kind in kinds],
             labels=[dashed if kind == "predicted box" else kind for kind in kinds],
             loc="outside lower center",
             ncols=2,
             handlelength=3,
         )
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 @styled
@@ -131,9 +131,7 @@ def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeawa
     """
     count = max(len(cells) for cells in rows.values())
     side = min((WIDTH - 1.9) / count, 1.15)
-    fig, axes = _subplots(
-        len(rows), count, squeeze=False, figsize=(side * count + 1.9, len(rows) * (side + 0.08) + 1.1)
-    )
+    fig, axes = subplots(len(rows), count, squeeze=False, figsize=(side * count + 1.9, len(rows) * (side + 0.08) + 1.1))
     for line, (name, cells) in zip(axes, rows.items(), strict=True):
         for ax, cell in zip(line, [*cells, *[None] * (count - len(cells))], strict=True):
             ax.set(xticks=[], yticks=[])
@@ -145,7 +143,7 @@ def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeawa
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for ax, title in zip(axes[0], columns, strict=False):
         ax.set_title(title)
-    return _finish(fig, takeaway)
+    return finish(fig, takeaway)
 
 
 def cells(images: Iterable[Any], maps_: torch.Tensor, alone: bool = False) -> list[np.ndarray]:
@@ -227,13 +225,13 @@ def proposals(
     image: (3, H, W); candidates: (N, 4), of which `drawn`, evenly chosen, are shown as thin lines
     map2d: (h, w) in [0, 1]; predicted: one box; titles: of the two panels
     """
-    chosen = _boxes(candidates)
+    chosen = as_boxes(candidates)
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(drawn, len(chosen))).round().astype(int)]
     height, width = pixels(image).shape[:2]
-    fig, axes = _subplots(1, 2, figsize=(WIDTH, round(WIDTH / 2 * height / width + 1.3, 1)))
+    fig, axes = subplots(1, 2, figsize=(WIDTH, round(WIDTH / 2 * height / width + 1.3, 1)))
     picture(axes[0], image, title=titles[0])
     for x0, y0, x1, y1 in chosen:
         axes[0].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="#111111", linewidth=0.7))
     picture(axes[1], image, map2d, predicted=predicted, title=titles[1])
-    fig.legend(handles=[_line("predicted box")], loc="outside lower center", handlelength=3)
-    return _finish(fig, takeaway)
+    fig.legend(handles=[box_line("predicted box")], loc="outside lower center", handlelength=3)
+    return finish(fig, takeaway)

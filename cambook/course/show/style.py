@@ -124,18 +124,18 @@ def save(fig: Figure, path: str | os.PathLike) -> Path:
     return Path(path)
 
 
-def _boxes(found: Any) -> np.ndarray:
+def as_boxes(found: Any) -> np.ndarray:
     """(n, 4) boxes from one box, several, an empty list or None."""
     return np.zeros((0, 4)) if found is None else array(found).reshape(-1, 4).astype(np.float64)
 
 
-def _line(kind: str) -> Line2D:
+def box_line(kind: str) -> Line2D:
     colour, style = LINES[kind]
     outline = [patheffects.Stroke(linewidth=4.6, foreground="#111111"), patheffects.Normal()]
     return Line2D([], [], color=colour, linestyle=style, label=kind, path_effects=outline)
 
 
-def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
+def subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
     """plt.subplots, closed for pyplot at once: a notebook shows the figure where it is a value, and nowhere
     else."""
     fig, axes = plt.subplots(*shape, **options)
@@ -146,7 +146,7 @@ def _subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
     return fig, axes
 
 
-def _finish(fig: Figure, takeaway: str) -> Figure:
+def finish(fig: Figure, takeaway: str) -> Figure:
     """Give the figure its takeaway as title, broken only where the figure is too narrow for it."""
     if takeaway:
         fig.suptitle(textwrap.fill(takeaway, int(fig.get_figwidth() * 7.4)))
