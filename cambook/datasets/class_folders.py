@@ -14,7 +14,7 @@ from cambook.datasets.registry import register
 
 @register
 class ClassFolders(Photographs):
-    """Labelled images without boxes, one folder for each class, as torchvision's ImageFolder reads them.
+    """Labelled images without boxes, one folder for each class, as torchvision's ImageFolder.
 
     Classes are the sorted names of the folders; images may lie in folders inside them. Boxes are (0, 4).
 
@@ -28,6 +28,16 @@ class ClassFolders(Photographs):
     Raises:
         FileNotFoundError: if the folder is missing, or has a train split and no test split.
         ValueError: for fewer than two classes, a class that only one split has, or if no image can be used.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("cat/1.png", "cat/2.png", "dog/1.png", "dog/2.png"):
+        ...         Path(folder, name).parent.mkdir(exist_ok=True)
+        ...         Image.new("RGB", (8, 8)).save(Path(folder, name))
+        ...     ClassFolders(folder, "train", 8).labels.tolist()
+        [0, 1]
     """
 
     kind, needs = "folder", "FOLDER"

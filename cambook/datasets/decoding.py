@@ -1,4 +1,4 @@
-"""Image files of real folders: decoded to upright RGB, repaired if that is safe, or refused with a reason.
+"""Image files of real folders, decoded to RGB: repaired if that is safe, or refused.
 
 What cannot be used raises `Unusable`. What was repaired is said in notes, one sentence each, so that a loader can
 report every one of them.
@@ -87,7 +87,10 @@ def decode_image(data: bytes, at_least: int | None = None) -> tuple[Image.Image,
 
 @contextmanager
 def quiet_decoders() -> Iterator[None]:
-    """Silences Pillow's warnings about what decode_image repairs or refuses. Not for several threads at once."""
+    """Silences Pillow's warnings about what `decode_image` repairs or refuses.
+
+    Warnings are global, so several threads must not enter it at once.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

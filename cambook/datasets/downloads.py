@@ -34,6 +34,10 @@ class Archive:
         urls: its mirrors, tried in this order.
         size: in bytes.
         checksum: "sha256:..." or "md5:...".
+
+    Example:
+        >>> Archive.at(("https://a.org/", "https://b.org/"), "birds.tgz", 10, "md5:0").urls
+        ('https://a.org/birds.tgz', 'https://b.org/birds.tgz')
     """
 
     name: str
@@ -64,9 +68,10 @@ def folder_of(name: str) -> Path:
 
 
 def fetch_archives(name: str, archives: tuple[Archive, ...]) -> Path:
-    """Downloads a data set's archives and unpacks them into one folder, if it is not there yet.
+    """Downloads a data set's archives and unpacks them into one folder.
 
-    A download continues where an earlier one stopped; a second process that wants the same data set waits.
+    A folder that is there already is returned. A download continues where an earlier one stopped; a second process that
+    wants the same data set waits.
 
     Args:
         name: the data set's, which becomes its folder's name in the cache.

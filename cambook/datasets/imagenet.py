@@ -24,7 +24,7 @@ from cambook.datasets.registry import register
 
 @register
 class ILSVRC(Photographs):
-    """ImageNet's thousand classes with boxes: the classification and localization data of ILSVRC 2012 to 2017.
+    """ImageNet's thousand classes with boxes: ILSVRC 2012 to 2017, localization.
 
     Classes are the sorted synsets, in torchvision's order, called by their first name in LOC_synset_mapping.txt or the
     devkit's meta file if one of them is there. A validation image that does not lie in a synset's folder has the class
@@ -49,6 +49,10 @@ class ILSVRC(Photographs):
         ValueError: if no image can be used.
 
     Source: Russakovsky et al. 2015, ImageNet Large Scale Visual Recognition Challenge.
+
+    Example:
+        >>> ILSVRC.written(), ILSVRC.splits["train"], ILSVRC.imagenet_classes
+        ('ilsvrc:FOLDER', 1281167, True)
     """
 
     kind, needs = "ilsvrc", "FOLDER"
@@ -186,6 +190,10 @@ class TinyImageNet(Photographs):
         ValueError: if a list is damaged or no image can be used.
 
     Source: Stanford CS231n, Tiny ImageNet visual recognition challenge.
+
+    Example:
+        >>> TinyImageNet.written(), TinyImageNet.splits["test"]
+        ('tiny-imagenet:FOLDER', 10000)
     """
 
     kind, needs = "tiny-imagenet", "FOLDER"

@@ -14,7 +14,7 @@ ARRANGEMENTS = ("left of", "above")
 
 
 class Pairs(Scenes):
-    """Scenes with two labelled objects of different categories, the first left of the second or above it.
+    """Scenes with two labelled objects of different categories, one left of the other or above it.
 
     A batch's masks are (B, 2, S, S) and its boxes (2, 4), the first object's first; the two do not overlap.
 

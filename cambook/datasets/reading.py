@@ -21,7 +21,7 @@ class Unusable(Exception):
 
 
 def nearest_path(path: Path) -> str:
-    """The end of a sentence about a path that does not exist: the nearest existing name, or what is missing.
+    """The end of a sentence about a missing path: the nearest existing name, or what is missing.
 
     Example:
         >>> nearest_path(Path("/nowhere/birds"))
@@ -122,7 +122,15 @@ def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
 
 
 def read_lines(file: Path) -> list[str]:
-    """The lines of a text file; bytes that are not UTF-8 become question marks."""
+    """The lines of a text file; bytes that are not UTF-8 become question marks.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = Path(folder, "train.txt").write_bytes(b"cat-1\\r\\ncat-2")
+        ...     read_lines(Path(folder, "train.txt"))
+        ['cat-1', 'cat-2']
+    """
     return file.read_text(encoding="utf-8-sig", errors="replace").splitlines()
 
 

@@ -54,7 +54,7 @@ def register(cls: D) -> D:
 
 
 def names() -> list[str]:
-    """Every data set's name as it is written: those that are drawn, those of your own files, the published ones.
+    """The names of all data sets as they are written: drawn ones, your own files, published ones.
 
     Example:
         >>> names()[:4]
@@ -162,7 +162,7 @@ def load(name: str, split: str, size: int, *, length: int | None = None, seed: i
 
 
 def fetch(name: str) -> Path:
-    """The folder of a data set that can be downloaded; downloads and unpacks it if it is not there yet.
+    """The folder of a data set that can be downloaded; the first call downloads it.
 
     Args:
         name: such as "cub".
@@ -170,6 +170,11 @@ def fetch(name: str) -> Path:
     Raises:
         ValueError: for an unknown name, with the nearest known one.
         DownloadError: if the data set must be obtained in another way, or as `downloads.fetch_archives`.
+
+    Example:
+        >>> fetch("scenes")
+        Traceback (most recent call last):
+        cambook.datasets.downloads.DownloadError: scenes is not downloaded: embedded, nothing to fetch.
     """
     cls = find(name)
     if not cls.archives:
@@ -178,7 +183,10 @@ def fetch(name: str) -> Path:
 
 
 def catalogue() -> list[tuple[str, str, str, str, str]]:
-    """Name, number of images, size, licence, and where it is or how to get it, of every data set.
+    """What `cambook data` lists of every data set.
+
+    Returns:
+        Rows of name, number of images, size, licence, and where it is or how to get it.
 
     Example:
         >>> [row[:3] for row in catalogue() if row[0] == "cub"]

@@ -26,6 +26,12 @@ def render(draws: dict[str, np.ndarray], size: int, labelled: int, device: torch
 
     Returns:
         Images (B, 3, S, S) float32, multiples of 1/255 in [0, 1]; masks (B, labelled, S, S) bool.
+
+    Example:
+        >>> from cambook.datasets.scenes import Scenes
+        >>> images, masks = render(Scenes("test", 64).draw(np.arange(2)), 64, 1, torch.device("cpu"))
+        >>> images.shape, masks.shape
+        (torch.Size([2, 3, 64, 64]), torch.Size([2, 1, 64, 64]))
     """
     layers = draws["cutouts"].shape[1]
     ground_levels, cutout_levels = tile_pyramids(device)

@@ -44,14 +44,19 @@ def scene_table(name: str) -> list[dict[str, str]]:
 
 
 def tables_digest() -> str:
-    """SHA-256 of the three tables, in hexadecimal."""
+    """SHA-256 of the three tables.
+
+    Example:
+        >>> len(tables_digest())
+        64
+    """
     tables = [data_file("scenes", f"{table}.csv") for table in ("classes", "clutter", "grounds")]
     return hashlib.sha256("".join(file.read_text(encoding="utf-8") for file in tables).encode()).hexdigest()
 
 
 @cache
 def classes_and_cutouts() -> tuple[list[str], list[Cutout]]:
-    """The classes in the table's order, and the cut-outs in the atlas's order: labelled, then clutter.
+    """The classes in the table's order, and the cut-outs in the atlas's: labelled, then clutter.
 
     Example:
         >>> classes, cutouts = classes_and_cutouts()
@@ -69,7 +74,7 @@ def classes_and_cutouts() -> tuple[list[str], list[Cutout]]:
 
 
 def ground_squares(row: dict[str, str]) -> list[tuple[int, int, int, int]]:
-    """The squares (x0, y0, x1, y1) side by side, as large as possible, that a region of a photograph is cut into.
+    """The squares (x0, y0, x1, y1) side by side that a region of a photograph is cut into.
 
     Example:
         >>> ground_squares({"x0": "0", "y0": "10", "x1": "50", "y1": "30"})

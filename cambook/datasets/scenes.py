@@ -1,4 +1,4 @@
-"""The data set of scenes: cut-outs pasted on photographed ground, each labelled object with an exact box and mask.
+"""`Scenes`: cut-outs on photographed ground, each object with an exact box and mask.
 
 One labelled object per image, drawn last and so never covered, over unlabelled clutter of categories that are not
 classes. All draws of image i come from a counter-based generator on the CPU and depend on (seed, split, i) alone; the
@@ -64,7 +64,7 @@ _SQUARE_TURNS = np.stack(_TURNS + [turn * [[-1], [1]] for turn in _TURNS])
 
 @register
 class Scenes(DataSet):
-    """Images of 12 everyday categories, one labelled object each, drawn when they are asked for.
+    """Images of 12 everyday categories, one labelled object each, drawn when asked for.
 
     Args:
         split: "train" or "test": other images on other ground, of the same objects.
@@ -140,7 +140,7 @@ class Scenes(DataSet):
     @cached_property
     def object_indices(self) -> np.ndarray:
         """(N,) int64: which of `objects` each image shows."""
-        rows = self._draw(np.arange(self.length))["cutouts"][:, -1]
+        rows = self.draw(np.arange(self.length))["cutouts"][:, -1]
         return np.array([self._object_of[row] for row in rows.tolist()])
 
     @cached_property
@@ -179,7 +179,7 @@ class Scenes(DataSet):
         if len(indices) and not (0 <= indices.min() and indices.max() < self.length):
             asked = indices.min() if indices.min() < 0 else indices.max()
             raise IndexError(f"{self.name} {self.split} has images 0 to {self.length - 1}, not {asked}.")
-        draws = self._draw(indices)
+        draws = self.draw(indices)
         device = torch.device(device)
         step = max(1, (1 << (17 if device.type == "cpu" else 24)) // self.size**2)
         parts = [
@@ -204,7 +204,7 @@ class Scenes(DataSet):
         order = self._stream("labels", indices // classes, classes).argsort(1)
         return self._shown_classes[order[np.arange(len(indices)), indices % classes]]
 
-    def _draw(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+    def draw(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """All that chance decides for B images, each of clutter and then `labelled` layers."""
         layout, batch = self.layout, len(indices)
         layers = layout.clutter + self.labelled

@@ -16,13 +16,13 @@ from cambook.datasets.registry import register
 
 @register
 class VOCFolder(Photographs):
-    """The images of one split of a folder in Pascal VOC layout (JPEGImages, Annotations, ImageSets/Main).
+    """The images of one split of a folder in Pascal VOC layout.
 
     Annotations count pixels from 1 and include the last one; boxes here are half-open (x0, y0, x1, y1), x0 = xmin - 1
     and x1 = xmax, then scaled with the image.
 
     Args:
-        folder: the folder that holds those three.
+        folder: the one that holds JPEGImages, Annotations and ImageSets/Main.
         split: "train" reads train.txt; "test" reads test.txt or else val.txt. Any other list in ImageSets/Main is
             called by its own name ("trainval"; "cat_val", whose lines "id 1" belong to it and "id -1" and "id 0" not).
         size, length, seed: as for `load`.
@@ -37,6 +37,10 @@ class VOCFolder(Photographs):
             difficult are ignored, as in the VOC challenge.
 
     Source: Everingham et al. 2010, The Pascal Visual Object Classes Challenge.
+
+    Example:
+        >>> VOCFolder.written(), VOCFolder.splits["test"] is None
+        ('voc:FOLDER', True)
     """
 
     kind, needs = "voc", "FOLDER"
@@ -96,11 +100,15 @@ class VOCFolder(Photographs):
 
 @register
 class VOC2007(VOCFolder):
-    """Pascal VOC 2007: split "train" is its list trainval, "test" its list test, as the challenge compares.
+    """Pascal VOC 2007: "train" is its list trainval, "test" its list test, as in the challenge.
 
     Args:
         folder: VOC2007 (JPEGImages, Annotations, ImageSets/Main), or one that holds it or VOCdevkit.
         split, size, length, seed: as for `VOCFolder`, with the same errors.
+
+    Example:
+        >>> VOC2007.written(), VOC2007.splits["test"]
+        ('voc2007', 4952)
     """
 
     kind, needs = "voc2007", ""
