@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # first one keeps the peak low: a larger one saves more page faults, but the holes of the largest tensors do not fit the
 # next ones, and the peak of an evaluation on photographs grows by a sixth (with 128 MB) or a third (without a limit).
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
-KEPT = {MMAP_THRESHOLD: 80 * 2**20, TRIM_THRESHOLD: 2**30}
+KEPT = {MMAP_THRESHOLD: 80 * 2**20, TRIM_THRESHOLD: 256 * 2**20}
 
 
 def keep_memory() -> bool:
