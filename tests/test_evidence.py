@@ -13,20 +13,20 @@ def maps():
 
 @pytest.mark.parametrize("share", [0.05, 0.15, 0.5])
 def test_the_region_is_that_share_of_the_pixels_and_the_highest_of_them(maps, share):
-    regions = erasing.highest(maps, share)
+    regions = erasing.top_region(maps, share)
     assert regions.sum((1, 2)).tolist() == [round(share * 1024)] * 6
     for one, region in zip(maps, regions, strict=True):
         assert one[region].min() >= one[~region].max()
 
 
 def test_of_a_constant_map_as_many_pixels_are_taken():
-    assert erasing.highest(torch.zeros(1, 10, 10), 0.2).sum() == 20
+    assert erasing.top_region(torch.zeros(1, 10, 10), 0.2).sum() == 20
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.5])
 def test_a_share_that_erases_nothing_or_everything_is_refused(maps, share):
     with pytest.raises(ValueError, match="erases nothing, or everything"):
-        erasing.highest(maps, share)
+        erasing.top_region(maps, share)
 
 
 def test_a_region_elsewhere_has_the_same_shape_and_shares_no_pixel_where_that_is_possible():
@@ -47,7 +47,7 @@ def test_a_region_too_large_to_avoid_itself_moves_to_where_it_overlaps_least():
 
 
 def test_the_same_seed_moves_to_the_same_place_and_another_one_to_another(maps):
-    regions = erasing.highest(maps, 0.1)
+    regions = erasing.top_region(maps, 0.1)
     assert torch.equal(erasing.elsewhere(regions, 1), erasing.elsewhere(regions, 1))
     assert not torch.equal(erasing.elsewhere(regions, 1), erasing.elsewhere(regions, 2))
 
@@ -75,6 +75,9 @@ def test_probabilities_are_those_of_the_classes_in_percent():
     network = networks.build("mini-gap", 3, seed=0)
     images = torch.rand(5, 3, 64, 64)
     together = sum(erasing.probabilities(network, images, torch.full((5,), c)) for c in range(3))
+    assert torch.equal(
+        erasing.probabilities(network, images, 2), erasing.probabilities(network, images, torch.full((5,), 2))
+    )
     assert torch.allclose(together, torch.full((5,), 100.0), atol=1e-3)
 
 

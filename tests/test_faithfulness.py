@@ -39,6 +39,9 @@ def test_deletion_takes_the_highest_places_first():
     worst = faithfulness.deletion(Counts(), image, -best, label, steps=4)[0]
     assert np.allclose(worst, [probability(s) for s in (0.25, 0.25, 0.25, 0.25, 0)], atol=1e-6)
     assert metrics.area_under(curve[None]) < metrics.area_under(worst[None])
+    assert torch.equal(faithfulness.deletion(Counts(), image, best, 0, steps=4)[0], curve)  # a number: every picture's
+    with pytest.raises(ValueError, match="classes run from 2 to 2: the network has classes 0 to 1"):
+        faithfulness.deletion(Counts(), image, best, 2)
 
 
 def test_insertion_ends_with_the_picture_and_a_good_map_rises_first():

@@ -5,8 +5,10 @@ import re
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from cambook import datasets, maps, metrics, networks
+from cambook.cli import commands
 from cambook.course.lessons import attributions, tuning
 from cambook.course.papers.tables import TABLES
 from cambook.metrics import evaluate
@@ -50,6 +52,15 @@ def test_one_call_adds_a_map_that_evaluation_lessons_and_errors_know(squared, da
         evaluate(networks.build("mini-fc", 12), data, "squared-cam")
     assert "mini-fc has a hidden layer" in squared.refusal(networks.build("mini-fc", 12))
     assert squared.title == "squared-cam" and squared.refusal(network) == ""
+
+
+def test_the_command_line_knows_it_too(squared):
+    result = CliRunner().invoke(commands.app, ["train", "mini-gap", "scenes", "--source", "squaredcam"])
+    said = re.sub(r"[\s│]+", " ", result.output)
+    assert result.exit_code == 2 and "squared-cam, did you mean 'squared-cam'?" in said
+    result = CliRunner().invoke(commands.app, ["train", "mini-fc", "scenes", "--source", "squared-cam"])
+    said = re.sub(r"[\s│]+", " ", result.output)
+    assert result.exit_code == 2 and "--source squared-cam: mini-fc has a hidden layer" in said
 
 
 def test_a_name_is_lower_case_with_hyphens_and_belongs_to_one_module(squared):

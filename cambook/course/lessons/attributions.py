@@ -269,11 +269,14 @@ class Measured(NamedTuple):
     seconds: float
 
 
-def measure(method: str, network: Network, images: Tensor, classes: Tensor) -> Measured:
-    """The maps of a method of METHODS for one class per image, classes (B,), and what they cost; the seconds depend on
-    the machine and its load."""
+def measure(method: str, network: Network, images: Tensor, classes: Tensor | int) -> Measured:
+    """The maps of a method of METHODS and what they cost; the seconds depend on the machine and its load.
+
+    classes: (B,), one class per image, or a number, the same class for every image
+    """
+    asked = choose_classes(images.new_empty(len(images), network.classes), classes, one_each=True)
     with counted() as passes:
         began = time.perf_counter()
-        found = METHODS[method](network, images, None, classes[:, None])
+        found = METHODS[method](network, images, None, asked)
         seconds = time.perf_counter() - began
     return Measured(found, *(number / len(images) for number in (passes.forward, passes.backward, seconds)))

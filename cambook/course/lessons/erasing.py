@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cambook.maps.cam import blur, class_activation_map, upsample
+from cambook.maps.gradients import choose_classes
 from cambook.networks.base import Network
 from cambook.training.fitting import generator
 
@@ -103,8 +104,8 @@ def on_one_picture(
 
 
 @torch.no_grad()
-def probabilities(network: Network, images: Tensor, classes: Tensor) -> Tensor:
-    """What the network gives each image's class, in percent: (B, 3, H, W) and (B,) -> (B,)."""
+def probabilities(network: Network, images: Tensor, classes: Tensor | int) -> Tensor:
+    """What the network gives each image's class, in percent: (B, 3, H, W) and (B,), or one class for all -> (B,)."""
     network.eval()
-    found = [network(some)[0].softmax(1) for some in images.split(128)]
-    return 100 * torch.cat(found).gather(1, classes[:, None])[:, 0]
+    found = torch.cat([network(some)[0].softmax(1) for some in images.split(128)])
+    return 100 * found.gather(1, choose_classes(found, classes, one_each=True))[:, 0]

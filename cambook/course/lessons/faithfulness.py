@@ -15,22 +15,23 @@ from torch import Tensor, nn
 from cambook import metrics, networks
 from cambook.datasets.batches import Batch
 from cambook.maps.cam import blur, upsample
+from cambook.maps.gradients import choose_classes
 from cambook.maps.methods import BLUR_SIGMA, GRID
 from cambook.metrics.grid import boxes_on_grid, count_boxes, maps_on_grid, masks_on_grid
 from cambook.networks.base import Network
 
 
-def deletion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, steps: int = 10) -> Tensor:
+def deletion(network: Network, images: Tensor, maps: Tensor, classes: Tensor | int, steps: int = 10) -> Tensor:
     """The class's probability while an image loses its pixels, those where the map is highest first.
 
-    images: (B, 3, H, W); maps: (B, 1, h, w), brought to the image's size; classes: (B,)
+    images: (B, 3, H, W); maps: (B, 1, h, w), brought to the image's size; classes: (B,) or a number
     returns: (B, steps + 1), after a share 0, 1 / steps, ..., 1 of the pixels became the network's grey
     A map that knows what the network uses makes it fall at once. Petsiuk et al. 2018.
     """
     return _replaced(network, images, network.mean.expand_as(images), maps, classes, steps)
 
 
-def insertion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, steps: int = 10) -> Tensor:
+def insertion(network: Network, images: Tensor, maps: Tensor, classes: Tensor | int, steps: int = 10) -> Tensor:
     """The class's probability while a blurred image gets its pixels back, those where the map is highest first.
 
     Arguments and result as in deletion; the blur is a Gaussian of an eighth of the image's side. Here a good map
@@ -40,7 +41,7 @@ def insertion(network: Network, images: Tensor, maps: Tensor, classes: Tensor, s
 
 
 @torch.no_grad()
-def _replaced(network, before: Tensor, after: Tensor, maps: Tensor, classes: Tensor, steps: int) -> Tensor:
+def _replaced(network, before: Tensor, after: Tensor, maps: Tensor, classes: Tensor | int, steps: int) -> Tensor:
     if steps < 1:
         raise ValueError(f"steps={steps} replaces nothing: give at least 1.")
     size = before.shape[2:]
@@ -49,7 +50,8 @@ def _replaced(network, before: Tensor, after: Tensor, maps: Tensor, classes: Ten
     curve = []
     for step in range(steps + 1):
         shown = torch.where(rank < round(step / steps * rank[0].numel()), after, before)
-        curve.append(network(shown)[0].softmax(1).gather(1, classes[:, None])[:, 0])
+        logits = network(shown)[0]
+        curve.append(logits.softmax(1).gather(1, choose_classes(logits, classes, one_each=True))[:, 0])
     return torch.stack(curve, 1)
 
 
