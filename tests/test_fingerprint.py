@@ -1,6 +1,7 @@
 """The cache key holds what takes part in training: each function that is entered, no comment, every constant."""
 
 import ast
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -56,23 +57,39 @@ def given(kind):
 
 
 def one_step(kind):
-    """A function that trains it one step, and the modules behind its name; a given network is made before."""
+    """A function that trains it one step; a given network is made before."""
     data = Two(96 if kind == "alexnet-gap" else 64)
     network, labels = given(kind) if kind in LESSONS else (kind, None)
-    behind = networks.modules_behind(kind) if kind in NAMED else ()
-    return lambda: trained(network, data, ONE_STEP, labels=labels).network, behind
+    return lambda: trained(network, data, ONE_STEP, labels=labels).network
+
+
+def made(kind):
+    """The network before training."""
+    return given(kind)[0] if kind in LESSONS else networks.build(kind, 2)
+
+
+def reason(module):
+    """Why a module may be entered although it is not in the key; empty if it may not."""
+    if module in fingerprint.BUILDERS:
+        return "makes the network, which is in the key as made"
+    return next((why for other, why in fingerprint.EXEMPT.items() if f"{module}.".startswith(f"{other}.")), "")
 
 
 def entered(work):
-    """The functions of the package that are called while `work` runs, in all threads: {(module, function)}."""
-    found, names = (
-        set(),
-        {str(file): ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts) for file in PACKAGE.rglob("*.py")},
-    )
+    """What `work` returns; the functions of the package that are called meanwhile, in all threads, as (module,
+    function); and the modules among them that are entered once `fit` has begun."""
+    names = {
+        str(file): ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts) for file in PACKAGE.rglob("*.py")
+    }
+    found, learning, begun = set(), set(), False
 
     def note(frame, event, _):
+        nonlocal begun
         if event == "call" and (module := names.get(frame.f_code.co_filename)):
+            begun |= frame.f_code is fit.__code__
             found.add((module.removesuffix(".__init__"), frame.f_code.co_qualname))
+            if begun:
+                learning.add(module)
 
     sys.setprofile(note)
     threading.setprofile(note)
@@ -81,7 +98,7 @@ def entered(work):
     finally:
         sys.setprofile(None)
         threading.setprofile(None)
-    return result, found
+    return result, found, learning
 
 
 @pytest.fixture(autouse=True)
@@ -91,11 +108,11 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", [*NAMED, *LESSONS])
 def test_each_function_that_training_enters_is_in_the_key_or_exempt_with_a_reason(kind):
-    work, behind = one_step(kind)
-    network, found = entered(work)
-    in_the_key = set(fingerprint.modules_of(network, *behind))
+    network, found, learning = entered(one_step(kind))
+    in_the_key = set(fingerprint.modules_of(network))
+    assert not learning & set(fingerprint.BUILDERS) - in_the_key, "builders are over before the first step"
     strange = {f"{module}: {function}" for module, function in found if module not in in_the_key}
-    strange = {one for one in strange if not fingerprint.exempt(one.partition(":")[0])}
+    strange = {one for one in strange if not reason(one.partition(":")[0])}
     assert not strange, "training enters code that its key does not know"
     assert {"cambook.training.fitting", "cambook.networks.base"} <= in_the_key
     ran = {module for module, _ in found}
@@ -110,18 +127,18 @@ def test_images_that_are_made_batch_by_batch_in_threads_come_from_code_in_the_ke
     monkeypatch.setattr(batches, "IN_MEMORY", 0)
     data = Subset(Scenes("train", 64, 8), [0, 1, 5])
     data.batch([0])  # reads and scales the cut-outs, which takes long under the profiler
-    network, found = entered(lambda: trained("mini-gap", data, ONE_STEP).network)
+    network, found, _ = entered(lambda: trained("mini-gap", data, ONE_STEP).network)
     modules = {module for module, _ in found}
-    in_the_key = set(fingerprint.modules_of(network, *networks.modules_behind("mini-gap")))
+    in_the_key = set(fingerprint.modules_of(network))
     assert "cambook.datasets.scenes" in modules and "cambook.datasets.batches" in modules & in_the_key
-    assert all(module in in_the_key or fingerprint.exempt(module) for module in modules), sorted(modules - in_the_key)
+    assert all(module in in_the_key or reason(module) for module in modules), sorted(modules - in_the_key)
 
 
 def test_every_exemption_has_its_reason_and_is_a_module_that_there_is():
-    for module, reason in fingerprint.EXEMPT.items():
-        assert len(reason) > 10 and fingerprint._file(module).is_file()
-    assert fingerprint.exempt("cambook.datasets.scenes") and not fingerprint.exempt("cambook.datasets.batches")
-    assert not fingerprint.exempt("cambook.training.fitting") and not fingerprint.exempt("cambook.networks.small")
+    for module in (*fingerprint.EXEMPT, *fingerprint.BUILDERS):
+        assert len(reason(module)) > 10 and fingerprint._file(module).is_file()
+    for kind in (*NAMED, *LESSONS):
+        assert not set(fingerprint.EXEMPT) & set(fingerprint.modules_of(made(kind)))
 
 
 # ---- what an edit of the sources changes ----
@@ -146,14 +163,11 @@ def edited(monkeypatch, tmp_path):
 
 
 def test_a_comment_or_a_docstring_added_anywhere_changes_no_key(edited):
-    made = {kind: given(kind)[0] for kind in LESSONS} | {name: networks.build(name, 2) for name in NAMED}
-    behind = {kind: networks.modules_behind(kind) if kind in NAMED else () for kind in made}
-    before = {kind: training.source_key(network, *behind[kind]) for kind, network in made.items()}
-    for module in {
-        module for kind, network in made.items() for module in fingerprint.modules_of(network, *behind[kind])
-    }:
+    all_of_them = {kind: made(kind) for kind in (*NAMED, *LESSONS)}
+    before = {kind: training.source_key(network) for kind, network in all_of_them.items()}
+    for module in {module for network in all_of_them.values() for module in fingerprint.modules_of(network)}:
         edited(module, with_other_words)
-    assert before == {kind: training.source_key(network, *behind[kind]) for kind, network in made.items()}
+    assert before == {kind: training.source_key(network) for kind, network in all_of_them.items()}
 
 
 def with_other_words(source):
@@ -172,45 +186,74 @@ def with_other_words(source):
 @pytest.mark.parametrize(
     "kind, module, old, new",
     [
-        ("mini-gap", "cambook.networks.small", "64, 64, ", "64, 65, "),
         ("mini-gap", "cambook.training.fitting", "momentum=0.9", "momentum=0.8"),
-        ("mini-gap", "cambook.networks.building", "manual_seed(seed)", "manual_seed(seed + 1)"),
+        ("mini-gap", "cambook.networks.base", "feature_maps.mean((2, 3))", "feature_maps.sum((2, 3))"),
         ("mini-acol", "cambook.networks.acol", "feature_maps, seen, self.delta", "feature_maps, seen, 0.5"),
         ("mini-acol", "cambook.maps.cam", "DELTA = 0.6", "DELTA = 0.7"),
-        ("mini-fc-gap", "cambook.networks.surgery", "padding=1", "padding=2"),
-        ("lite0-gap", "cambook.networks.papers", "dropout=0.2", "dropout=0.3"),
+        ("lite0-gap", "cambook.networks.lite0", "extract_features(images)", "extract_features(images) * 2"),
         ("fused", "cambook.maps.boxes", "def ", "CHANGED = 1\n\n\ndef "),
+        ("fused", "cambook.networks.base", "MINI_SIZE = 64", "MINI_SIZE = 32"),
         ("answers", "cambook.course.lessons.language", "AdaptiveAvgPool2d(2)", "AdaptiveAvgPool2d(3)"),
     ],
 )
 def test_a_changed_constant_in_what_takes_part_changes_the_key(kind, module, old, new, edited):
-    network, behind = (
-        (given(kind)[0], ()) if kind in LESSONS else (networks.build(kind, 2), networks.modules_behind(kind))
-    )
-    before = training.source_key(network, *behind)
+    network = made(kind)
+    before = training.source_key(network)
     edited(module, lambda source: source.replace(old, new, 1))
-    assert training.source_key(network, *behind) != before
+    assert training.source_key(network) != before
 
 
 def test_what_takes_no_part_changes_no_key(edited):
-    network, behind = networks.build("mini-gap", 2), networks.modules_behind("mini-gap")
-    before = training.source_key(network, *behind)
-    for module in (
-        "cambook.networks.papers",
-        "cambook.maps.boxes",
-        "cambook.metrics.box_sweep",
-        "cambook.datasets.scenes",
-    ):
-        edited(module, lambda source: source + "\nCHANGED = 1\n")
-    assert training.source_key(network, *behind) == before
+    """A network that is added to the others' modules trains none of them again."""
+    network = networks.build("mini-gap", 2)
+    before = training.source_key(network)
+    for module in ("networks.small", "networks.papers", "maps.boxes", "metrics.box_sweep", "datasets.scenes"):
+        edited(f"cambook.{module}", lambda source: source + "\nCHANGED = 1\n")
+    assert training.source_key(network) == before
 
 
-def test_the_layers_that_a_cut_gets_are_in_its_key(monkeypatch):
+def test_a_network_that_is_made_otherwise_has_another_key(monkeypatch):
+    """Its layers, the units of a cut, how its weights are drawn, what is subtracted from the images, what is new."""
+
+    def built(change):
+        def build(classes, pretrained):
+            network = networks.PooledNetwork(torch.nn.Conv2d(3, 8, 3), 8, classes, "gap")
+            change(network)
+            return network
+
+        monkeypatch.setitem(networks.KNOWN, "mine", networks.Spec("mine", build, recipe=ONE_STEP))
+        return trained("mine", Two()).key
+
+    def other_mean(network):
+        network.mean += 0.1
+
+    changes = (
+        lambda network: None,
+        lambda network: torch.nn.init.zeros_(network.classifier.bias),
+        lambda network: setattr(network, "new_layers", ("classifier",)),
+        lambda network: setattr(network, "pooling", "gmp"),
+        lambda network: setattr(network.dropout, "p", 0.5),
+        lambda network: network.backbone.requires_grad_(False),
+        other_mean,
+    )
+    keys = [built(change) for change in changes]
+    assert len(set(keys)) == len(changes) and built(changes[0]) == keys[0]
     keys = []
     for units in ((128,), (128, 128)):
         monkeypatch.setitem(networks.KNOWN, "mini-fc-gap", replace(networks.spec("mini-fc-gap"), units=units))
         keys.append(trained("mini-fc-gap", Two(), ONE_STEP).key)
     assert keys[0] != keys[1]
+
+
+def test_the_same_network_has_the_same_key_in_another_process():
+    code = "from cambook import networks; from cambook.training import fingerprint as f; n = networks.build('{}', 2)"
+    code += "; print(f.digest_of_network(n), f.source_key(n))"
+    for name in ("lite0-gap",):
+        done = subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True)
+        network = networks.build(name, 2)
+        assert done.stdout.split() == [fingerprint.digest_of_network(network), training.source_key(network)], (
+            done.stderr
+        )
 
 
 def test_fit_leaves_its_checkpoint_and_trained_removes_it(tmp_path):

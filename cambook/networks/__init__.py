@@ -8,11 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from cambook.networks.acol import ACoL, branch
+from cambook.networks.acol import ACoL, branch, with_branches
 from cambook.networks.base import (
     IGNORED,
     IMAGENET_MEAN,
     IMAGENET_STD,
+    MINI_SIZE,
     HiddenLayerNetwork,
     Network,
     NetworkInNetwork,
@@ -22,19 +23,16 @@ from cambook.networks.base import (
     misfit,
 )
 from cambook.networks.building import HEADS, build, imagenet_classes, on_backbone
+from cambook.networks.lite0 import Lite0Backbone, lite0_acol, lite0_gap
 from cambook.networks.papers import (
-    Lite0Backbone,
     googlenet,
     googlenet_acol,
-    lite0_acol,
-    lite0_gap,
     mlpconv,
     nin,
     replace_last_linear,
     resnet50_gap,
     torchvision_network,
     vgg16_acol,
-    with_branches,
     with_hidden_layers,
     with_own_pooling,
 )
@@ -45,13 +43,11 @@ from cambook.networks.registry import (
     check_name,
     cuts,
     models_of,
-    module_of,
-    modules_behind,
     names,
     register,
     spec,
 )
-from cambook.networks.small import MINI_HIDDEN, MINI_SIZE, mini_acol, mini_backbone, mini_fc, mini_nin, mini_pooled
+from cambook.networks.small import MINI_HIDDEN, mini_acol, mini_backbone, mini_fc, mini_nin, mini_pooled
 from cambook.networks.surgery import cut
 
 for found in iter_modules(__path__):
@@ -93,8 +89,6 @@ __all__ = [
     "misfit",
     "mlpconv",
     "models_of",
-    "module_of",
-    "modules_behind",
     "names",
     "nin",
     "on_backbone",

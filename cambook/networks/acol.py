@@ -94,3 +94,12 @@ class ACoL(Network):
         logits_a, logits_b = (maps.mean((2, 3)).float() for maps in self.both(self.features(images), labels))
         wrong = (logits_a.argmax(1) != labels).float().mean()
         return F.cross_entropy(logits_a, labels) + F.cross_entropy(logits_b, labels), wrong
+
+
+def with_branches(original: Network, backbone: nn.Module, channels: int, units: int, pretrained: bool) -> Network:
+    """ACoL's two branches on layers of the original, whose heads go."""
+    scaling = {"mean": original.mean.flatten().tolist(), "std": original.std.flatten().tolist()}
+    network = ACoL(backbone, channels, units, original.classes, **scaling)
+    if pretrained:
+        network.new_layers = ("branch_a", "branch_b")
+    return network

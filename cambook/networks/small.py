@@ -7,11 +7,10 @@ from collections.abc import Callable
 from torch import nn
 
 from cambook.networks.acol import ACoL
-from cambook.networks.base import HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
+from cambook.networks.base import MINI_SIZE, HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
 from cambook.networks.registry import Spec, register
 
 MINI_HIDDEN = 256
-MINI_SIZE = 64
 
 
 def mini_backbone() -> nn.Sequential:

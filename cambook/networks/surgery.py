@@ -8,9 +8,8 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from cambook.networks.base import Network, PooledNetwork
+from cambook.networks.base import MINI_SIZE, Network, PooledNetwork
 from cambook.networks.registry import KNOWN, cuts
-from cambook.networks.small import MINI_SIZE
 
 
 def cut(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cambook.training.cache import Trained, before_and_after, trained
-from cambook.training.fingerprint import EXEMPT, ROOMS, exempt, modules_of, source_key, tree_of
+from cambook.training.fingerprint import EXEMPT, modules_of, source_key, tree_of
 from cambook.training.fitting import (
     CHECKPOINT_SECONDS,
     augment,
@@ -22,13 +22,11 @@ __all__ = [
     "EXEMPT",
     "RECIPES",
     "Plan",
-    "ROOMS",
     "Recipe",
     "StepDecay",
     "Trained",
     "augment",
     "before_and_after",
-    "exempt",
     "fit",
     "generator",
     "is_mixed",

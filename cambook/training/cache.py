@@ -64,9 +64,10 @@ def trained(
 ) -> Trained:
     """A network fitted to a data set's labels: from the cache if this very training was done before.
 
-    The cache entry's name is a hash of name, recipe, seed, data, labels, weights, the start's own hash, a given
-    network's own weights, the code of the package that takes part (`fingerprint`), torch's version, the kind of device
-    and the number of threads. Under torchrun all processes train it together, and how many, with how many threads each,
+    The cache entry's name is a hash of the name, the network as it is before training (layers, settings, weights), the
+    recipe, the seed, the data set, the labels, the start's own hash, the versions of the packages that ship ImageNet's
+    weights, the code of the package that takes part (`fingerprint`), torch's version, the kind of device and the number
+    of threads. Under torchrun all processes train it together, and how many, with how many threads each,
     stands at the end of the entry's name. One process alone takes such an entry, and says so, if it has none of its
     own.
 
@@ -109,7 +110,18 @@ def trained(
     network = given or _built(name, len(data.classes), weights, start, seed)
     if planned and weights and trained_already(data) and not network.new_layers:
         return Trained(network.to(resolve_device(device)), [], 0.0, True, weights)
-    determined_by = _determined_by(name, network, given is not None, data, recipe, weights, start, **how)
+    determined_by = {
+        "name": name,
+        "network": digest_of_network(network),
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "data": data.fingerprint,
+        "labels": digest_of_labels(labels) if labels is not None else None,
+        "weights": None if given else digest_of_weights(weights, networks.spec(name).weights),
+        "start": start.key if start else None,
+        "source": source_key(network),
+        "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
+    }
     key, entry, others = _entries(name, determined_by)
     for file in (entry, *others):
         found = distributed.from_first(lambda file=file: load_whole(file))
@@ -150,25 +162,6 @@ def _built(name: str, classes: int, weights: str | None, start: Trained | None, 
     network = networks.cut(start.network, found.pooling, classes, seed, found.units)
     network.name = name
     return network
-
-
-def _determined_by(name, network, given: bool, data, recipe, weights, start, *, seed, labels, device) -> dict:
-    """Everything that determines a training run by one process."""
-    of = None if given else networks.spec(name)
-    builder = None if given else (of.builder or networks.spec(of.original).builder)
-    known = builder and networks.module_of(builder).partition(".")[0] == "cambook"  # or its code is in no key
-    return {
-        "name": name,
-        "cut": [of.original, of.pooling, of.units] if of and of.original else None,
-        "recipe": dataclasses.asdict(recipe),
-        "seed": seed,
-        "data": data.fingerprint,
-        "labels": digest_of_labels(labels) if labels is not None else None,
-        "weights": digest_of_weights(weights, of.weights) if known else digest_of_network(network),
-        "start": start.key if start else None,
-        "source": source_key(network, *(() if given else networks.modules_behind(name))),
-        "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
-    }
 
 
 def _entries(name: str, determined_by: dict) -> tuple[str, Path, list[Path]]:

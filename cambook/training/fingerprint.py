@@ -33,31 +33,33 @@ EXEMPT = {
     "cambook.training.plans": "chooses recipe, weights and start, whose values are in the key",
     "cambook.training.recipes": "a recipe's values are in the key themselves",
     "cambook.training.fingerprint": "makes the key",
-    "cambook.networks.registry": "finds a Spec: builder, original, pooling and units are in the key",
+    "cambook.networks.registry": "finds the function that makes a network",
 }
+# What makes a network before training. Its layers, settings and weights as made are in the key, so a network may be
+# added to these modules without training the others again.
+BUILDERS = tuple(f"cambook.networks.{name}" for name in ("building", "small", "papers", "lite0", "surgery"))
 ROOMS = ("cambook.networks", "cambook.maps", "cambook.datasets.batches", "cambook.training.fitting")
 
 
-def source_key(network: nn.Module, *more: str) -> str:
+def source_key(network: nn.Module) -> str:
     """The SHA-256 of every module of the package that takes part in training the network.
 
     Args:
         network: its own class and those of its layers say where to begin.
-        more: further modules, such as its builder's.
 
     Example:
         >>> from cambook import networks
-        >>> mini = networks.build("mini-gap", 2)
-        >>> source_key(mini) == source_key(mini, "cambook.networks.base")
-        True
+        >>> gap, gmp, nin = (networks.build(name, 2) for name in ("mini-gap", "mini-gmp", "mini-acol"))
+        >>> source_key(gap) == source_key(gmp), source_key(gap) == source_key(nin)
+        (True, False)
     """
     sha = hashlib.sha256()
-    for module in modules_of(network, *more):
+    for module in modules_of(network):
         sha.update(module.encode() + tree_of(_file(module)).encode())
     return sha.hexdigest()
 
 
-def modules_of(network: nn.Module, *more: str) -> list[str]:
+def modules_of(network: nn.Module) -> list[str]:
     """The names of these modules, sorted: where its classes are written, `fit`, and what they import from below.
 
     Example:
@@ -66,27 +68,15 @@ def modules_of(network: nn.Module, *more: str) -> list[str]:
         ['cambook.datasets.batches', 'cambook.networks.base', 'cambook.training.fitting']
     """
     classes = {base.__module__ for layer in network.modules() for base in type(layer).__mro__}
-    waiting = [m for m in (*classes, *more, "cambook.training.fitting") if _inside(m, "cambook") and not exempt(m)]
+    waiting = [m for m in (*classes, "cambook.training.fitting") if _inside(m, "cambook")]
     found: set[str] = set()
     while waiting:
         module = waiting.pop()
         if module not in found:
             found.add(module)
             imported = [m for m in _imported(_file(module)) if any(_inside(m, room) for room in ROOMS)]
-            waiting += [m for m in imported if not exempt(m)]
+            waiting += [m for m in imported if m not in EXEMPT]
     return sorted(found)
-
-
-def exempt(module: str) -> str:
-    """Why a module is in no key although training enters it; empty if it is to be in the key.
-
-    Example:
-        >>> exempt("cambook.datasets.scenes"), exempt("cambook.datasets.batches")
-        ("the data set's own fingerprint is in the key", '')
-    """
-    if module in ROOMS:
-        return ""
-    return next((reason for other, reason in EXEMPT.items() if _inside(module, other)), "")
 
 
 def _inside(module: str, room: str) -> bool:
@@ -159,16 +149,18 @@ def digest_of_labels(labels: ArrayLike) -> str:
 
 
 def digest_of_network(network: nn.Module) -> str:
-    """What stands for a network as it is: its layers, its settings and the bytes of its weights.
+    """What stands for a network as it is: its layers and settings, which of them learn, and the bytes of its weights.
 
     Example:
-        >>> one, other = nn.ReLU(), nn.ReLU(inplace=True)
-        >>> digest_of_network(one) == digest_of_network(other)
-        False
+        >>> from cambook import networks
+        >>> one, same, other = (networks.build("mini-gap", 2, seed=seed) for seed in (0, 0, 1))
+        >>> digest_of_network(one) == digest_of_network(same), digest_of_network(one) == digest_of_network(other)
+        (True, False)
     """
-    sha = hashlib.sha256(repr(network).encode())
-    for name, values in network.state_dict().items():
-        sha.update(name.encode() + values.cpu().contiguous().numpy().tobytes())
+    learns = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    sha = hashlib.sha256(repr((network, getattr(network, "new_layers", ()), learns)).encode())
+    for name, values in (*network.named_parameters(), *network.named_buffers()):
+        sha.update(name.encode() + values.detach().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()
 
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from cambook.maps.boxes import box_from_map
 from cambook.maps.cam import class_activation_map, upsample
-from cambook.networks.base import Network, PooledNetwork
-from cambook.networks.small import MINI_SIZE
+from cambook.networks.base import MINI_SIZE, Network, PooledNetwork
 
 THRESHOLD = 0.2  # of the map's maximum, rule "paper"
 WINDOWS = ("own", "another's")
