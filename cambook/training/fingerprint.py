@@ -49,8 +49,8 @@ def source_key(network: nn.Module) -> str:
 
     Example:
         >>> from cambook import networks
-        >>> gap, gmp, nin = (networks.build(name, 2) for name in ("mini-gap", "mini-gmp", "mini-acol"))
-        >>> source_key(gap) == source_key(gmp), source_key(gap) == source_key(nin)
+        >>> gap, gmp, acol = (networks.build(name, 2) for name in ("mini-gap", "mini-gmp", "mini-acol"))
+        >>> source_key(gap) == source_key(gmp), source_key(gap) == source_key(acol)
         (True, False)
     """
     sha = hashlib.sha256()
