@@ -14,7 +14,7 @@ from PIL import Image
 
 from cambook import datasets, files, networks, training
 from cambook.course import papers, runs
-from cambook.course.papers import TABLES, LinearSVM, claims, features, measure, published, tables, verdict
+from cambook.course.papers import TABLES, LinearSVM, claims, counterpart, features, measure, published, verdict
 from cambook.datasets import Batch, batches
 from cambook.networks import PooledNetwork
 from cambook.training import plans
@@ -149,7 +149,7 @@ def test_no_condition_is_cut_in_two(name):
         for network in {row.network, row.small} - {None}:
             for dataset in ("scenes", "cub", "ilsvrc:x"):
                 theirs = papers.published_figure(row, TABLES[name].metrics[0], dataset)
-                said = tables.conditions(name, network, row.source, dataset, "quick", theirs)
+                said = counterpart.conditions(name, network, row.source, dataset, "quick", theirs)
                 assert said and not [one for one in said if "; " in one]
 
 

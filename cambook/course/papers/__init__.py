@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cambook.course.papers.claims import CLAIMS, PAPERS, Claim, Pair, check_claims, own_figures, verdict
+from cambook.course.papers.counterpart import IMAGENET, OTHER_MAPS, PUBLISHED, SAME_DATA, SPLITS, published_figure
 from cambook.course.papers.features import (
     BoxesOf,
     LinearSVM,
@@ -14,6 +15,7 @@ from cambook.course.papers.features import (
     pooled_features,
 )
 from cambook.course.papers.measure import (
+    BOX_GRID,
     Measurements,
     both_boxes,
     classification,
@@ -23,15 +25,9 @@ from cambook.course.papers.measure import (
     splits_of,
     train_networks,
 )
-from cambook.course.papers.recorded import COLUMNS, THIS_RUN, published_figure, recorded_runs, results
+from cambook.course.papers.recorded import COLUMNS, THIS_RUN, recorded_runs, results
 from cambook.course.papers.report import figure, readable, shared, table, write
 from cambook.course.papers.tables import (
-    BOX_GRID,
-    IMAGENET,
-    OTHER_MAPS,
-    PUBLISHED,
-    SAME_DATA,
-    SPLITS,
     TABLES,
     Line,
     Row,

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 
 from cambook import metrics
+from cambook.course.papers.counterpart import IMAGENET, published_figure
 from cambook.course.papers.in_full import InFull
-from cambook.course.papers.recorded import THIS_RUN, latest, published_figure
-from cambook.course.papers.tables import IMAGENET, Row, find_table
-
-# ---- what the papers claim ----
+from cambook.course.papers.recorded import THIS_RUN, latest
+from cambook.course.papers.tables import Row, find_table
 
 
 class Pair(NamedTuple):

@@ -1,4 +1,4 @@
-"""Generic features: linear SVMs on pooled feature maps, and on crops."""
+"""Tables 4 and 5: linear SVMs on a network's features, of whole images and of what a box holds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ from cambook.maps.boxes import box_from_map
 from cambook.maps.cam import class_activation_map, upsample
 from cambook.metrics.evaluation import PAPER_THRESHOLD
 from cambook.networks.base import HiddenLayerNetwork, Network
-
-# ---- features and linear SVMs: tables 4 and 5 ----
 
 
 def fine_labels(data) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cambook import datasets, metrics, networks
-from cambook.course.papers.tables import BOX_GRID, find_table
+from cambook.course.papers.tables import find_table
 from cambook.course.runs import Measured, Run
 from cambook.datasets.batches import Batch, is_large
 from cambook.maps.cam import class_activation_map, upsample
@@ -22,6 +22,8 @@ from cambook.networks.base import HiddenLayerNetwork, Network
 from cambook.training.cache import trained
 from cambook.training.plans import policy
 from cambook.training.speed import throughput
+
+BOX_GRID = 256  # side of the maps that loose and tight boxes are drawn on: its 5 px at the border are counted there
 
 
 def splits_of(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tuple:
@@ -148,7 +150,7 @@ def five_boxes_correct(
     """Whether one of five guesses is right, class and box: (N,) bool, with the heuristics of the paper's Table 3.
 
     The five are a tight and a loose box for the likeliest class, both for the second, the loose one for the third, by
-    `boxes.loose_and_tight` on the map at 256 x 256 pixels. Zhou et al. 2016, section 3.2.
+    `maps.loose_and_tight` on the map at 256 x 256 pixels. Zhou et al. 2016, section 3.2.
     """
     network.to(device).eval()
     right = []

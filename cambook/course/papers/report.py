@@ -18,9 +18,10 @@ import pandas as pd
 from cambook import files
 from cambook.course import show
 from cambook.course.papers.claims import PAPERS, check_claims
+from cambook.course.papers.counterpart import conditions, published_figure
 from cambook.course.papers.in_full import InFull
-from cambook.course.papers.recorded import latest, published_figure
-from cambook.course.papers.tables import conditions, find_table
+from cambook.course.papers.recorded import latest
+from cambook.course.papers.tables import find_table
 
 
 def table(name: str, results: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The papers' tables as data: rows, metrics, networks, and what differs from the papers."""
+"""The papers' tables as data: which network stands for which line, and on maps from which source."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cambook import datasets, networks
 from cambook.course.papers.in_full import InFull
-
-# ---- which network stands for which line of a paper ----
 
 
 class Line(NamedTuple):
@@ -156,68 +153,11 @@ TABLES = {
     ),
 }
 
-PUBLISHED = {  # our name of a metric -> that of data/published
-    "top1_error": "top-1 cls error",
-    "top5_error": "top-5 cls error",
-    "top1_loc_error": "top-1 loc error",
-    "top5_loc_error": "top-5 loc error",
-    "accuracy": "cls accuracy",
-    "max_box_acc": "MaxBoxAcc@0.5",
-    "max_box_acc_v2": "MaxBoxAccV2",
-    "pxap": "PxAP",
-}
-IMAGENET = ("ILSVRC", "ImageNet", "ILSVRC-15", "ILSVRC 2014")
-SAME_DATA = {"ilsvrc": IMAGENET, "cub": ("CUB-200-2011",)}  # our name of a data set -> those in data/published
-SPLITS = {"ilsvrc": "val"}  # what our "test" is called there; elsewhere it is a test split
-PAPERS_SIDE = 224  # of the images that the papers' networks take
-BOX_GRID = 256  # side of the maps that loose and tight boxes are drawn on: its 5 px at the border are counted there
 
-# ---- which conditions differ ----
-
-OTHER_MAPS = {  # source -> what the paper does otherwise, or leaves open
-    "saliency": "box at 20% of the raw map's maximum, as for CAM (the paper does not say)",
-    "smooth-saliency": "Gaussian of 9 px at 224 px first, then the box at 20% (the paper does not say)",
-    "grad-cam": "maps of the last layer before the head, box at 20% of the maximum in top1_loc_error, not 15%",
-    "cam-5-boxes": "one view, not ten crops, and the heatmap not stored as JPEG",
-    "acol": "erased for the class that branch A predicts, not for the label",
-    "centre": "a Gaussian in the middle, not the best centred square",
-    "cam-box": "classes' weights from the SVM, in training the box of the label, in testing that of the guess",
-}
-
-
-def conditions(name: str, network: str, source: str, dataset: str, profile: str, found: pd.Series | None) -> list[str]:
-    """What is not as it was when the published figure was measured; without one, what ours was measured under."""
-    kind, spec = dataset.partition(":")[0], networks.spec(network)
-    small = spec.side < PAPERS_SIDE
-    theirs = {"dataset": None, "split": None, "method": ""} if found is None else found
-    split = SPLITS.get(kind, "test")
-    differs = []
-    if theirs["dataset"] not in SAME_DATA.get(kind, ()):
-        differs.append(f"data: {dataset}" + (f", not {theirs['dataset']}" if theirs["dataset"] else ""))
-    if theirs["split"] not in (None, split):
-        differs.append(f"split: {split}, not {theirs['split']}")
-    data = datasets.find(dataset)
-    if data.drawn or small:
-        differs.append("trained from scratch")
-    elif spec.weights:
-        differs.append("from torchvision's ImageNet weights")
-    if name in ("table4", "table5"):
-        if data.has_object_labels:
-            differs.append("classes: the single objects, while the network was trained for their categories")
-        elif spec.original:
-            differs.append("cut network fine-tuned on this data, not on ILSVRC")
-    differs += ["500 test pictures"] if profile == "quick" else []
-    if small:
-        said = theirs["method"] if name != "wsol" else theirs.get("backbone", "none")
-        differs.append(f"network: {network}" + (f" in place of {said}" if said != "none" else ""))
-        differs.append(f"pictures of {spec.side} px, not {PAPERS_SIDE}")
-    differs += [spec.differs] if spec.differs else []
-    if source in OTHER_MAPS:
-        differs.append(OTHER_MAPS[source])
-    return differs
-
-
-# ---- what a notebook does: networks, data, numbers ----
+def find_table(name: str) -> Table:
+    if name not in TABLES:
+        raise KeyError(f"no table {name!r}; known: {', '.join(TABLES)}.")
+    return TABLES[name]
 
 
 def rows(name: str) -> pd.DataFrame:
@@ -247,9 +187,3 @@ def networks_of(name: str, profile: str, network: str | None = None) -> list[str
     if network not in known:
         raise ValueError(f"network={network!r} has no row in {name}: choose one of {', '.join(known)}.")
     return [network]
-
-
-def find_table(name: str) -> Table:
-    if name not in TABLES:
-        raise KeyError(f"no table {name!r}; known: {', '.join(TABLES)}.")
-    return TABLES[name]
