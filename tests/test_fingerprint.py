@@ -1,6 +1,8 @@
 """The cache key holds what takes part in training: each function that is entered, no comment, every constant."""
 
 import ast
+import importlib
+import os
 import subprocess
 import sys
 import threading
@@ -148,7 +150,6 @@ def test_every_exemption_has_its_reason_and_is_a_module_that_there_is():
 def edited(monkeypatch, tmp_path):
     """edited(module, change): from now on the key reads a copy of the module's source, changed by that function."""
     whole = fingerprint._file
-    fingerprint.tree_of.cache_clear()
     fingerprint._imported.cache_clear()
 
     def edit(module, change):
@@ -243,6 +244,28 @@ def test_a_network_that_is_made_otherwise_has_another_key(monkeypatch):
         monkeypatch.setitem(networks.KNOWN, "mini-fc-gap", replace(networks.spec("mini-fc-gap"), units=units))
         keys.append(trained("mini-fc-gap", Two(), ONE_STEP).key)
     assert keys[0] != keys[1]
+
+
+MINE = """
+from cambook.networks import PooledNetwork
+
+class Mine(PooledNetwork):
+    def loss(self, images, labels):
+        loss, wrong = super().loss(images, labels)
+        return 2 * loss, wrong
+"""
+
+
+def test_a_class_in_a_file_of_ones_own_is_in_the_key(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    keys = []
+    for number, text in enumerate((MINE, MINE + "# a comment\n", MINE.replace("2 * loss", "3 * loss"))):
+        (tmp_path / "mine.py").write_text(text)
+        os.utime(tmp_path / "mine.py", (number, number))
+        mine = importlib.reload(importlib.import_module("mine"))
+        keys.append(training.source_key(mine.Mine(torch.nn.Identity(), 3, 2, "gap")))
+    assert keys[0] == keys[1] != keys[2]
+    del sys.modules["mine"]
 
 
 def test_the_same_network_has_the_same_key_in_another_process():

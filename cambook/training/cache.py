@@ -66,7 +66,7 @@ def trained(
 
     The cache entry's name is a hash of the name, the network as it is before training (layers, settings, weights), the
     recipe, the seed, the data set, the labels, the start's own hash, the versions of the packages that ship ImageNet's
-    weights, the code of the package that takes part (`fingerprint`), torch's version, the kind of device and the number
+    weights, the code that takes part (`fingerprint`), torch's version, the kind of device and the number
     of threads. Under torchrun all processes train it together, and how many, with how many threads each,
     stands at the end of the entry's name. One process alone takes such an entry, and says so, if it has none of its
     own.

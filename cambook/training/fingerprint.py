@@ -16,6 +16,7 @@ from functools import cache
 from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
+from sysconfig import get_path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -42,7 +43,7 @@ ROOMS = ("cambook.networks", "cambook.maps", "cambook.datasets.batches", "camboo
 
 
 def source_key(network: nn.Module) -> str:
-    """The SHA-256 of every module of the package that takes part in training the network.
+    """The SHA-256 of every module that takes part in training the network: the package's and your own.
 
     Args:
         network: its own class and those of its layers say where to begin.
@@ -62,6 +63,8 @@ def source_key(network: nn.Module) -> str:
 def modules_of(network: nn.Module) -> list[str]:
     """The names of these modules, sorted: where its classes are written, `fit`, and what they import from below.
 
+    Of a network class of your own its file is one of them; a class that a notebook's cell defines has none.
+
     Example:
         >>> from cambook import networks
         >>> modules_of(networks.build("mini-gap", 2))
@@ -69,7 +72,7 @@ def modules_of(network: nn.Module) -> list[str]:
     """
     classes = {base.__module__ for layer in network.modules() for base in type(layer).__mro__}
     waiting = [m for m in (*classes, "cambook.training.fitting") if _inside(m, "cambook")]
-    found: set[str] = set()
+    found = {module for module in classes if _is_yours(module)}
     while waiting:
         module = waiting.pop()
         if module not in found:
@@ -79,12 +82,18 @@ def modules_of(network: nn.Module) -> list[str]:
     return sorted(found)
 
 
+def _is_yours(module: str) -> bool:
+    """Whether a module is a file that is neither the package's nor installed."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    installed = [get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
+    return bool(file) and not _inside(module, "cambook") and not any(Path(file).is_relative_to(p) for p in installed)
+
+
 def _inside(module: str, room: str) -> bool:
     """Whether a module is that room or inside it."""
     return f"{module}.".startswith(f"{room}.")
 
 
-@cache
 def tree_of(file: Path) -> str:
     """A module's syntax tree as text, without docstrings: comments and line breaks are no part of a tree.
 
@@ -95,6 +104,11 @@ def tree_of(file: Path) -> str:
         >>> tree_of(one) == tree_of(other)
         True
     """
+    return _tree(file, file.stat().st_mtime_ns)
+
+
+@cache
+def _tree(file: Path, changed: int) -> str:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
