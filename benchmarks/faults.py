@@ -44,6 +44,7 @@ TESTS = {
     "course/papers/recorded.py": ("test_reproduction.py",),
     "course/runs.py": ("test_runs.py",),
     "course/notebooks.py": ("test_runs.py",),
+    "course/results.py": ("test_experiments.py",),
     "course/sweeps.py": ("test_experiments.py",),
 }
 
@@ -809,13 +810,13 @@ MUTANTS = [
         ".notebook is not None\n        except",
     ),
     Mutant(
-        "course/sweeps.py",
+        "course/results.py",
         "the earliest of two runs counts",
         '[*SETTING, "seed"], keep="last"',
         '[*SETTING, "seed"], keep="first"',
     ),
     Mutant(
-        "course/sweeps.py",
+        "course/results.py",
         "the spread divided by n",
         '"spread": ("value", "std")',
         '"spread": ("value", lambda values: values.std(ddof=0))',

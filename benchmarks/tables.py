@@ -16,13 +16,14 @@ import torch
 import torchvision
 
 from cambook import files
-from cambook.course import papers, sweeps
+from cambook.course import papers
+from cambook.course.results import collect
 
 
 def main(names: str, seeds: str) -> None:
     for name in names.split():
         subprocess.run([sys.executable, "-m", "cambook.cli", "sweep", name, "--seeds", seeds], check=True)
-        table = sweeps.results(files.RUNS / "sweeps" / name)
+        table = collect(files.RUNS / "sweeps" / name)
         table = table[table["profile"].eq("quick") & table["seed"].isin(map(int, seeds.split(",")))]
         about = (
             f"# python benchmarks/tables.py {name} {seeds}\n# {date.today()}, {platform.machine()} CPU, "

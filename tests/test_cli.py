@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from cambook import files
 from cambook.cli import commands, doctor
 from cambook.course import notebooks, runs
+from cambook.course.parameters import ParameterError
 
 LESSONS = ["00_where", "01_gap", "03_map"]
 
@@ -77,7 +78,7 @@ def test_the_course_runs_at_another_profile_into_another_folder(course):
 
 
 def test_a_wrong_profile_is_refused_before_any_lesson_runs(course):
-    with pytest.raises(runs.ParameterError, match="profile='fast' is refused"):
+    with pytest.raises(ParameterError, match="profile='fast' is refused"):
         call("course", "--profile", "fast")
     assert course == []
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cambook import datasets, metrics, networks
 from cambook.cli import commands
-from cambook.course import runs
+from cambook.course.parameters import Parameters
 from cambook.datasets import (
     EXAMPLE_PICTURES,
     Scenes,
@@ -795,7 +795,7 @@ def test_one_call_adds_a_data_set_that_is_loaded_listed_suggested_and_evaluated(
         load("stripes", "val", 64)
     with pytest.raises(ValueError, match="stripes is not read from a folder: write stripes"):
         load("stripes:here", "test", 64)
-    assert runs.Parameters(dataset="stripes").dataset == "stripes"
+    assert Parameters(dataset="stripes").dataset == "stripes"
     found = metrics.evaluate(networks.build("mini-gap", 2, None, 0), data, batch_size=4)
     assert 0 <= found.row["max_box_acc"] <= 100 and found.inside.shape == (8,)
 
@@ -823,9 +823,9 @@ def test_a_data_set_read_from_a_file_is_one_class_too(known, tmp_path):
     data = load(f"list:{tmp_path}/all.json", "train", SIZE)
     assert data.labels.tolist() == [0, 1] and data.name == f"list:{tmp_path}/all.json" and data.report == []
     np.testing.assert_allclose(data.batch([1]).boxes[0], [GRID_BOX], atol=1e-5)
-    assert runs.Parameters(dataset=data.name).dataset == data.name
+    assert Parameters(dataset=data.name).dataset == data.name
     with pytest.raises(ValueError, match="the file .*/none.json does not exist, give the one that holds"):
-        runs.Parameters(dataset=f"list:{tmp_path}/none.json")
+        Parameters(dataset=f"list:{tmp_path}/none.json")
     with pytest.raises(ValueError, match='"list:" names no file: write list:FILE, for example list:data/'):
         load("list:", "train", SIZE)
 

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from cambook import files
 from cambook.cli import commands
-from cambook.course import notebooks, papers, runs, sweeps
+from cambook.course import notebooks, papers, results, runs, sweeps
+from cambook.course.parameters import PROFILES, ParameterError, Parameters
 
 REPOSITORY = Path(__file__).parents[1]
 WRONG = [
@@ -137,7 +138,7 @@ def wait_for(condition, seconds=60):
 
 @pytest.mark.parametrize("text, sentence", WRONG)
 def test_a_wrong_sweep_is_refused_in_one_sentence(home, text, sentence):
-    with pytest.raises(runs.ParameterError, match=sentence) as refused:
+    with pytest.raises(ParameterError, match=sentence) as refused:
         sweeps.read(write_sweep(home, text))
     assert "\n" not in str(refused.value)
 
@@ -164,7 +165,7 @@ def test_a_grid_by_profile_takes_the_next_smaller_ones_values(tiny, home):
     for profile in ("full", "paper"):
         assert [one.parameters["network"] for one in planned(home, profile=profile)] == ["mini-gap", "mini-fc"]
     write_sweep(home, "notebook: tiny\ngrid: {network: {full: [mini-gap]}}")
-    with pytest.raises(runs.ParameterError, match="network has no values at profile quick: add `quick: "):
+    with pytest.raises(ParameterError, match="network has no values at profile quick: add `quick: "):
         planned(home)
 
 
@@ -173,18 +174,18 @@ def test_what_is_given_takes_the_place_of_the_files(tiny, home):
     found = planned(home, {"epochs": "3", "learning_rate": "1e-4"}, profile="full", seeds=["4", "5"])
     expected = {"profile": "full", "epochs": 3, "learning_rate": 1e-4}
     assert [one.parameters for one in found] == [expected | {"seed": 4}, expected | {"seed": 5}]
-    with pytest.raises(runs.ParameterError, match="seeds.0 is refused: input should be a valid integer"):
+    with pytest.raises(ParameterError, match="seeds.0 is refused: input should be a valid integer"):
         planned(home, seeds=["x"])
-    with pytest.raises(runs.ParameterError, match="seed is no -p: write --seeds"):
+    with pytest.raises(ParameterError, match="seed is no -p: write --seeds"):
         planned(home, {"seed": "1"})
 
 
 def test_every_combination_is_checked_before_any_run_starts(tiny, home, monkeypatch):
     write_sweep(home, "notebook: tiny\ngrid: {epochs: [1, 0]}")
     monkeypatch.setattr(notebooks, "execute", lambda *arguments, **more: pytest.fail("a run was started"))
-    with pytest.raises(runs.ParameterError, match="epochs=0 is refused"):
+    with pytest.raises(ParameterError, match="epochs=0 is refused"):
         call("sweep", "tiny")
-    with pytest.raises(runs.ParameterError, match="no parameter 'epoch'.*did you mean epochs"):
+    with pytest.raises(ParameterError, match="no parameter 'epoch'.*did you mean epochs"):
         call("sweep", "tiny", "-p", "epochs=1", "-p", "epoch=1")
 
 
@@ -217,7 +218,7 @@ def test_a_sweep_is_found_by_name_or_path_and_an_unknown_one_lists_the_known(hom
 SWEEPS = sorted((REPOSITORY / "notebooks").rglob("sweeps/*.yaml"))
 
 
-@pytest.mark.parametrize("profile", runs.PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 def test_a_committed_sweep_can_be_run(file, profile):
     sweep = sweeps.read(file, profile=profile)
@@ -262,7 +263,7 @@ def test_each_worker_has_its_cores_and_a_gpu_and_one_that_dies_takes_its_run_alo
     # the death of a worker stops the others too: one that had not yet told of its run is asked again
     assert {outcome.state for outcome in outcomes[:2]} <= {"ran", "done"} and outcomes[2].state == "failed"
     assert outcomes[2].error == "its worker process died 1 times (was memory short?)"
-    table = sweeps.results().pivot(index="seed", columns="metric", values="value")
+    table = results.collect().pivot(index="seed", columns="metric", values="value")
     assert table["threads"].tolist() == [max(1, joblib.cpu_count() // 2)] * 2
     assert set(table["gpu"]) == {5, 7}
 
@@ -306,7 +307,7 @@ def test_a_cluster_completes_the_sweep_although_a_worker_is_killed(slow, home):
     assert outcomes[0].state in ("ran", "done") and outcomes[1].state == "ran"
     assert sorted(journal("began")) == ["0", "1", "1"], "the killed worker's run, and no other, is begun twice"
     assert sorted(journal("ended")) == ["0", "1"]
-    found = sweeps.results()
+    found = results.collect()
     assert sorted(found[found.metric == "top1_error"].seed) == [0, 1]
 
 
@@ -353,7 +354,7 @@ def test_a_cluster_that_cannot_be_used_is_a_sentence(slow, home, monkeypatch, sm
         small_cluster(0, 1): "has no worker: start some with `dask worker tcp:.* --nthreads 1`",
         small_cluster(1, 4): "has 4 threads, and a run needs a process of its own",
     }.items():
-        with pytest.raises(runs.ParameterError, match=sentence) as refused:
+        with pytest.raises(ParameterError, match=sentence) as refused:
             sweeps.carry_out(planned(home), cluster=cluster)
         assert "\n" not in str(refused.value)
 
@@ -383,7 +384,7 @@ def test_results_are_one_row_a_metric_of_finished_runs(home):
     leave(runs_ / "sweeps" / "tiny" / ".cc-1234", {"x": 1})
     leave(runs_ / "interactive" / "tiny", {"x": 1}, finished=None)
     leave(runs_ / "figures" / "other", {"x": 1}, notebook="third")
-    table = sweeps.results()
+    table = results.collect()
     assert list(table.columns[:12]) == (
         "run sweep notebook profile dataset seed network source metric value device finished".split()
     )
@@ -393,8 +394,8 @@ def test_results_are_one_row_a_metric_of_finished_runs(home):
         ["aa", "tiny", 2, "vgg16", "-", "top1_error", 30.5],
         ["aa", "tiny", 2, "vgg16-gap", "cam", "top1_loc_error", 60.0],
     ]
-    assert len(sweeps.results(runs_ / "sweeps" / "tiny")) == 2
-    assert sweeps.results(home / "nothing").empty
+    assert len(results.collect(runs_ / "sweeps" / "tiny")) == 2
+    assert results.collect(home / "nothing").empty
 
 
 def test_a_name_of_three_words_is_no_network_with_a_source_and_a_metric(home):
@@ -406,36 +407,36 @@ def test_a_name_of_three_words_is_no_network_with_a_source_and_a_metric(home):
     record = runs.Record.load(run.folder)
     record.model_copy(update={"finished": "2026-01-01"}).save(run.folder)
     assert list(record.metrics) == ["pixels a side", "mini-fc smooth saliency top1_loc_error", "mini-fc - top1_error"]
-    found = sweeps.results()[["network", "source", "metric", "value"]].values.tolist()
+    found = results.collect()[["network", "source", "metric", "value"]].values.tolist()
     assert found == [
         ["mini-gap", "-", "pixels a side", 64],
         ["mini-fc", "smooth saliency", "top1_loc_error", 60],
         ["mini-fc", "-", "top1_error", 30],
     ]
     leave(run.folder, {"pixels a side": 64, "mini-fc cam pxap": 50}, network="mini-gap")  # from before these fields
-    found = sweeps.results()[["network", "source", "metric", "value"]].values.tolist()
+    found = results.collect()[["network", "source", "metric", "value"]].values.tolist()
     assert found == [["mini-gap", "-", "pixels a side", 64], ["mini-fc", "cam", "pxap", 50]]
 
 
 def test_one_thing_measured_twice_with_one_seed_counts_once_the_latest(home):
     for sweep, finished, value in (("a", "2026-01-02", 2), ("b", "2026-01-03", 3), ("c", "2026-01-01", 1)):
         leave(home / "runs" / "sweeps" / sweep / "aa", {"x": value}, finished=finished)
-    assert sweeps.results().value.tolist() == [3]
+    assert results.collect().value.tolist() == [3]
 
 
 def test_data_folders_of_one_name_are_told_apart(home):
     for run, digest, seed in (("aa", "111111", 0), ("bb", "222222", 0), ("cc", "222222", 1)):
         folders = {"dataset": digest}
         leave(home / "runs" / "sweeps" / "t" / run, {"x": 1}, dataset="voc:birds", folders=folders, seed=seed)
-    assert sorted(sweeps.results().dataset) == ["voc:birds 111111", "voc:birds 222222", "voc:birds 222222"]
+    assert sorted(results.collect().dataset) == ["voc:birds 111111", "voc:birds 222222", "voc:birds 222222"]
 
 
 def test_a_real_run_leaves_a_digest_of_its_data_folder(tmp_path):
     (tmp_path / "birds").mkdir()
-    parameters = runs.Parameters(dataset=f"voc:{tmp_path}/birds")
-    assert list(parameters.folders()) == ["dataset"] and runs.Parameters(dataset="scenes").folders() == {}
+    parameters = Parameters(dataset=f"voc:{tmp_path}/birds")
+    assert list(parameters.folders()) == ["dataset"] and Parameters(dataset="scenes").folders() == {}
     (tmp_path / "x" / "birds").mkdir(parents=True)
-    assert parameters.folders() != runs.Parameters(dataset=f"voc:{tmp_path}/x/birds").folders()
+    assert parameters.folders() != Parameters(dataset=f"voc:{tmp_path}/x/birds").folders()
 
 
 def test_a_damaged_record_is_named_and_left_out(home):
@@ -443,14 +444,14 @@ def test_a_damaged_record_is_named_and_left_out(home):
     (home / "runs" / "sweeps" / "t" / "bb").mkdir()
     (home / "runs" / "sweeps" / "t" / "bb" / "record.json").write_text('{"notebook": "ti')
     with pytest.warns(UserWarning, match="bb/record.json is damaged and left out"):
-        assert len(sweeps.results()) == 1
+        assert len(results.collect()) == 1
 
 
 def test_the_summary_is_mean_and_spread_over_seeds_of_one_setting(home):
     for seed, value in enumerate([1.0, 2.0, 6.0]):
         leave(home / "runs" / "sweeps" / "t" / f"a{seed}", {"x": value}, seed=seed, learning_rate=0.1)
     leave(home / "runs" / "sweeps" / "t" / "b", {"x": 5.0}, learning_rate=0.2)
-    found = sweeps.summary(sweeps.results())
+    found = results.summary(results.collect())
     assert found.learning_rate.tolist() == [0.1, 0.2] and found.seeds.tolist() == [3, 1]
     assert found["mean"].tolist() == [3.0, 5.0]
     assert found.spread[0] == pytest.approx(7**0.5) and pd.isna(found.spread[1])

@@ -39,8 +39,9 @@ from test_downloads import tar
 
 from cambook import datasets, files, maps, metrics, networks, training
 from cambook.cli import commands
-from cambook.course import papers, runs, sweeps
+from cambook.course import papers, results, runs, sweeps
 from cambook.course.papers import published
+from cambook.course.parameters import check_parameters
 from cambook.datasets import Batch, downloads
 from cambook.maps import boxes
 from cambook.metrics import evaluation
@@ -622,7 +623,7 @@ def notebook(folder: Path, cell="seed = 0\nepochs = 1\nnetwork = 'mini-gap'\ndat
 
 
 def parameter(name, sentence, **given):
-    CASES.append(("parameters", name, lambda folder: runs.check_parameters(notebook(folder), given), Refused(sentence)))
+    CASES.append(("parameters", name, lambda folder: check_parameters(notebook(folder), given), Refused(sentence)))
 
 
 parameter("unknown", "tiny.ipynb has no parameter 'sead', it accepts .*, did you mean seed[?]", sead=1)
@@ -714,12 +715,12 @@ call(
     "parameters", "a cell that is no Python", Refused("tiny.ipynb: keep only lines like `seed = 0` in the cell tagged")
 )
 def _(folder):
-    runs.check_parameters(notebook(folder, "seed = ("), {})
+    check_parameters(notebook(folder, "seed = ("), {})
 
 
 @case("parameters", "a cell with code in it", Refused("tiny.ipynb: keep only lines like `seed = 0` in the cell tagged"))
 def _(folder):
-    runs.check_parameters(notebook(folder, f"seed = open({str(folder / 'evil')!r}, 'w')"), {})
+    check_parameters(notebook(folder, f"seed = open({str(folder / 'evil')!r}, 'w')"), {})
 
 
 @case(
@@ -1125,7 +1126,7 @@ def _(folder):
     (folder / "01/record").mkdir(parents=True)
     (folder / "01/record/record.json").write_text('{"notebook": "01"')
     (folder / "01/record").rename(folder / "run")
-    return len(sweeps.results(folder))
+    return len(results.collect(folder))
 
 
 # ---- the runner

@@ -9,6 +9,7 @@ import pytest
 
 from cambook import files
 from cambook.course import notebooks, runs
+from cambook.course.parameters import ParameterError
 
 LESSONS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 TABLES = [LESSONS[0].parent / "reproduce" / f"table{number}.ipynb" for number in (1, 2)]  # those that nbval runs
@@ -81,7 +82,7 @@ def test_a_lesson_runs_and_records_what_is_expected(lesson, began):
 
 @each_lesson
 def test_a_lesson_refuses_a_parameter_it_does_not_have(lesson, tmp_path):
-    with pytest.raises(runs.ParameterError, match="no parameter 'sead'.*did you mean seed"):
+    with pytest.raises(ParameterError, match="no parameter 'sead'.*did you mean seed"):
         notebooks.execute(lesson, {"sead": 1}, tmp_path / "out")
 
 

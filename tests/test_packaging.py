@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from cambook.course import runs
+from cambook.course.parameters import check_parameters, declared_parameters
 
 ROOT = Path(__file__).parents[1]
 LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -149,9 +150,9 @@ def test_every_cell_has_an_identity_of_its_own(path):
 def test_a_notebook_declares_parameters_whose_defaults_are_accepted(path):
     tagged = [cell for cell in cells(path) if "parameters" in cell["metadata"].get("tags", [])]
     assert len(tagged) == 1
-    declared = runs.declared_parameters(path)
+    declared = declared_parameters(path)
     assert {"profile", "seed"} <= set(declared)
-    assert runs.check_parameters(path, declared).profile == "quick"
+    assert check_parameters(path, declared).profile == "quick"
 
 
 @each_notebook

@@ -13,8 +13,9 @@ import yaml
 from PIL import Image
 
 from cambook import datasets, files, networks, training
-from cambook.course import papers, runs
+from cambook.course import papers
 from cambook.course.papers import TABLES, LinearSVM, claims, counterpart, features, measure, published, verdict
+from cambook.course.parameters import Parameters, declared_parameters
 from cambook.datasets import Batch, batches
 from cambook.networks import PooledNetwork
 from cambook.training import plans
@@ -175,7 +176,7 @@ def test_what_differs_everywhere_is_said_once():
 
 
 def test_results_without_a_column_are_refused():
-    with pytest.raises(ValueError, match="no column seed: take them from experiments.results"):
+    with pytest.raises(ValueError, match="no column seed: take them from cambook.course.results.collect"):
         papers.table("table1", results_of(("mini-fc - top1_error", 30.0)).drop(columns="seed"))
 
 
@@ -191,9 +192,7 @@ def test_a_run_takes_the_place_of_a_recorded_one_of_its_seed(tmp_path, monkeypat
     (tmp_path / "results").mkdir()
     before = results_of(("mini-fc - top1_error", 30.0, 40.0))
     (tmp_path / "results" / "table1.csv").write_text("# command\n" + before.to_csv(index=False))
-    run = SimpleNamespace(
-        profile="quick", seed=1, device=torch.device("cpu"), parameters=runs.Parameters(dataset="scenes")
-    )
+    run = SimpleNamespace(profile="quick", seed=1, device=torch.device("cpu"), parameters=Parameters(dataset="scenes"))
     found = papers.Measurements()
     found.add("mini-fc", "-", "top1_error", 44.0)
     both = papers.results("table1", run, found)
@@ -604,7 +603,7 @@ def test_a_sweep_asks_for_networks_of_its_table(name):
 @each_table
 def test_a_notebook_takes_the_four_parameters_and_calls_short_cells(name):
     notebook = REPRODUCE / f"{name}.ipynb"
-    assert runs.declared_parameters(notebook) == {"profile": "quick", "seed": 0, "dataset": "scenes", "network": None}
+    assert declared_parameters(notebook) == {"profile": "quick", "seed": 0, "dataset": "scenes", "network": None}
     cells = json.loads(notebook.read_text())["cells"]
     assert all(len("".join(cell["source"]).splitlines()) <= 8 for cell in cells if cell["cell_type"] == "code")
     assert f"cambook sweep {name} --profile" in "".join(cells[0]["source"])

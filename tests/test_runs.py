@@ -14,6 +14,7 @@ import torch
 
 from cambook import files, machine
 from cambook.course import notebooks, runs
+from cambook.course.parameters import ParameterError, Parameters, check_parameters
 
 START = "from cambook.course import runs\nrun = runs.start('tiny', profile=profile, seed=seed)"
 # The same record without importing torch, for tests of what happens around the notebook.
@@ -68,7 +69,7 @@ def declaring_everything(make_notebook, tmp_path):
 def test_a_wrong_parameter_is_refused_in_one_sentence_before_a_kernel_starts(
     declaring_everything, tmp_path, no_kernel, parameters, sentence
 ):
-    with pytest.raises(runs.ParameterError, match=sentence) as refused:
+    with pytest.raises(ParameterError, match=sentence) as refused:
         notebooks.execute(declaring_everything, parameters, tmp_path / "out", progress=False)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()
@@ -81,35 +82,35 @@ def test_right_parameters_do_start_a_kernel(declaring_everything, tmp_path, no_k
 
 def test_a_parameter_that_the_notebook_does_not_declare_is_refused(make_notebook, tmp_path):
     notebook = make_notebook(tmp_path / "tiny.ipynb", START)
-    with pytest.raises(runs.ParameterError, match="no parameter 'epochs', it accepts profile, seed"):
-        runs.check_parameters(notebook, {"epochs": 1})
+    with pytest.raises(ParameterError, match="no parameter 'epochs', it accepts profile, seed"):
+        check_parameters(notebook, {"epochs": 1})
     bare = make_notebook(tmp_path / "bare.ipynb", "1 + 1", parameters=None)
-    with pytest.raises(runs.ParameterError, match="it accepts none"):
-        runs.check_parameters(bare, {"seed": 1})
+    with pytest.raises(ParameterError, match="it accepts none"):
+        check_parameters(bare, {"seed": 1})
 
 
 def test_a_declared_name_that_the_course_does_not_know_is_refused(make_notebook, tmp_path):
     notebook = make_notebook(tmp_path / "tiny.ipynb", START, parameters="seed = 0\nflavour = 'plain'")
-    with pytest.raises(runs.ParameterError, match="declares 'flavour'"):
-        runs.check_parameters(notebook, {})
+    with pytest.raises(ParameterError, match="declares 'flavour'"):
+        check_parameters(notebook, {})
 
 
 def test_only_plain_values_are_parameters(make_notebook, tmp_path):
     notebook = make_notebook(tmp_path / "tiny.ipynb", START, parameters="seed = 1 + len('a')")
-    with pytest.raises(runs.ParameterError, match="keep only lines like"):
-        runs.check_parameters(notebook, {})
+    with pytest.raises(ParameterError, match="keep only lines like"):
+        check_parameters(notebook, {})
 
 
 def test_a_file_that_is_missing_or_no_notebook_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.ipynb"):
-        runs.check_parameters(tmp_path / "gone.ipynb", {})
+        check_parameters(tmp_path / "gone.ipynb", {})
     (tmp_path / "page.ipynb").write_text("<html>")
     with pytest.raises(ValueError, match="page.ipynb is no Jupyter notebook"):
-        runs.check_parameters(tmp_path / "page.ipynb", {})
+        check_parameters(tmp_path / "page.ipynb", {})
 
 
 def test_text_is_read_as_the_number_it_means():
-    parameters = runs.Parameters(learning_rate="1e-4", seed="3", epochs="2")
+    parameters = Parameters(learning_rate="1e-4", seed="3", epochs="2")
     assert (parameters.learning_rate, parameters.seed, parameters.epochs) == (1e-4, 3, 2)
     assert isinstance(parameters.seed, int)
 
@@ -176,16 +177,16 @@ def test_a_networks_number_has_its_three_fields_in_the_record(tmp_path, capsys):
 def test_folders_are_left_out_of_recorded_parameters(tmp_path):
     (tmp_path / "birds").mkdir()
     (tmp_path / "a.jpg").write_bytes(b"")
-    parameters = runs.Parameters(dataset=f"voc:{tmp_path}/birds", image=str(tmp_path / "a.jpg"))
+    parameters = Parameters(dataset=f"voc:{tmp_path}/birds", image=str(tmp_path / "a.jpg"))
     assert parameters.portable() == {"profile": "quick", "seed": 0, "dataset": "voc:birds", "image": "a.jpg"}
 
 
 def test_a_folder_is_found_from_where_the_command_was_given(tmp_path, monkeypatch):
     (tmp_path / "birds").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert runs.Parameters(dataset="voc:birds").dataset == f"voc:{tmp_path / 'birds'}"
-    assert runs.Parameters(dataset="cub:birds").dataset == f"cub:{tmp_path / 'birds'}"
-    assert [runs.Parameters(dataset=name).dataset for name in ("cub", "pets", "voc2007")] == ["cub", "pets", "voc2007"]
+    assert Parameters(dataset="voc:birds").dataset == f"voc:{tmp_path / 'birds'}"
+    assert Parameters(dataset="cub:birds").dataset == f"cub:{tmp_path / 'birds'}"
+    assert [Parameters(dataset=name).dataset for name in ("cub", "pets", "voc2007")] == ["cub", "pets", "voc2007"]
 
 
 def test_a_failed_run_is_called_failed_and_replaces_the_old_one(make_notebook, tmp_path):
@@ -349,9 +350,9 @@ def test_without_a_runner_the_record_is_kept_apart(tmp_path, monkeypatch):
 
 
 def test_start_checks_what_a_reader_typed(monkeypatch):
-    with pytest.raises(runs.ParameterError, match="did you mean seed"):
+    with pytest.raises(ParameterError, match="did you mean seed"):
         runs.start("tiny", sed=1)
-    with pytest.raises(runs.ParameterError, match="seed=-1"):
+    with pytest.raises(ParameterError, match="seed=-1"):
         runs.start("tiny", seed=-1)
 
 

@@ -72,7 +72,7 @@ def find_notebook(name: str) -> Path:
     for path in known:
         if path.stem == stem or (number and path.stem.startswith(number)):
             return path
-    from cambook.course.runs import did_you_mean
+    from cambook.course.parameters import did_you_mean
 
     hint = did_you_mean(stem, [path.stem for path in known]) or "."
     listed = ", ".join(path.stem for path in known) or "none"
@@ -91,7 +91,8 @@ def run_folder(notebook: Path, given: dict[str, str]) -> Path:
 def _run_all(notebooks: list[Path], run: Callable, parameters: dict[str, str]) -> int:
     """Runs notebooks one after another and prints the table; returns how many did not reach their end."""
     from cambook.course.notebooks import RunError
-    from cambook.course.runs import check_parameters, shown
+    from cambook.course.parameters import check_parameters
+    from cambook.course.runs import shown
 
     for notebook in notebooks:
         check_parameters(notebook, parameters)
@@ -175,6 +176,7 @@ def sweep(
 ) -> None:
     """Make every run of a sweep that was not made before: `cambook sweep table2 --seeds 0,1,2 --jobs 4`."""
     from cambook.course import sweeps
+    from cambook.course.results import collect, report
 
     if jobs and cluster:
         raise typer.BadParameter("--jobs is for this machine, --cluster for others: give one of them")
@@ -193,10 +195,10 @@ def sweep(
         raise typer.Exit(130) from None
     labels = {one.run: one.label for one in planned}
     folder = planned[0].folder.parent
-    found = sweeps.results(folder)
+    found = collect(folder)
     found = found[found.run.isin(labels)]
     if len(found):
-        typer.echo(sweeps.report(found, folder))
+        typer.echo(report(found, folder))
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     made, before = (sum(outcome.state == state for outcome in outcomes) for state in ("ran", "done"))
     typer.echo(f"{file.stem}: {len(outcomes)} runs, {before} done before, {made} made now, {len(failed)} failed")
@@ -211,8 +213,8 @@ def results(
     sweep: Annotated[str | None, typer.Argument(help="name of a sweep; none: all runs, of sweeps and of `run`")] = None,
 ) -> None:
     """Collect the runs' records into one table, ours beside the papers', on the screen and as CSV and Markdown."""
-    from cambook.course import sweeps
-    from cambook.course.runs import did_you_mean
+    from cambook.course.parameters import did_you_mean
+    from cambook.course.results import collect, report
 
     known = sorted(path.name for path in (files.RUNS / "sweeps").glob("[!.]*/"))
     if sweep is not None and sweep not in known:
@@ -220,13 +222,13 @@ def results(
         listed = ", ".join(known) or "none: make one with `cambook sweep NAME`"
         raise FileNotFoundError(f"No sweep {sweep!r} was made here; there are {listed}{hint}")
     folder = files.RUNS / "sweeps" / sweep if sweep else files.RUNS
-    found = sweeps.results(folder)
+    found = collect(folder)
     if found.empty:
         raise FileNotFoundError(
             f"{from_here(folder)} holds no finished run with a number in it: `cambook run` makes one."
         )
     folder = folder if sweep else files.RUNS / "results"
-    typer.echo(sweeps.report(found, folder))
+    typer.echo(report(found, folder))
     typer.echo(f"{found.run.nunique()} runs; CSV and Markdown: {from_here(folder)}")
 
 

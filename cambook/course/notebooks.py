@@ -22,7 +22,8 @@ from jupyter_client.kernelspec import KernelSpec
 from PIL import Image
 
 from cambook import files
-from cambook.course.runs import Record, check_parameters, now
+from cambook.course.parameters import check_parameters
+from cambook.course.runs import Record, now
 from cambook.files import RUN_DIR
 from cambook.machine import SPIN_COUNT, environ
 

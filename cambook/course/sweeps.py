@@ -1,4 +1,4 @@
-"""Sweeps: a notebook at every combination of its parameters, each run made once; and all runs' numbers in one table."""
+"""Sweeps: a notebook at every combination of its parameters, each run made once."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ import socket
 import threading
 import time
 import uuid
-import warnings
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -29,17 +28,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cambook import files
 from cambook.course import notebooks, runs
+from cambook.course.parameters import (
+    PROFILES,
+    ParameterError,
+    Whole,
+    check_parameters,
+    declared_parameters,
+    did_you_mean,
+)
 from cambook.machine import environ
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 DEATHS = 3  # a run during which so many worker processes died is given up
 ANSWER_SECONDS = 10  # for which a cluster's scheduler and its first worker are waited for
-COLUMNS = ("run", "sweep", "notebook", "profile", "dataset", "seed", "network", "source", "metric", "value", "device")
-COLUMNS += ("finished", "image", "epochs", "learning_rate")
-SETTING = ("notebook", "profile", "dataset", "image", "epochs", "learning_rate", "network", "source", "metric")
 
 _BRIEF = reprlib.Repr()  # of a few aliases YAML makes lists with billions of values
 _BRIEF.maxlevel = 1
@@ -71,7 +71,7 @@ class Sweep(BaseModel):
 
     notebook: str
     profile: Literal["quick", "full", "paper"] = "quick"
-    seeds: list[runs.Whole] = Field([0], min_length=1)
+    seeds: list[Whole] = Field([0], min_length=1)
     grid: dict[str, Any] = {}
 
     @field_validator("grid")
@@ -82,7 +82,7 @@ class Sweep(BaseModel):
                 raise ValueError(f"{name} is no axis of the grid, write `{name}{'s' * (name == 'seed')}:` beside it")
             lists = values if isinstance(values, dict) else {"quick": values}
             for profile, values in lists.items():
-                if profile not in runs.PROFILES:
+                if profile not in PROFILES:
                     raise ValueError(f"{name} has lists by profile, but {profile!r} is not quick, full or paper")
                 if not isinstance(values, list) or not values or not all(isinstance(v, Value) for v in values):
                     raise ValueError(f"{name} needs a list of values, such as [null], not {_BRIEF.repr(values)}")
@@ -96,10 +96,10 @@ class Sweep(BaseModel):
         lists = self.grid[name]
         if isinstance(lists, list):
             return lists
-        for profile in runs.PROFILES[runs.PROFILES.index(self.profile) :: -1]:
+        for profile in PROFILES[PROFILES.index(self.profile) :: -1]:
             if profile in lists:
                 return lists[profile]
-        raise runs.ParameterError(
+        raise ParameterError(
             f"The grid's {name} has no values at profile {self.profile}: add `{self.profile}: [null]` for the "
             "notebook's default, or choose another profile."
         )
@@ -117,11 +117,9 @@ def read(file: str | os.PathLike, **instead: Any) -> Sweep:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         line = getattr(error, "problem_mark", None)
         where = f", line {line.line + 1}" if line else ""
-        raise runs.ParameterError(
-            f"{file.name}{where} is no YAML: {getattr(error, 'problem', None) or error}."
-        ) from None
+        raise ParameterError(f"{file.name}{where} is no YAML: {getattr(error, 'problem', None) or error}.") from None
     if not isinstance(written, dict):
-        raise runs.ParameterError(f"{file.name} is no sweep: begin with a line like `notebook: table2`.")
+        raise ParameterError(f"{file.name} is no sweep: begin with a line like `notebook: table2`.")
     try:
         return Sweep.model_validate(written | {key: value for key, value in instead.items() if value is not None})
     except ValidationError as error:
@@ -130,12 +128,12 @@ def read(file: str | os.PathLike, **instead: Any) -> Sweep:
         why = fault["msg"].removeprefix("Value error, ").removesuffix(".")
         if fault["type"] == "extra_forbidden":
             known = list(Sweep.model_fields)
-            why = f"is unknown, a sweep has {', '.join(known)}{runs.did_you_mean(key, known)}"
+            why = f"is unknown, a sweep has {', '.join(known)}{did_you_mean(key, known)}"
         elif fault["type"] == "missing":
             why = "is missing, write for example `notebook: table2`"
         else:
             why = f"is refused: {why[0].lower()}{why[1:]}"
-        raise runs.ParameterError(f"{file.name}: {key} {why}" + "." * (not why.endswith("?"))) from None
+        raise ParameterError(f"{file.name}: {key} {why}" + "." * (not why.endswith("?"))) from None
 
 
 def find(name: str) -> Path:
@@ -148,7 +146,7 @@ def find(name: str) -> Path:
     known = {file.stem: file for file in sorted(files.NOTEBOOKS.rglob("sweeps/*.yaml"))}
     stem = Path(name).stem
     if stem not in known:
-        near = runs.did_you_mean(stem, known) or "."
+        near = did_you_mean(stem, known) or "."
         raise FileNotFoundError(f"No sweep is called {name!r}; the course has {', '.join(known) or 'none'}{near}")
     return known[stem]
 
@@ -184,15 +182,15 @@ def plan(sweep: Sweep, notebook: Path, name: str, given: Mapping[str, str] | Non
     """
     given = dict(given or {})
     for fixed in {"seed", "profile"} & set(given):
-        raise runs.ParameterError(f"A sweep's {fixed} is no -p: write --{fixed}{'s' * (fixed == 'seed')} instead.")
+        raise ParameterError(f"A sweep's {fixed} is no -p: write --{fixed}{'s' * (fixed == 'seed')} instead.")
     axes = {key: [given[key]] if key in given else sweep.values(key) for key in [*sweep.grid, *given]}
-    declared = runs.declared_parameters(notebook)
+    declared = declared_parameters(notebook)
     planned = {}
     for *values, seed in itertools.product(*axes.values(), sweep.seeds):
         chosen = {key: value for key, value in zip(axes, values, strict=True) if value is not None}
         chosen |= {"profile": sweep.profile, "seed": seed}
-        runs.check_parameters(notebook, chosen)
-        whole = runs.check_parameters(notebook, {**declared, **chosen})
+        check_parameters(notebook, chosen)
+        whole = check_parameters(notebook, {**declared, **chosen})
         text = json.dumps([notebook.stem, whole.model_dump(exclude_none=True)], sort_keys=True)
         folder = files.RUNS / "sweeps" / name / hashlib.sha256(text.encode()).hexdigest()[:12]
         label = ", ".join(f"{key}={value}" for key, value in whole.portable().items() if key in chosen)
@@ -300,7 +298,7 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         from dask.distributed import CancelledError, Client, KilledWorker
         from joblib._dask import DaskDistributedBackend
     except ImportError:
-        raise runs.ParameterError("--cluster needs dask: run `pip install -e .[cluster]`.") from None
+        raise ParameterError("--cluster needs dask: run `pip install -e .[cluster]`.") from None
 
     class Cluster(DaskDistributedBackend):
         def effective_n_jobs(self, n_jobs: int) -> int:
@@ -312,7 +310,7 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         socket.create_connection((address.hostname, address.port), ANSWER_SECONDS).close()
         client = Client(cluster, timeout=ANSWER_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise runs.ParameterError(
+        raise ParameterError(
             f"--cluster {cluster}: no dask scheduler answers there ({str(error).splitlines()[0]}); start one with "
             "`dask scheduler` and give its address as tcp://HOST:8786."
         ) from None
@@ -320,12 +318,12 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
         try:
             client.wait_for_workers(1, timeout=ANSWER_SECONDS)
         except TimeoutError:
-            raise runs.ParameterError(
+            raise ParameterError(
                 f"--cluster {cluster} has no worker: start some with `dask worker {cluster} --nthreads 1`."
             ) from None
         for worker, threads in client.nthreads().items():
             if threads > 1:
-                raise runs.ParameterError(
+                raise ParameterError(
                     f"Worker {worker} has {threads} threads, and a run needs a process of its own: start it with "
                     "`dask worker --nthreads 1 --nworkers N`."
                 )
@@ -387,118 +385,3 @@ def _slots(folder: Path, jobs: int) -> list[tuple[str, Path]]:
         name = re.sub(r"\W+", "-", f"{platform.node()}-gpu-{found[number]}-{again}")
         slots.append((found[number], folder / f".{name}.lock"))
     return slots
-
-
-# ---- what came out ----
-
-
-def _records(folder: Path) -> Iterator[tuple[str, str, runs.Record]]:
-    """(run, sweep, record) of each record that belongs to a run of `cambook sweep` or of `cambook run`."""
-    for file in sorted(
-        {*folder.glob("*/record.json"), *folder.glob("*/*/record.json"), *folder.glob("sweeps/*/*/record.json")}
-    ):
-        place = file.parent
-        in_sweep = place.parents[1].name == "sweeps"
-        if place.name.startswith("."):  # an attempt
-            continue
-        try:
-            record = runs.Record.load(place)
-        except (OSError, ValueError):
-            warnings.warn(f"{file} is damaged and left out.", stacklevel=3)
-            continue
-        if in_sweep:
-            yield place.name, place.parent.name, record
-        elif record.notebook in (place.name, place.parent.name):
-            yield place.relative_to(folder).as_posix(), "", record
-
-
-def results(folder: str | os.PathLike | None = None) -> pd.DataFrame:
-    """Every number of every finished run, one row a metric of a run.
-
-    folder:  RUNS (by default), or one sweep's folder
-    returns: columns run, sweep, notebook, profile, dataset, seed, network, source, metric, value, device, finished,
-             image, epochs, learning_rate. Of a number recorded without a network, the network is the run's parameter
-             and the source `-`. Where one seed measured one thing several times, in two sweeps for instance, the latest
-             counts.
-    Interactive runs, which have no end, unfinished and failed ones are left out. Two folders of pictures with one name
-    are told apart by a digest behind it.
-    """
-    import pandas as pd
-
-    rows, digests = [], defaultdict(set)
-    for run, sweep, record in _records(Path(folder or files.RUNS).absolute()):
-        if record.finished is None:
-            continue
-        setting = {"profile": "quick", "seed": 0} | record.parameters
-        about = {"run": run, "sweep": sweep, "notebook": record.notebook, "finished": record.finished}
-        about |= {"device": record.environment.get("device"), "digests": record.environment.get("folders", {})}
-        for name, digest in about["digests"].items():
-            digests[name, setting[name]].add(digest)
-        for name, value in record.metrics.items():
-            measured = _measured(record, name) or {"network": setting.get("network"), "source": "-", "metric": name}
-            rows.append(setting | about | measured | {"value": float(value)})
-    for row in rows:
-        for name, digest in row["digests"].items():
-            if len(digests[name, row[name]]) > 1:
-                row[name] += f" {digest}"
-    table = pd.DataFrame(rows, columns=COLUMNS).sort_values("finished", kind="stable")
-    table = table.drop_duplicates([*SETTING, "seed"], keep="last")
-    return table.sort_values(["sweep", "notebook"], kind="stable").reset_index(drop=True)
-
-
-def _measured(record: runs.Record, name: str) -> dict[str, str] | None:
-    """Network, source and metric of a recorded number; None for one that was recorded without a network.
-
-    Records from before these fields only have the name NETWORK SOURCE METRIC, which begins with a known network.
-    """
-    if record.measured is not None:
-        return record.measured[name].model_dump() if name in record.measured else None
-    from cambook.networks import names
-
-    parts = name.split(" ")
-    known = len(parts) == 3 and parts[0] in names()
-    return dict(zip(("network", "source", "metric"), parts, strict=True)) if known else None
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean and spread over seeds: one row for each metric of each setting.
-
-    table:   as results() gives it
-    returns: the setting's columns (those that nowhere have a value left out), mean, spread (the standard deviation over
-             seeds, n - 1 in its denominator; none for one seed), seeds (how many), device
-    """
-    groups = table.groupby(list(SETTING), dropna=False, sort=False)
-    names = {"mean": ("value", "mean"), "spread": ("value", "std"), "seeds": ("seed", "nunique")}
-    found = groups.agg(
-        **names, device=("device", lambda devices: ", ".join(sorted(set(devices.dropna()))))
-    ).reset_index()
-    return found.drop(columns=[name for name in SETTING if found[name].isna().all()])
-
-
-def report(table: pd.DataFrame, folder: str | os.PathLike) -> str:
-    """Writes results.csv, summary.csv and summary.md to a folder, and ours beside published for the papers' tables.
-
-    table:   as results() gives it, not empty
-    returns: for the screen: the papers' tables where their notebooks ran, and the summary of all others
-    """
-    folder, found = Path(folder), summary(table)
-    contents = {
-        "results.csv": table.to_csv(index=False),
-        "summary.csv": found.to_csv(index=False),
-        "summary.md": found.to_markdown(index=False, floatfmt=".4g", missingval="") + "\n",
-    }
-    for name, content in contents.items():
-        with files.atomic_write(folder / name) as file:
-            file.write_text(content, encoding="utf-8")
-    tables = [name for name in found.notebook.unique() if (files.NOTEBOOKS / "reproduce" / f"{name}.ipynb").is_file()]
-    if tables:
-        from cambook.course import papers
-
-        tables = [name for name in tables if name in papers.TABLES]
-        for name in tables:
-            papers.write(name, table, folder)
-    texts = [(folder / f"{name}.md").read_text(encoding="utf-8") for name in tables]
-    others = found[~found.notebook.isin(tables)]
-    if len(others):
-        texts.append(others.to_markdown(index=False, tablefmt="simple", floatfmt=".4g", missingval=""))
-    return "\n".join(texts)

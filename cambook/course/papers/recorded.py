@@ -49,6 +49,8 @@ def latest(results: pd.DataFrame) -> pd.DataFrame:
     """Each number once: of one seed's runs of one setting the latest counts. ValueError where a column is missing."""
     missing = [column for column in COLUMNS if column not in results]
     if missing:
-        raise ValueError(f"The results have no column {', '.join(missing)}: take them from experiments.results().")
+        raise ValueError(
+            f"The results have no column {', '.join(missing)}: take them from cambook.course.results.collect()."
+        )
     key = ["notebook", "profile", "dataset", "seed", "network", "source", "metric"]
     return results.sort_values("finished", kind="stable").drop_duplicates(key, keep="last")
