@@ -29,6 +29,7 @@ TESTS = {
     "datasets/photographs.py": ("test_datasets.py", "test_photographs.py"),
     "datasets/scenes.py": ("test_scenes.py",),
     "datasets/rendering.py": ("test_scenes.py",),
+    "course/show/images.py": ("test_show.py",),
     "course/show/style.py": ("test_show.py",),
     "course/show/pictures.py": ("test_show.py",),
     "course/show/charts.py": ("test_show.py",),
@@ -42,6 +43,7 @@ TESTS = {
     "course/papers/features.py": ("test_reproduction.py",),
     "course/papers/measure.py": ("test_reproduction.py",),
     "course/papers/recorded.py": ("test_reproduction.py",),
+    "course/parameters.py": ("test_runs.py",),
     "course/runs.py": ("test_runs.py",),
     "course/notebooks.py": ("test_runs.py",),
     "course/results.py": ("test_experiments.py",),
@@ -638,13 +640,13 @@ MUTANTS = [
     ),
     # ---- figures and widgets ----
     Mutant(
-        "course/show/style.py",
+        "course/show/images.py",
         "the map hides the image where it is low",
         "alpha = opacity * value[..., None]",
         "alpha = opacity * np.ones_like(value)[..., None]",
     ),
     Mutant(
-        "course/show/style.py",
+        "course/show/images.py",
         "grey where the mask keeps",
         "np.where(large[..., None], picture, 128)",
         "np.where(large[..., None], 128, picture)",
@@ -783,10 +785,10 @@ MUTANTS = [
     ),
     # ---- runs and sweeps ----
     Mutant(
-        "course/runs.py", "the seed of a run has no effect", "torch.manual_seed(checked.seed)", "torch.manual_seed(0)"
+        "course/runs.py", "the seed of a run has no effect", "torch.manual_seed(given.seed)", "torch.manual_seed(0)"
     ),
     Mutant(
-        "course/runs.py",
+        "course/parameters.py",
         "a folder of this machine in the record",
         'f"{kind}:{Path(folder).name}"',
         'f"{kind}:{folder}"',

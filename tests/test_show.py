@@ -209,6 +209,7 @@ def test_cells_show_what_is_positive_over_the_picture_or_alone():
     signed[0, 0, :5] = 2.0
     (over,) = show.cells(image, signed)
     assert over.shape == (10, 10, 3) and (over[5:] == 128).all() and (over[:5] != 128).any()
+    assert (over[0] == show.overlay(image[0], np.ones((10, 10)))[0]).all(), "its maximum is the brightest colour"
     (alone,) = show.cells(image, signed, alone=True)
     assert np.array_equal(alone, np.repeat([[1.0], [0.0]], 5, 0).repeat(10, 1))
 

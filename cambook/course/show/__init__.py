@@ -6,7 +6,6 @@ from cambook.course.show.charts import (
     bars,
     curves,
     draws,
-    labelled,
     ledger,
     live_over_recorded,
     matrices,
@@ -16,21 +15,9 @@ from cambook.course.show.charts import (
     threshold_curves,
 )
 from cambook.course.show.diagrams import layers
+from cambook.course.show.images import array, labelled, left_over, overlay, pixels
 from cambook.course.show.pictures import branches, cells, grid, picture, pictures, proposals, top_classes
-from cambook.course.show.style import (
-    CONTROL,
-    FATES,
-    FOUND,
-    LINES,
-    PREDICTED,
-    TRUTH,
-    WIDTH,
-    array,
-    left_over,
-    overlay,
-    pixels,
-    save,
-)
+from cambook.course.show.style import CONTROL, FATES, FOUND, LINES, PREDICTED, TRUTH, WIDTH, save
 
 __all__ = [
     "CONTROL",

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from cambook.course.show.style import CONTROL, DASHES, FOUND, WIDTH, array, finish, pixels, styled, subplots
+from cambook.course.show.images import array
+from cambook.course.show.style import CONTROL, DASHES, WIDTH, finish, styled, subplots
 
 
 @styled
@@ -233,22 +233,6 @@ def bars(
     ax.tick_params(axis="y", length=0)
     ax.margins(x=0.12)
     return finish(fig, takeaway)
-
-
-def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
-    """The picture with its pixels tinted by what they are said to be: object orange, unknown grey, background as it is.
-
-    image: (3, H, W) or (H, W, 3) in [0, 1]; labels: (H, W), 1 object, 0 background, -100 unknown, or bool
-    returns: (H, W, 3) uint8; raises: ValueError where the labels have not the picture's size
-    """
-    picture, labels = pixels(image).astype(np.float64), array(labels)
-    if labels.shape != picture.shape[:2]:
-        raise ValueError(f"labels {labels.shape} on a picture {picture.shape[:2]}: give one label a pixel.")
-    for value, colour in ((1, FOUND), (-100, CONTROL)):
-        tint = 255 * np.array(to_rgb(colour))
-        where = labels == value
-        picture[where] = (1 - strength) * picture[where] + strength * tint
-    return picture.round().astype(np.uint8)
 
 
 @styled

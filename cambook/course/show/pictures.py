@@ -13,19 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cambook import maps
-from cambook.course.show.style import (
-    LINES,
-    WIDTH,
-    array,
-    as_boxes,
-    box_line,
-    finish,
-    left_over,
-    overlay,
-    pixels,
-    styled,
-    subplots,
-)
+from cambook.course.show.images import array, as_boxes, left_over, overlay, pixels
+from cambook.course.show.style import LINES, WIDTH, box_line, finish, styled, subplots
 from cambook.maps import boxes
 
 
