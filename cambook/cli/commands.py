@@ -336,7 +336,7 @@ def lab(context: typer.Context) -> None:
 def data(
     name: Annotated[str | None, typer.Argument(help="data set to fetch, for example cub; none: list them all")] = None,
 ) -> None:
-    """List the data sets: pictures for training and test, size, licence, where each is; or fetch one of them."""
+    """List the data sets: images for training and test, size, licence, where each is; or fetch one of them."""
     from cambook import datasets
 
     if name is None:

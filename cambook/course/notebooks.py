@@ -259,6 +259,6 @@ def _smaller(png: str) -> tuple[str, str]:
 
 
 def _text(output: Mapping[str, Any]) -> str:
-    """What an output says in words, pictures left out."""
+    """What an output says in words, images left out."""
     data = output.get("data", {})
     return output.get("text", "") + "".join(str(data[kind]) for kind in data if not kind.startswith("image/"))

@@ -48,7 +48,7 @@ def collect(folder: str | os.PathLike | None = None) -> pd.DataFrame:
              image, epochs, learning_rate. Of a number recorded without a network, the network is the run's parameter
              and the source `-`. Where one seed measured one thing several times, in two sweeps for instance, the latest
              counts.
-    Interactive runs, which have no end, unfinished and failed ones are left out. Two folders of pictures with one name
+    Interactive runs, which have no end, unfinished and failed ones are left out. Two folders of images with one name
     are told apart by a digest behind it.
     """
     import pandas as pd

@@ -71,7 +71,7 @@ def article(word: str) -> str:
 
 @dataclass
 class Questions:
-    """Eight questions about each picture, two of each kind: something is there, nothing is there, yes, no.
+    """Eight questions about each image, two of each kind: something is there, nothing is there, yes, no.
 
     texts:   N lists of 8 questions, each a list of words
     tokens:  (N, 8, 5) int64, their numbers; answers: (N, 8) int64, places in `choices`
@@ -96,12 +96,12 @@ class Questions:
 
 
 def questions(pairs, seed: int = 0) -> Questions:
-    """Questions with their answers, for every picture of a scenes.Pairs.
+    """Questions with their answers, for every image of a scenes.Pairs.
 
     With a car below a bird: "what is above the car" (bird), "what is below the bird" (car), "what is below the car"
     and "what is above the bird" (nothing), "is there a bird", "is there a car" (yes), and two categories that are not
-    in the picture (no). So half of the questions of each sort have nothing to find. A relation is asked along the
-    picture's own axis only: in a picture of one object above another nobody asks what is left of it.
+    in the image (no). So half of the questions of each sort have nothing to find. A relation is asked along the
+    image's own axis only: in an image of one object above another nobody asks what is left of it.
     seed: of the categories that are not there
     """
     words, names = vocabulary(pairs.categories), pairs.categories
@@ -131,7 +131,7 @@ def questions(pairs, seed: int = 0) -> Questions:
 
 
 def captions(pairs) -> np.ndarray:
-    """(N, 6) int64: "a bird above a ship", then END, for every picture of a scenes.Pairs."""
+    """(N, 6) int64: "a bird above a ship", then END, for every image of a scenes.Pairs."""
     words, names = vocabulary(pairs.categories), pairs.categories
     rows = zip(pairs.first, pairs.arrangement, pairs.second, strict=True)
     told = [[article(names[a]), names[a], RELATIONS[axis], article(names[b]), names[b], END] for a, axis, b in rows]
@@ -156,10 +156,10 @@ class Quarters(nn.Module):
 
 
 class AnswerNetwork(Network):
-    """A picture and a question -> one of the answers: two vectors, multiplied, then a linear layer.
+    """An image and a question -> one of the answers: two vectors, multiplied, then a linear layer.
 
-    The picture's vector comes from its feature maps (Quarters), the question's is a sum over its words, one vector a
-    word, then a hidden layer: the order of the words is not read. Multiplying the two lets each number of the picture
+    The image's vector comes from its feature maps (Quarters), the question's is a sum over its words, one vector a
+    word, then a hidden layer: the order of the words is not read. Multiplying the two lets each number of the image
     count or not, as the question asks. Small, after the networks of Antol et al. 2015 (product) and Zhou et al. 2015
     (sum of words).
     """
@@ -183,7 +183,7 @@ class AnswerNetwork(Network):
         return self.question(self.words(tokens.flatten(0, -2))).unflatten(0, tokens.shape[:-1])
 
     def answer(self, feature_maps: Tensor, tokens: Tensor) -> Tensor:
-        """feature_maps (B, K, h, w), tokens (B, Q, L): Q questions a picture -> logits (B, Q, choices)."""
+        """feature_maps (B, K, h, w), tokens (B, Q, L): Q questions per image -> logits (B, Q, choices)."""
         return self.classifier(self.picture(feature_maps)[:, None] * self.read(tokens))
 
     def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,9 +198,9 @@ class AnswerNetwork(Network):
 
 
 class CaptionNetwork(Network):
-    """A picture -> a sentence, word by word: each word follows from the picture and the words before it.
+    """An image -> a sentence, word by word: each word follows from the image and the words before it.
 
-    The picture's vector (Quarters) is what the recurrent cell (GRU, Cho et al. 2014) begins with; at each step the
+    The image's vector (Quarters) is what the recurrent cell (GRU, Cho et al. 2014) begins with; at each step the
     cell reads the word before, and a linear layer scores every word as the next one. Small, after Karpathy and
     Fei-Fei 2015, whose network Grad-CAM's authors looked into.
     """
@@ -240,7 +240,7 @@ class CaptionNetwork(Network):
 
     @torch.no_grad()
     def caption(self, images: Tensor, length: int = 6) -> Tensor:
-        """Greedy decoding: the likeliest word, then the likeliest after it, ...: (B, length) int64."""
+        """Greedy decoding: the most likely word, then the most likely after it, ...: (B, length) int64."""
         state = torch.tanh(self.picture(self.features(images)))
         word, said = images.new_full((len(images),), 1, dtype=torch.int64), []
         for _ in range(length):
@@ -287,7 +287,7 @@ def prior_answers(learned: Questions, asked: Questions) -> np.ndarray:
 
 
 class Asked(nn.Module):
-    """An AnswerNetwork with one question for each picture in its ear: pictures in, logits of the answers out.
+    """An AnswerNetwork with one question for each image: images in, logits of the answers out.
 
     tokens: (B, L) int64. So a map of it is made as of any classifier.
     """
@@ -301,9 +301,9 @@ class Asked(nn.Module):
 
 
 class Spoken(nn.Module):
-    """A CaptionNetwork with one sentence for each picture: pictures in, the log-probability of each of its words out.
+    """A CaptionNetwork with one sentence for each image: images in, the log-probability of each of its words out.
 
-    captions: (B, L) int64. log P(word t | picture, words before t); their sum is the sentence's log-probability.
+    captions: (B, L) int64. log P(word t | image, words before t); their sum is the sentence's log-probability.
     """
 
     def __init__(self, network: CaptionNetwork, captions: Tensor):
@@ -327,7 +327,7 @@ def answer_maps(network: AnswerNetwork, images: Tensor, tokens: Tensor, answers:
 def ask(
     network: AnswerNetwork, image: Tensor, sentence: Sequence[str], choices: Sequence[str]
 ) -> tuple[str, float, Tensor]:
-    """One question about one picture: the likeliest answer, its probability, and its map from 0 to 1.
+    """One question about one image: the most likely answer, its probability, and its map from 0 to 1.
 
     image: (3, H, W); sentence: the question's words; choices: as Questions.choices; the map is (h, w)
     """
@@ -341,10 +341,10 @@ def ask(
 def answer_pointing(
     network: AnswerNetwork, images: Tensor, masks: Tensor, asked: Questions, kind: str, shuffled: bool = False
 ) -> dict[str, np.ndarray]:
-    """How often the map of the right answer points at the answer's object ("own") and at the picture's "other" one.
+    """How often the map of the right answer points at the answer's object ("own") and at the image's "other" one.
 
     images: (N, 3, H, W); masks: (N, 2, S, S); kind: "what" or "yes", where the answer belongs to an object
-    shuffled: each picture is asked the question of the picture before it; the answer whose map is made stays
+    shuffled: each image is asked the question of the image before it; the answer whose map is made stays
     returns: {"own", "other"}: (N, 2) bool, for the two questions of that kind
     raises: ValueError for a kind whose answer belongs to no object
     """

@@ -18,9 +18,9 @@ WINDOWS = ("own", "another's")
 
 
 def square_windows(boxes: Tensor, size: int) -> Tensor:
-    """The square around each box that is as wide as the box's longer side, moved into the picture.
+    """The square around each box that is as wide as the box's longer side, moved into the image.
 
-    boxes: (B, 4), no longer than the picture of `size` pixels; returns (B, 4). A square is enlarged without stretching.
+    boxes: (B, 4), no longer than the image of `size` pixels; returns (B, 4). A square is enlarged without stretching.
     """
     side = (boxes[:, 2:] - boxes[:, :2]).amax(1, keepdim=True)
     corner = ((boxes[:, :2] + boxes[:, 2:] - side) / 2).clamp(min=0)
@@ -29,7 +29,7 @@ def square_windows(boxes: Tensor, size: int) -> Tensor:
 
 
 def crop(images: Tensor, windows: Tensor, size: int) -> Tensor:
-    """Each picture's window, scaled to `size` pixels, bilinear.
+    """Each image's window, scaled to `size` pixels, bilinear.
 
     images: (B, 3, S, S); windows: (B, 4), (x0, y0, x1, y1) in pixels; returns (B, 3, size, size)
     """
@@ -42,10 +42,10 @@ def crop(images: Tensor, windows: Tensor, size: int) -> Tensor:
 
 @torch.no_grad()
 def cam_boxes(logits: Tensor, feature_maps: Tensor, class_weight: Tensor, size: int) -> Tensor:
-    """The CAM box of each picture's likeliest class, by rule "paper" at 20%: no label is looked at.
+    """The CAM box of each image's most likely class, by rule "paper" at 20%: no label is looked at.
 
-    logits: (B, C) and feature_maps: (B, K, h, w), what a network gave for pictures of `size` pixels
-    returns: (B, 4) float32 half-open, the whole picture where the map is nowhere above zero
+    logits: (B, C) and feature_maps: (B, K, h, w), what a network gave for images of `size` pixels
+    returns: (B, 4) float32 half-open, the whole image where the map is nowhere above zero
     """
     weight = class_weight[logits.argmax(1)][:, None]
     maps = upsample(class_activation_map(feature_maps, weight), size)[:, 0]
@@ -63,15 +63,15 @@ def fused_network(whole: PooledNetwork, start: PooledNetwork, windows: str = "ow
 
 
 class FusedNetwork(Network):
-    """The features of the whole picture and of the window around its CAM box, side by side, and one linear layer.
+    """The features of the whole image and of the window around its CAM box, side by side, and one linear layer.
 
-    The whole picture may have any size; the window is scaled to 64 pixels, what the small backbone was made for.
+    The whole image may have any size; the window is scaled to 64 pixels, what the small backbone was made for.
 
     whole:    a trained network with average pooling; it is copied, and stays as it is
     backbone: of the region branch; `region` classifies by its features alone, `classifier` by both
-    windows:  "own", or as a control "another's": the window that belongs to the picture before it in the batch, so
-              windows of the same sizes at the same places that know nothing of this picture
-    raises:   ValueError for other windows, and where "another's" is asked of a single picture
+    windows:  "own", or as a control "another's": the window that belongs to the image before it in the batch, so
+              windows of the same sizes at the same positions that know nothing of this image
+    raises:   ValueError for other windows, and where "another's" is asked of a single image
     After Guan et al. 2018 (crop where the first branch's map is high) and Liu et al. 2019 (features joined).
     """
 
@@ -91,7 +91,7 @@ class FusedNetwork(Network):
         self.new_layers = ("region", "classifier")
 
     def train(self, mode: bool = True) -> FusedNetwork:
-        """The region branch and the last layers in training mode; the whole-picture branch stays as it is."""
+        """The region branch and the last layers in training mode; the whole-image branch stays as it is."""
         super().train(mode)
         self.whole.eval()
         return self
@@ -109,7 +109,7 @@ class FusedNetwork(Network):
         return logits, feature_maps, windows.roll(1, 0)
 
     def three(self, images: Tensor, windows: Tensor | None = None) -> dict[str, Tensor]:
-        """The logits (B, C) of the "whole" picture, of the "region" alone, and "fused"; windows: by default look's."""
+        """The logits (B, C) of the "whole" image, of the "region" alone, and "fused"; windows: by default look's."""
         logits, feature_maps, found = self.look(images)
         region_maps = self.features(crop(images, found if windows is None else windows, MINI_SIZE))
         region, fused = self.region(region_maps.mean((2, 3))), self.fuse(feature_maps, region_maps)

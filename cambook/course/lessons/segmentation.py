@@ -1,7 +1,7 @@
-"""From labels to masks: a map becomes seeds, seeds train a segmentation network, masks examine it.
+"""From labels to masks: a map becomes seeds, seeds train a segmentation network, masks evaluate it.
 
 Weakly supervised semantic segmentation in small (Kolesnikov and Lampert 2016, Seed, Expand and Constrain). A mask is
-(S, S); here it says object or background only, whatever the class: one labelled object lies in each picture, and what
+(S, S); here it says object or background only, whatever the class: one labelled object lies in each image, and what
 is asked is where. Which class it is, the classifier says.
 """
 
@@ -22,7 +22,7 @@ from cambook.training.recipes import Recipe
 
 BACKGROUND, OBJECT = 0, 1
 SEEDS = (0.6, 0.2)  # the lesson's thresholds for object and background
-RECIPE = Recipe(epochs=4, batch_size=32, lr=1e-3, flip=False)  # 250 steps on 2000 pictures
+RECIPE = Recipe(epochs=4, batch_size=32, lr=1e-3, flip=False)  # 250 steps on 2000 images
 STAGES = (7, 14)  # where mini_backbone has 32 channels on S/2 and 64 on S/4; it ends with 128 on S/8
 
 
@@ -82,7 +82,7 @@ class SegmentationNetwork(Network):
 
 
 def object_maps(network: Network, data, classes: Tensor, source, *, device: str | torch.device = "cpu") -> Tensor:
-    """One map a picture at the size of the pictures: (N, S, S), raw, on the CPU.
+    """One map per image, at the size of the images: (N, S, S), raw, on the CPU.
 
     classes: (N,) int64, whose map; source: what makes it, an entry of maps.MAPS or its function
     """

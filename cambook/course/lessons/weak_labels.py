@@ -1,7 +1,7 @@
 """Labels that are few, guessed or wrong: a share of them, pseudo-labels, flipped ones.
 
 Zhou 2018 calls supervision weak where it is incomplete (few labels), inexact (labels, no boxes) or inaccurate (wrong
-labels). Everything here takes labels and gives labels or places; the training itself is that of cambook.training.
+labels). Everything here takes labels and gives labels or indices; the training itself is that of cambook.training.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MEASURES = {ACCURACY: "accuracy", PLACES: "max_box_acc"}  # axis of a figure -> 
 
 
 def share_of(labels: ArrayLike, share: float, seed: int) -> np.ndarray:
-    """Places of the pictures that keep their label: the same share of every class, at least one picture each.
+    """Indices of the images that keep their label: the same share of every class, at least one image each.
 
-    labels: (N,) int64; share: above 0, at most 1; returns sorted int64 places
-    A larger share with the same seed holds all places of a smaller one.
+    labels: (N,) int64; share: above 0, at most 1; returns sorted int64 indices
+    A larger share with the same seed holds all indices of a smaller one.
     raises: ValueError where the share is none
     """
     labels = np.asarray(labels)
@@ -46,10 +46,10 @@ def share_of(labels: ArrayLike, share: float, seed: int) -> np.ndarray:
 
 
 def pseudo_labels(logits: Tensor, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """The pictures of which a network is sure, and what it calls them.
+    """The images of which a network is sure, and what it calls them.
 
-    logits: (N, C); confidence: the likeliest class must have at least this probability
-    returns: places (n,) among the N, sorted, and classes (n,), both int64
+    logits: (N, C); confidence: the most likely class must have at least this probability
+    returns: indices (n,) among the N, sorted, and classes (n,), both int64
     raises: ValueError where the confidence is no probability
     Lee 2013, Pseudo-Label; the threshold as in Sohn et al. 2020, FixMatch.
     """
@@ -80,16 +80,16 @@ def flip(labels: ArrayLike, share: float, classes: int, seed: int) -> np.ndarray
 
 
 def same_steps(recipe: Recipe, pictures: int, steps: int) -> Recipe:
-    """The recipe with as many epochs as make up `steps` steps on so few pictures, rounded to whole epochs.
+    """The recipe with as many epochs as make up `steps` steps on so few images, rounded to whole epochs.
 
-    With the same number of epochs, fewer pictures would also mean fewer steps, and a comparison would mix the two.
+    With the same number of epochs, fewer images would also mean fewer steps, and a comparison would mix the two.
     """
     return dataclasses.replace(recipe, epochs=max(1, round(steps / math.ceil(pictures / recipe.batch_size))))
 
 
 @dataclass
 class WeakTraining:
-    """A training with weak labels: the network; the places whose label was known and how many; the pictures that got a
+    """Training with weak labels: the network; the indices whose label was known and how many; the images that got a
     pseudo-label, and the share of these that is right, in percent (which only the evaluation can know)."""
 
     trained: Trained
@@ -103,7 +103,7 @@ class WeakTraining:
 
 
 def with_few(data, share: float, *, network: str, steps: int, seed: int, **how) -> WeakTraining:
-    """A network that learns from a share of the labels; the other pictures are not used.
+    """A network that learns from a share of the labels; the other images are not used.
 
     how: weights and device, as for training.trained
     """

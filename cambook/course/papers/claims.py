@@ -163,7 +163,7 @@ def check_claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.nd
 
     paper:    "cam", "grad-cam", "acol" or "wsol"; results: as for `table`
     pictures: Measurements.pictures of the run that `results` added: where it is the only seed, the interval is taken
-              over its pictures (paired bootstrap), which says nothing about another training
+              over its images (paired bootstrap), which says nothing about another training
     returns:  claim, where, difference (a minus b), metric, data, profile; published, ours (points, mean over seeds);
               low, high, its 95% interval (Student's t over seeds that both have; paired), over (what it is taken over);
               claimed, verdict: holds, does not hold, not decided

@@ -36,7 +36,7 @@ def pooled_features(network: Network, feature_maps: Tensor) -> Tensor:
     return feature_maps.mean((2, 3))
 
 
-BoxesOf = Callable[[Batch, Tensor], Sequence[np.ndarray | None]]  # a batch, its pictures at the network's size
+BoxesOf = Callable[[Batch, Tensor], Sequence[np.ndarray | None]]  # a batch, its images at the network's size
 
 
 @dataclass
@@ -67,7 +67,7 @@ class LinearSVM:
     def map_boxes(self, network: Network, labels: np.ndarray | None = None) -> BoxesOf:
         """Boxes of the class activation maps that this SVM's weights make, for `_crop_features`.
 
-        labels: (N,) the class whose map is taken, by a picture's place in its data set; None: the one guessed
+        labels: (N,) the class whose map is taken, by an image's index in its data set; None: the one guessed
         """
 
         def boxes(batch: Batch, whole: Tensor) -> list[np.ndarray | None]:
@@ -89,7 +89,7 @@ class LinearSVM:
 
 @torch.no_grad()
 def all_features(network: Network, data, device: str | torch.device = "cpu", batch_size: int = 256) -> Tensor:
-    """`pooled_features` of every picture of a data set, on the CPU: (N, K)."""
+    """`pooled_features` of every image of a data set, on the CPU: (N, K)."""
     network.to(device).eval()
     seen = image_getter(data, torch.device(device))
     places = tqdm(torch.arange(len(data)).split(batch_size), desc="features", unit="batch", leave=False)
@@ -99,7 +99,7 @@ def all_features(network: Network, data, device: str | torch.device = "cpu", bat
 def generic_features(trained: Mapping[str, Network], train, test, device: str | torch.device = "cpu") -> Measurements:
     """Table 5: accuracy of a linear SVM on each network's features, on a data set's finest labels.
 
-    train, test: any labelled pictures; the network is not trained further
+    train, test: any labelled images; the network is not trained further
     Zhou et al. 2016, section 4.
     """
     found = Measurements()
@@ -111,9 +111,9 @@ def generic_features(trained: Mapping[str, Network], train, test, device: str | 
 
 
 def crop_to_box(image: Tensor, box: np.ndarray | None, size: int) -> Tensor:
-    """What a box holds, scaled to size x size; the whole picture where box is None: (3, H, W) -> (3, size, size).
+    """What a box holds, scaled to size x size; the whole image where box is None: (3, H, W) -> (3, size, size).
 
-    box: (4,), half-open, in pixels, rounded outward and cut at the picture's border
+    box: (4,), half-open, in pixels, rounded outward and cut at the image's border
     """
     if box is not None:
         limits = image.shape[2], image.shape[1]
@@ -126,10 +126,10 @@ def crop_to_box(image: Tensor, box: np.ndarray | None, size: int) -> Tensor:
 
 
 def fine_grained(trained: Mapping[str, Network], train, test, device: str | torch.device = "cpu") -> Measurements:
-    """Table 4: accuracy of a linear SVM on GAP features of whole pictures, of what the CAM box, and the true box holds.
+    """Table 4: accuracy of a linear SVM on GAP features of whole images, of what the CAM box, and the true box holds.
 
-    train, test: larger than the network's pictures, to crop from (see `splits_of`); at their finest labels
-    The CAM box is found without boxes: the SVM of the whole pictures has a weight for each feature map and class, so it
+    train, test: larger than the network's images, to crop from (see `splits_of`); at their finest labels
+    The CAM box is found without boxes: the SVM of the whole images has a weight for each feature map and class, so it
     has class activation maps (box at 20% of the maximum). In training it is the map of the label, in testing that of
     the class that the SVM guesses. A new SVM learns from the crops. Zhou et al. 2016, section 4.1.
     """
@@ -167,5 +167,5 @@ def _nothing(batch: Batch, whole: Tensor) -> list[None]:
 
 
 def _true_box(batch: Batch, whole: Tensor) -> list[np.ndarray]:
-    """The box around all boxes of a picture."""
+    """The box around all boxes of an image."""
     return [np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)]) for boxes in batch.boxes]

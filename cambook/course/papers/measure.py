@@ -30,7 +30,7 @@ def splits_of(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) ->
     """The data set's train and test split for these networks: 64 px where all are small, else 224.
 
     detail: times as many pixels a side, to crop from
-    At quick 500 test pictures; of scenes at full 20,000 to train on, at paper 100,000, and 10,000 to test on.
+    At quick 500 test images; of scenes at full 20,000 to train on, at paper 100,000, and 10,000 to test on.
     raises: ValueError where some networks take 64 px and others 224, or where Table 3 has no five classes to guess;
             what datasets.load raises, for a set without boxes too unless no row of the table makes maps (1, 5)
     """
@@ -61,9 +61,9 @@ def train_networks(chosen: Sequence[str], data, *, seed: int, device: str | torc
 
 
 def record_speed(trained: Mapping[str, Network], data, run: Run) -> None:
-    """Pictures per second of the loader alone and of each network's training step, into the record of the run.
+    """Images per second of the loader alone and of each network's training step, into the record of the run.
 
-    Recorded only where the data set is too large to be held and its pictures are made batch by batch; training waits
+    Recorded only where the data set is too large to be held and its images are made batch by batch; training waits
     for the loader where the step is the faster one.
     """
     if not is_large(data):
@@ -78,7 +78,7 @@ class Measurements:
     """What a notebook measured.
 
     values:   "NETWORK SOURCE METRIC" -> number, in percent
-    pictures: of the same names those whose number is a mean over the test pictures -> (N,) one number a picture
+    pictures: of the same names those whose number is a mean over the test images -> (N,) one number per image
     measured: of the same names their three fields
     """
 
@@ -87,7 +87,7 @@ class Measurements:
     measured: dict[str, Measured] = field(default_factory=dict, repr=False)
 
     def add(self, network: str, source: str, metric: str, what: float | np.ndarray) -> None:
-        """One number, or (N,) bool: what is so in each picture, of which the number is the share."""
+        """One number, or (N,) bool: what is so in each image, of which the number is the share."""
         measured = Measured(network=network, source=source, metric=metric)
         key = str(measured)
         if np.ndim(what):
@@ -135,7 +135,7 @@ def _measured(name: str, trained: Mapping[str, Network]) -> list[tuple[str, str]
 
 
 def _of_evaluation(e: Evaluation) -> Iterator[tuple[str, float | np.ndarray]]:
-    """(metric, number or one truth value a picture) of an evaluation."""
+    """(metric, number or one truth value per image) of an evaluation."""
     errors = {f"{which}_error": ~right for which, right in e.correct.items() if which.startswith("top")}
     for metric, value in e.row.items():
         yield metric, errors.get(metric, value)
@@ -149,7 +149,7 @@ def five_boxes_correct(
 ) -> np.ndarray:
     """Whether one of five guesses is right, class and box: (N,) bool, with the heuristics of the paper's Table 3.
 
-    The five are a tight and a loose box for the likeliest class, both for the second, the loose one for the third, by
+    The five are a tight and a loose box for the most likely class, both for the second, the loose one for the third, by
     `maps.loose_and_tight` on the map at 256 x 256 pixels. Zhou et al. 2016, section 3.2.
     """
     network.to(device).eval()
@@ -172,7 +172,7 @@ def five_boxes_correct(
 
 
 def both_boxes(network: Network, batch: Batch) -> tuple[Tensor, list[list[np.ndarray]]]:
-    """Maps of the true classes at the size of the pictures (B, H, W), and of each its loose and its tight box.
+    """Maps of the true classes at the size of the images (B, H, W), and of each its loose and its tight box.
 
     CAM, and of a network without one its smooth saliency
     """

@@ -1,9 +1,4 @@
-"""Our numbers beside the papers': tables, figures, a written report.
-
-TABLES says, row by row, which network stands for which line of a paper's table: the paper's own at the profiles full
-and paper, a small one in its place at quick. CLAIMS says what the papers conclude from those lines. The notebooks of
-notebooks/reproduce measure; `table`, `claims` and `write` take the numbers of one run or of hundreds.
-"""
+"""Our numbers beside the papers': tables, figures, a written report."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def as_boxes(found: Any) -> np.ndarray:
 
 
 def pixels(image: Any) -> np.ndarray:
-    """A picture as (H, W, 3) uint8, from (3, H, W) or (H, W, 3), either uint8 or float in [0, 1].
+    """An image as (H, W, 3) uint8, from (3, H, W) or (H, W, 3), either uint8 or float in [0, 1].
 
     raises: ValueError for another shape or for floats outside [0, 1]
     """
@@ -46,11 +46,11 @@ def pixels(image: Any) -> np.ndarray:
 
 
 def overlay(image: Any, map2d: Any, opacity: float = 0.8) -> np.ndarray:
-    """The picture under its map in magma; where the map is low the picture stays visible, since opacity
+    """The image under its map in magma; where the map is low the image stays visible, since opacity
     grows with the value.
 
     image:   (3, H, W) or (H, W, 3) in [0, 1]
-    map2d:   (h, w) in [0, 1], of any size: brought to the picture's size by `maps.upsample`
+    map2d:   (h, w) in [0, 1], of any size: brought to the image's size by `maps.upsample`
     opacity: of the map where it is 1
     returns: (H, W, 3) uint8
     raises:  ValueError where the map is not one map in [0, 1]
@@ -71,7 +71,7 @@ def overlay(image: Any, map2d: Any, opacity: float = 0.8) -> np.ndarray:
 
 
 def left_over(image: Any, kept: Any) -> np.ndarray:
-    """The picture in flat grey wherever a coarse mask does not keep it, each place of the mask a rectangle.
+    """The image in flat grey wherever a coarse mask does not keep it, each cell of the mask a rectangle.
 
     image: (3, H, W) or (H, W, 3) in [0, 1]; kept: (h, w) bool, for instance what ACoL's second branch is left with
     returns: (H, W, 3) uint8; raises ValueError where the mask is not one of (h, w)
@@ -85,10 +85,10 @@ def left_over(image: Any, kept: Any) -> np.ndarray:
 
 
 def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
-    """The picture with its pixels tinted by what they are said to be: object orange, unknown grey, background as it is.
+    """The image with its pixels tinted by what they are said to be: object orange, unknown grey, background as it is.
 
     image: (3, H, W) or (H, W, 3) in [0, 1]; labels: (H, W), 1 object, 0 background, -100 unknown, or bool
-    returns: (H, W, 3) uint8; raises: ValueError where the labels have not the picture's size
+    returns: (H, W, 3) uint8; raises: ValueError where the labels have not the image's size
     """
     picture, labels = pixels(image).astype(np.float64), array(labels)
     if labels.shape != picture.shape[:2]:

@@ -28,10 +28,10 @@ def picture(
     title: str | None = None,
     iou: bool = True,
 ) -> None:
-    """One picture on `ax`, with its map over it, its boxes, and below it the IoU of the two kinds of boxes.
+    """One image on `ax`, with its map over it, its boxes, and below it the IoU of the two kinds of boxes.
 
     map: as in `overlay`; truth, predicted: one box (x0, y0, x1, y1) or several (n, 4), half-open, in pixels
-    of the picture.
+    of the image.
     iou: whether it is written; it is the best over all pairs of a true and a predicted box.
     """
     shown = pixels(image) if map is None else overlay(image, map)
@@ -65,12 +65,12 @@ def pictures(
     dashed: str = "predicted box",
     iou: bool = True,
 ) -> Figure:
-    """A grid of pictures, each as in `picture`, with one legend and the takeaway as title.
+    """A grid of images, each as in `picture`, with one legend and the takeaway as title.
 
-    images: B pictures, or one (3, H, W) tensor for every map; maps, truth, predicted, titles: one entry a
-    picture, None for nothing.
+    images: B images, or one (3, H, W) tensor for every map; maps, truth, predicted, titles: one entry a
+    image, None for nothing.
     An entry of `predicted` that is None beside a true box reads "no box". columns: default all in one row,
-    up to five. dashed: what the legend calls the boxes of `predicted`; iou: whether it stands below pictures with both.
+    up to five. dashed: what the legend calls the boxes of `predicted`; iou: whether it stands below images with both.
     raises: ValueError where the lists differ in length
     """
     given = {"maps": maps, "truth": truth, "predicted": predicted, "titles": titles}
@@ -113,9 +113,9 @@ def pictures(
 
 @styled
 def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeaway: str = "") -> Figure:
-    """Pictures and maps in rows with a name each, under named columns.
+    """Images and maps in rows with a name each, under named columns.
 
-    rows: {name: cells}; a cell is a picture as in `pixels` (for instance from `overlay`), a map (h, w) in [0, 1],
+    rows: {name: cells}; a cell is an image as in `pixels` (for instance from `overlay`), a map (h, w) in [0, 1],
     drawn in magma, or None for nothing
     """
     count = max(len(cells) for cells in rows.values())
@@ -138,8 +138,8 @@ def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeawa
 def cells(images: Iterable[Any], maps_: torch.Tensor, alone: bool = False) -> list[np.ndarray]:
     """Cells for `grid`: what speaks for the class in maps (B, 1, h, w), each scaled to its own maximum.
 
-    alone: without the picture under it, and with the highest 1% of the pixels cut to one value: for maps of single
-           pixels, which cannot be seen over a picture
+    alone: without the image under it, and with the highest 1% of the pixels cut to one value: for maps of single
+           pixels, which cannot be seen over an image
     """
     values = maps_.detach().cpu().clamp(min=0)
     if not alone:
@@ -152,10 +152,10 @@ def cells(images: Iterable[Any], maps_: torch.Tensor, alone: bool = False) -> li
 def top_classes(
     image: Any, names: Sequence[str], probabilities: Any, maps: Any, takeaway: str = "", predicted: Any = None
 ) -> Figure:
-    """The picture, then the map of each of its likeliest classes with its probability, as in figure 4 of
+    """The image, then the map of each of its most likely classes with its probability, as in figure 4 of
     Zhou et al. 2016.
 
-    image: (3, H, W); names: C names; probabilities: (C,), likeliest first; maps: (C, h, w), each in [0, 1];
+    image: (3, H, W); names: C names; probabilities: (C,), most likely first; maps: (C, h, w), each in [0, 1];
     predicted: C boxes
     """
     titles = ["the picture"] + [
@@ -209,7 +209,7 @@ def proposals(
     takeaway: str = "",
     drawn: int = 150,
 ) -> Figure:
-    """Candidate boxes on a picture beside the same picture with its map and the box read off it.
+    """Candidate boxes on an image beside the same image with its map and the box read off it.
 
     image: (3, H, W); candidates: (N, 4), of which `drawn`, evenly chosen, are shown as thin lines
     map2d: (h, w) in [0, 1]; predicted: one box; titles: of the two panels
