@@ -488,6 +488,15 @@ def test_whole_pictures_crops_and_generic_features_are_classified(seer):
     assert found.values == {"mini-gap - accuracy": 100.0}
 
 
+def test_the_cam_box_is_that_of_the_label_in_training_and_of_the_guess_in_testing(seer, monkeypatch):
+    asked, real = [], LinearSVM.map_boxes
+    monkeypatch.setattr(LinearSVM, "map_boxes", lambda svm, *given: asked.append(given[1:]) or real(svm, *given))
+    train = Corners("train", 24)
+    papers.fine_grained({"mini-gap": seer}, train, Corners("test", 12))
+    ((labels,), guesses) = asked
+    assert (labels == train.labels).all() and guesses == ()
+
+
 def test_the_fine_classes_of_scenes_are_its_objects():
     scenes = datasets.load("scenes", "test", 64, length=24)
     assert papers.fine_labels(scenes) is scenes.object_indices

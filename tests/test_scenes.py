@@ -70,6 +70,8 @@ def test_seed_and_split_give_other_pictures(train, test):
     first = train.batch([0]).images
     assert not torch.equal(first, Scenes("train", 64, seed=1).batch([0]).images)
     assert not torch.equal(first, test.batch([0]).images)
+    sides = [split.draw(np.arange(4))["side"] for split in (train, test)]
+    assert not np.isclose(*sides).any(), "an image of the test split is not one of training with another ground"
 
 
 def test_the_fingerprint_knows_all_that_determines_pictures(train):

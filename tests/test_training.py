@@ -93,6 +93,25 @@ def test_an_interrupted_training_goes_on_at_its_checkpoint_and_ends_with_the_sam
     assert [(row["loss"], row["top1_error"]) for row in again] == [(row["loss"], row["top1_error"]) for row in history]
 
 
+def test_the_checkpoint_of_another_training_is_refused(tmp_path):
+    checkpoint = tmp_path / "squares.part"
+    fit(networks.build("mini-gap", 2), Squares(16), dataclasses.replace(QUICK, epochs=2), checkpoint=checkpoint)
+    with pytest.raises(ValueError, match="it was trained with another recipe, seed or data set"):
+        fit(networks.build("mini-gap", 2), Squares(16), QUICK, seed=1, checkpoint=checkpoint)
+
+
+def test_each_epoch_shows_every_image_once_in_an_order_of_its_own(monkeypatch):
+    real, shown = fitting.image_getter, []
+
+    def noting(data, device):
+        get = real(data, device)
+        return lambda indices: (shown.append(indices.tolist()), get(indices))[1]
+
+    monkeypatch.setattr(fitting, "image_getter", noting)
+    fit(networks.build("mini-gap", 2), Squares(16), dataclasses.replace(QUICK, epochs=2))
+    assert sorted(shown[0]) == sorted(shown[1]) == list(range(16)) and shown[0] != shown[1]
+
+
 def test_mixed_precision_learns_the_same_labels_with_other_bits_and_weights_in_float32(monkeypatch):
     plain, auto, mixed = (networks.build("mini-gap", 2) for _ in range(3))
     fit(plain, Squares(), dataclasses.replace(QUICK, precision="fp32"))
