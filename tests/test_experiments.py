@@ -418,6 +418,14 @@ def test_a_name_of_three_words_is_no_network_with_a_source_and_a_metric(home):
     assert found == [["mini-gap", "-", "pixels a side", 64], ["mini-fc", "cam", "pxap", 50]]
 
 
+def test_a_run_whose_record_has_no_end_was_not_made(slow, home):
+    slow(0)
+    first, second = planned(home)
+    leave(first.folder, {"x": 1}, finished=None)
+    leave(second.folder, {"x": 1})
+    assert [one.finished() for one in planned(home)] == [False, True]
+
+
 def test_one_thing_measured_twice_with_one_seed_counts_once_the_latest(home):
     for sweep, finished, value in (("a", "2026-01-02", 2), ("b", "2026-01-03", 3), ("c", "2026-01-01", 1)):
         leave(home / "runs" / "sweeps" / sweep / "aa", {"x": value}, finished=finished)
