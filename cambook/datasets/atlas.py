@@ -135,6 +135,12 @@ def _digest(*arrays: np.ndarray) -> str:
 def save_atlas(path: str | Path) -> None:
     """Writes the atlas to one file (5.5 MB), for a machine that lacks the packages.
 
+    Args:
+        path: the file to write; one that exists is replaced.
+
+    Raises:
+        FileNotFoundError: if the atlas is not in the cache and a package that it is made from is missing.
+
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -149,6 +155,9 @@ def save_atlas(path: str | Path) -> None:
 
 def install_atlas(path: str | Path) -> None:
     """Puts a file that `save_atlas` wrote into the cache of this machine.
+
+    Args:
+        path: the file, copied here from the machine that wrote it.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -91,6 +91,10 @@ class DataSet:
 def check_counts(size: int | None, length: int | None) -> None:
     """Refuses a size or length that is given and is not a whole number of at least 1.
 
+    Args:
+        size: side of the images in pixels; None if it is not given.
+        length: number of images; None if it is not given.
+
     Raises:
         ValueError: with the value.
 

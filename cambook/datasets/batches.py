@@ -101,6 +101,13 @@ def onto(pixels: Tensor, device: str | torch.device) -> Tensor:
     A GPU fetches it itself, out of pinned memory. So the thread that made the images makes the next ones meanwhile and
     does not wait until the GPU has come to this copy.
 
+    Args:
+        pixels: of any shape and type, on the CPU.
+        device: where they shall be.
+
+    Returns:
+        The same values on the device; `pixels` itself if that is the CPU.
+
     Example:
         >>> onto(torch.ones(2), "cpu")
         tensor([1., 1.])
@@ -114,6 +121,12 @@ def is_large(data) -> bool:
     """Whether a data set is made batch by batch in each epoch, rather than held on the device.
 
     It is large if its images, with 8 bits per colour, take more than 1 GiB.
+
+    Args:
+        data: a data set; its length and the side of its images count.
+
+    Returns:
+        True if it is made batch by batch.
 
     Example:
         >>> from cambook.datasets import load
@@ -164,7 +177,7 @@ T = TypeVar("T")
 
 
 def prefetch(data, make: Callable[[T], object], wanted: Iterable[T]) -> Iterator:
-    """make(w) for each w that is wanted; the next ones are made meanwhile, in background threads.
+    """make(w) for each w wanted; the next ones are made meanwhile, in background threads.
 
     Order and values are as without threads, so `make` must not draw from torch's global generator. On an error, or when
     the iterator is closed or dropped, what has begun is waited for and what has not begun never does.

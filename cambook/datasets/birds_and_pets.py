@@ -18,10 +18,10 @@ from cambook.datasets.registry import register
 class CUB(Photographs):
     """Caltech-UCSD Birds-200-2011: 200 species, one box per image, masks if they are there.
 
-    Boxes are x, y, width, height in pixels counted from 0 (the box of a whole image of 500 x 375 is 0 0 500 375), so
-    x1 = x + width. A pixel is object if its grey value in the segmentation, taken as the share of annotators, is above
-    half of 255. Caltech warns that images of this set are also in ImageNet, so a pretrained network may have seen some
-    of the test images.
+    Batches come from `Photographs.batch`. Boxes are x, y, width, height in pixels counted from 0 (the box of a whole
+    image of 500 x 375 is 0 0 500 375), so x1 = x + width. A pixel is object if its grey value in the segmentation,
+    taken as the share of annotators, is above half of 255. Caltech warns that images of this set are also in ImageNet,
+    so a pretrained network may have seen some of the test images.
 
     Args:
         folder: CUB_200_2011 (images.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt, classes.txt,
@@ -115,8 +115,9 @@ class CUB(Photographs):
 class Pets(Photographs):
     """Oxford-IIIT Pet: 37 breeds, masks from trimaps.
 
-    A trimap says 1 object, 2 background, 3 border that its annotators left unclassified. The box is the tight one
-    around all that is not background; the mask is the object alone, and border pixels are ignored in pixel metrics.
+    Batches come from `Photographs.batch`. A trimap says 1 object, 2 background, 3 border that its annotators left
+    unclassified. The box is the tight one around all that is not background; the mask is the object alone, and border
+    pixels are ignored in pixel metrics.
 
     Args:
         folder: the one that holds images/ and annotations/ (trainval.txt, test.txt, trimaps/).

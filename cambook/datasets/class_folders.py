@@ -16,7 +16,8 @@ from cambook.datasets.registry import register
 class ClassFolders(Photographs):
     """Labelled images without boxes, one folder for each class, as torchvision's ImageFolder.
 
-    Classes are the sorted names of the folders; images may lie in folders inside them. Boxes are (0, 4).
+    Batches come from `Photographs.batch`. Classes are the sorted names of the folders; images may lie in folders inside
+    them. Boxes are (0, 4).
 
     Args:
         folder: the one that holds train/CLASS/ and test/CLASS/ (or val/CLASS/ in place of test); or CLASS/ alone, if no

@@ -60,6 +60,12 @@ _GROWTH, _ROOM = 10, 64 * 2**20  # an archive may unpack to so many times its si
 def folder_of(name: str) -> Path:
     """The folder in the cache where a downloaded data set lies or would lie.
 
+    Args:
+        name: the data set's, such as "cub".
+
+    Returns:
+        `files.CACHE`/datasets/name; whether it exists is not looked at.
+
     Example:
         >>> folder_of("cub").relative_to(files.CACHE).as_posix()
         'datasets/cub'
@@ -83,6 +89,14 @@ def fetch_archives(name: str, archives: tuple[Archive, ...]) -> Path:
     Raises:
         DownloadError: if a download or an archive fails. The part that was downloaded is kept for the next time; one
             with a wrong checksum is deleted and nothing of it is used.
+
+    Example:
+        >>> import tempfile
+        >>> from unittest.mock import patch
+        >>> with tempfile.TemporaryDirectory() as cache, patch.object(files, "CACHE", Path(cache)):
+        ...     folder_of("birds").mkdir(parents=True)  # as an earlier call leaves it, so nothing is downloaded
+        ...     fetch_archives("birds", (Archive.at(("https://a.org/",), "birds.tgz", 10, "md5:0"),)).name
+        'birds'
     """
     from filelock import FileLock  # slow to import, as requests below
 

@@ -26,9 +26,9 @@ from cambook.datasets.registry import register
 class ILSVRC(Photographs):
     """ImageNet's thousand classes with boxes: ILSVRC 2012 to 2017, localization.
 
-    Classes are the sorted synsets, in torchvision's order, called by their first name in LOC_synset_mapping.txt or the
-    devkit's meta file if one of them is there. A validation image that does not lie in a synset's folder has the class
-    that its XML file names.
+    Batches come from `Photographs.batch`. Classes are the sorted synsets, in torchvision's order, called by their first
+    name in LOC_synset_mapping.txt or the devkit's meta file if one of them is there. A validation image that does not
+    lie in a synset's folder has the class that its XML file names.
 
     Boxes are those of the image's class. The files count pixels from 0 and include the last one (of an image 500 wide
     the largest xmax is 499), so x0 = xmin and x1 = xmax + 1. A training image needs no box: if none is annotated, its
@@ -176,8 +176,9 @@ class ILSVRC(Photographs):
 class TinyImageNet(Photographs):
     """Tiny ImageNet: 200 of ImageNet's classes, 64 x 64 pixels, a box for each photograph.
 
-    Classes are called by the first word in words.txt, in the order of the sorted synsets of wnids.txt. Boxes count
-    pixels from 0 and include the last one (the whole photograph is 0 0 63 63), so x1 = xmax + 1.
+    Batches come from `Photographs.batch`. Classes are called by the first word in words.txt, in the order of the sorted
+    synsets of wnids.txt. Boxes count pixels from 0 and include the last one (the whole photograph is 0 0 63 63), so
+    x1 = xmax + 1.
 
     Args:
         folder: tiny-imagenet-200 as the archive unpacks it (wnids.txt, words.txt, train/, val/), or the one that holds

@@ -54,7 +54,10 @@ def register(cls: D) -> D:
 
 
 def names() -> list[str]:
-    """The names of all data sets as they are written: drawn ones, your own files, published ones.
+    """The names of all data sets as written: drawn ones, your own files, published ones.
+
+    Returns:
+        Such as "scenes" or "folder:FOLDER"; each of the three kinds is sorted by name.
 
     Example:
         >>> names()[:4]
@@ -68,6 +71,9 @@ def find(name: str) -> type[DataSet]:
 
     Args:
         name: such as "scenes", "voc" or "voc:data/birds".
+
+    Returns:
+        The subclass of `DataSet` that was registered.
 
     Raises:
         ValueError: for an unknown name, with the nearest known one.
@@ -166,6 +172,9 @@ def fetch(name: str) -> Path:
 
     Args:
         name: such as "cub".
+
+    Returns:
+        The folder that its archives are unpacked in.
 
     Raises:
         ValueError: for an unknown name, with the nearest known one.

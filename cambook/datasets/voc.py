@@ -18,8 +18,8 @@ from cambook.datasets.registry import register
 class VOCFolder(Photographs):
     """The images of one split of a folder in Pascal VOC layout.
 
-    Annotations count pixels from 1 and include the last one; boxes here are half-open (x0, y0, x1, y1), x0 = xmin - 1
-    and x1 = xmax, then scaled with the image.
+    Batches come from `Photographs.batch`. Annotations count pixels from 1 and include the last one; boxes here are
+    half-open (x0, y0, x1, y1), x0 = xmin - 1 and x1 = xmax, then scaled with the image.
 
     Args:
         folder: the one that holds JPEGImages, Annotations and ImageSets/Main.

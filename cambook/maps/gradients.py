@@ -327,9 +327,10 @@ def grad_cam(
     average pooling and a linear layer, alpha_k^c = w_k^c / Z, so L^c is ReLU(M_c) / Z, the class activation map.
 
     Args:
-        network: as in layer_gradients, as are images, layer and score; the scores y come before the softmax.
+        network, images, layer: as in layer_gradients.
         classes: a number, the same class for every image; (n,) the same n classes for every image; (B, n) each image's
             own.
+        score: as in layer_gradients; the scores y come before the softmax.
         top: in place of classes: the k most likely classes of each image.
 
     Returns:
@@ -361,7 +362,7 @@ def grad_cam_plus_plus(
     *,
     top: int | None = None,
 ) -> GradCAM:
-    """Grad-CAM++: as Grad-CAM, but positions that raise the score are weighted among themselves.
+    """Grad-CAM++: channels weighted by a weighted sum of their positive gradients, then ReLU.
 
     alpha_k^c = sum_ij a_ij^kc ReLU(g_ij^kc), g = dy^c / dA, a = g^2 / (2 g^2 + g^3 sum_ij A_ij^k): the paper's ratio of
     derivatives of exp(y^c), whose second and third are g^2 and g^3 times exp(y^c) where y is piecewise linear in A. The
@@ -369,8 +370,8 @@ def grad_cam_plus_plus(
     average pooling alpha_k^c = w_k^c / (2 + w_k^c F_k) for w_k^c > 0, F_k the mean of A^k, and 0 for the others.
 
     Args:
-        network: as in layer_gradients, as are images and layer.
-        classes: as in grad_cam, as is top.
+        network, images, layer: as in layer_gradients.
+        classes, top: as in grad_cam.
 
     Returns:
         maps (B, n, h, w), not negative; classes (B, n); logits (B, C).

@@ -69,7 +69,7 @@ def masks_on_grid(masks: torch.Tensor) -> np.ndarray:
 def count_boxes(
     grid_maps: np.ndarray, grid_boxes: Sequence[ArrayLike], accuracy: BoxAccuracy | None = None
 ) -> BoxAccuracy:
-    """From maps to MaxBoxAcc: the boxes of every map at every threshold, counted right or wrong.
+    """From maps to MaxBoxAcc: each map's boxes at every threshold, counted right or wrong.
 
     Args:
         grid_maps: (N, 224, 224), from 0 to 1: `maps_on_grid`.

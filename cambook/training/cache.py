@@ -62,17 +62,18 @@ def trained(
     describe: str = "",
     checkpoints: bool = True,
 ) -> Trained:
-    """A network fitted to a data set's labels: from the cache if this very training was done before.
+    """A network fitted to a data set's labels, from the cache if it was fitted before.
 
-    The cache entry's name is a hash of the name, the network as it is before training (layers, settings, weights), the
-    recipe, the seed, the data set, the labels, the start's own hash, the versions of the packages that ship ImageNet's
-    weights, the code that takes part (`fingerprint`), torch's version, the kind of device and the number
-    of threads. Under torchrun all processes train it together, and how many, with how many threads each,
-    stands at the end of the entry's name. One process alone takes such an entry, and says so, if it has none of its
-    own.
+    It is taken from there if everything is as it was. The entry's name is a hash of the name, the network as it is
+    before training (layers, settings, weights), the recipe, the seed, the data set, the labels, the start's own hash,
+    the versions of the packages that ship ImageNet's weights, the code that takes part (`fingerprint`), torch's
+    version, the kind of device and the number of threads. Under torchrun all processes train it together, and how many,
+    with how many threads each, stands at the end of the entry's name. One process alone takes such an entry, and says
+    so, if it has none of its own.
 
     Args:
         network: a name that networks.build knows, or a network as it is before training; that one is trained in place.
+        data: a data set of N images.
         recipe: how it is trained; None: as the course trains this network on this data (`policy`), or such a Plan with
             other epochs or another rate. A plan says where the network starts, too.
         seed: of the new layers, of the order of the images, and of their windows and mirrors.
@@ -83,6 +84,10 @@ def trained(
         device: to train on.
         describe: what is special about this training, for its progress bar and the ledger: "shuffled labels".
         checkpoints: False keeps none on the way, for a training that is over sooner than a large network is written.
+
+    Returns:
+        The network in evaluation mode, one row of history per epoch, and whether it came from the cache. There is no
+        history if ImageNet's weights were trained on these classes and no layer is new: they are taken as they are.
 
     Raises:
         ValueError: if the named network is not a cut of the start's network, if a given network has no recipe, if the
@@ -184,7 +189,7 @@ def before_and_after(
     device: str | torch.device = "cpu",
     **settings,
 ) -> tuple[Trained, Trained]:
-    """The paper's comparison: a network as it was, and the one whose maps are looked at, trained on the same data.
+    """The paper's comparison: the network before and after its change, on the same data.
 
     Args:
         name: a cut, such as mini-fc-gap: its original, and the cut fine-tuned from it, its new layers at ten times the
@@ -194,6 +199,9 @@ def before_and_after(
         data: what both learn from.
         seed, device: as in `trained`.
         settings: epochs, lr and precision in place of the recipes' own, as in `policy`.
+
+    Returns:
+        The network as it was, and the one whose maps are looked at.
 
     Raises:
         ValueError: for any other network.

@@ -43,10 +43,13 @@ ROOMS = ("cambook.networks", "cambook.maps", "cambook.datasets.batches", "camboo
 
 
 def source_key(network: nn.Module) -> str:
-    """The SHA-256 of every module that takes part in training the network: the package's and your own.
+    """The SHA-256 of the code that takes part in training the network, your own included.
 
     Args:
         network: its own class and those of its layers say where to begin.
+
+    Returns:
+        64 hexadecimal digits, from the syntax trees of `modules_of` the network.
 
     Example:
         >>> from cambook import networks
@@ -61,9 +64,16 @@ def source_key(network: nn.Module) -> str:
 
 
 def modules_of(network: nn.Module) -> list[str]:
-    """The names of these modules, sorted: where its classes are written, `fit`, and what they import from below.
+    """The names of the modules whose code takes part in training the network, sorted.
 
-    Of a network class of your own its file is one of them; a class that a notebook's cell defines has none.
+    They are those in which its classes are written, `fit`, and what these import from below. Of a network class of your
+    own its file is one of them; a class that a notebook's cell defines has none.
+
+    Args:
+        network: before or after training.
+
+    Returns:
+        Full names, as Python imports them.
 
     Example:
         >>> from cambook import networks
@@ -95,7 +105,15 @@ def _inside(module: str, room: str) -> bool:
 
 
 def tree_of(file: Path) -> str:
-    """A module's syntax tree as text, without docstrings: comments and line breaks are no part of a tree.
+    """A module's syntax tree as text, without docstrings.
+
+    Comments and line breaks are not part of a tree.
+
+    Args:
+        file: the module's source.
+
+    Returns:
+        The tree as `ast.dump` writes it, the same for two files with the same code.
 
     Example:
         >>> import tempfile

@@ -3,6 +3,7 @@
 Every random draw is a function of (seed, epoch, image) or (seed, step) and is made on the CPU, so a run that was
 killed and started again continues with the very numbers it would have drawn, and ends with the same weights.
 Under torchrun every function here is called by all processes, which train one network together (`distributed`).
+The loss is the network's own: `Network.loss` in networks/base.py.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ CHECKPOINT_SECONDS = 20
 
 def generator(*key: int) -> torch.Generator:
     """A CPU generator whose stream is a function of the key alone, for example (seed, epoch).
+
+    Args:
+        key: whole numbers; their order counts.
+
+    Returns:
+        A new generator at the beginning of its stream.
 
     Example:
         >>> torch.equal(torch.rand(3, generator=generator(0, 7)), torch.rand(3, generator=generator(0, 7)))
@@ -73,12 +80,17 @@ def augment(images: Tensor, draws: Tensor, recipe: Recipe) -> Tensor:
 
 
 def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
-    """The factor on the recipe's lr at a step: a function of the step alone, so a resumed run needs no memory of it.
+    """The factor on the recipe's learning rate at a step.
+
+    It is a function of the step alone, so a resumed run needs no memory of it.
 
     Args:
         step: from 0.
         steps: of the whole training.
         recipe: its schedule counts.
+
+    Returns:
+        From 0 to 1.
 
     Example:
         >>> [learning_rate(step, 8, Recipe(epochs=8, schedule=StepDecay(every=4))) for step in (0, 3, 4)]
@@ -96,11 +108,15 @@ def learning_rate(step: int, steps: int, recipe: Recipe) -> float:
 
 
 def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD over two groups: the layers a network had, and its new ones at new_layer_factor times lr.
+    """AdamW or SGD over two groups: the layers a network had, and its new ones.
 
     Args:
         network: its `new_layers` are the new ones.
         recipe: optimizer, rate, weight decay, and whether the older layers are frozen.
+
+    Returns:
+        The optimizer; "factor" in a group is what `fit` multiplies the recipe's lr by: 1 for the layers a network had,
+        new_layer_factor for its new ones. A group that is frozen or has no parameters is left out.
 
     Raises:
         ValueError: if everything is frozen.
@@ -151,7 +167,7 @@ def fit(
     checkpoint: Path | None = None,
     describe: str = "",
 ) -> list[dict[str, float]]:
-    """Trains the network in place on the data set's image labels; boxes and masks are never looked at.
+    """Trains the network in place on image labels; boxes and masks are never looked at.
 
     Under torchrun each step's batch is shared out over the processes, whose gradients together are the mean over the
     whole batch; batch_size counts all of it. The first process writes the checkpoint, all continue from it.
@@ -292,6 +308,13 @@ def _weight(labels: Tensor, batch: Tensor, mine: Tensor) -> float:
 
 def is_mixed(recipe: Recipe, device: torch.device) -> bool:
     """Whether the forward pass of training on that device runs in mixed precision.
+
+    Args:
+        recipe: its precision counts.
+        device: the one to train on.
+
+    Returns:
+        True for bfloat16 where autocast chooses it, False for float32 throughout.
 
     Example:
         >>> is_mixed(Recipe(), torch.device("cpu")), is_mixed(Recipe(precision="bf16"), torch.device("cpu"))

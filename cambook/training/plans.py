@@ -26,7 +26,7 @@ class Plan:
 
 
 def policy(name: str, data, epochs: int | None = None, lr: float | None = None, precision: str = "auto") -> Plan:
-    """How a network is trained on a data set, for a lesson, the command line, a table or a benchmark alike.
+    """How a network is trained on a data set, the same for whoever asks.
 
     A network starts from ImageNet's weights if there are some, and is trained by its Spec's recipe. A cut starts from
     its original, trained on the same data, as in the paper. There are two exceptions:
@@ -40,6 +40,9 @@ def policy(name: str, data, epochs: int | None = None, lr: float | None = None, 
         name: one of `networks.names()`.
         data: a data set; what counts is `drawn` and `imagenet_classes`.
         epochs, lr, precision: in place of the recipe's own, of the original's too.
+
+    Returns:
+        The network's name, recipe and weights; for a cut also the plan of its original, if that is trained first.
 
     Raises:
         ValueError: for an unknown name or a network without a recipe.

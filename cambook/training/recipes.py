@@ -144,12 +144,16 @@ RECIPES = {
 
 
 def recipe_for(name: str, epochs: int | None = None, lr: float | None = None, precision: str = "auto") -> Recipe:
-    """The recipe that a network's Spec names, with other epochs, learning rate or precision if they are given.
+    """The recipe in a network's Spec, with other epochs, learning rate or precision.
 
     Args:
         name: one of `networks.names()`.
-        epochs, lr, precision: in place of the recipe's own. A step decay keeps its share of the training: with 50
-            epochs for 10, a drop every 15 for every 3, which is what Choe et al. 2020 do on CUB and on ILSVRC.
+        epochs, lr, precision: in place of the recipe's own; None leaves its epochs or rate. A step decay keeps its
+            share of the training: with 50 epochs for 10, a drop every 15 for every 3, which is what Choe et al. 2020 do
+            on CUB and on ILSVRC.
+
+    Returns:
+        The recipe with what was asked for.
 
     Raises:
         ValueError: for an unknown name, or if the network has no recipe.

@@ -31,7 +31,7 @@ from cambook.training.recipes import Recipe
 def throughput(
     network: Network, data, recipe: Recipe, *, device: str | torch.device = "cpu", batches: int = 16
 ) -> dict[str, float]:
-    """How fast images come and how fast a network learns from them, alone and together, in images per second.
+    """Images per second that are loaded and that a network learns from, alone and at once.
 
     The loader does not hold up training if its number is the larger one. Under torchrun both are of all processes
     together, and the step exchanges gradients.
