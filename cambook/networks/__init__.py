@@ -23,19 +23,7 @@ from cambook.networks.base import (
     misfit,
 )
 from cambook.networks.building import HEADS, build, imagenet_classes, on_backbone
-from cambook.networks.lite0 import Lite0Backbone, lite0_acol, lite0_gap
-from cambook.networks.papers import (
-    googlenet,
-    googlenet_acol,
-    mlpconv,
-    nin,
-    replace_last_linear,
-    resnet50_gap,
-    torchvision_network,
-    vgg16_acol,
-    with_hidden_layers,
-    with_own_pooling,
-)
+from cambook.networks.lite0 import Lite0Backbone
 from cambook.networks.registry import (
     KNOWN,
     Spec,
@@ -47,7 +35,7 @@ from cambook.networks.registry import (
     register,
     spec,
 )
-from cambook.networks.small import MINI_HIDDEN, mini_acol, mini_backbone, mini_fc, mini_nin, mini_pooled
+from cambook.networks.small import MINI_HIDDEN, mini_backbone, mini_pooled
 from cambook.networks.surgery import cut
 
 for found in iter_modules(__path__):
@@ -75,30 +63,15 @@ __all__ = [
     "count_parameters",
     "cut",
     "cuts",
-    "googlenet",
-    "googlenet_acol",
     "imagenet_classes",
-    "lite0_acol",
-    "lite0_gap",
     "load_weights",
-    "mini_acol",
     "mini_backbone",
-    "mini_fc",
-    "mini_nin",
     "mini_pooled",
     "misfit",
-    "mlpconv",
     "models_of",
     "names",
-    "nin",
     "on_backbone",
     "register",
-    "replace_last_linear",
-    "resnet50_gap",
     "spec",
-    "torchvision_network",
-    "vgg16_acol",
     "with_branches",
-    "with_hidden_layers",
-    "with_own_pooling",
 ]

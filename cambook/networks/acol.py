@@ -11,12 +11,17 @@ from cambook.networks.base import Network
 
 
 def branch(channels: int, units: int, classes: int) -> nn.Sequential:
-    """A classifier of convolutions, two 3x3 with ReLU and one 1x1: its output channel c IS the map of class c.
+    """A convolutional classifier whose output channel c IS the map of class c.
+
+    Two 3x3 convolutions with ReLU and one 1x1; the 3x3 ones start as He et al. 2015 draw them.
 
     Args:
         channels: K of the feature maps that it reads, (B, K, h, w).
         units: of its two 3x3 convolutions; 1024 in the paper.
         classes: C of the maps that it returns, (B, C, h, w).
+
+    Returns:
+        A module from feature maps (B, K, h, w) to class activation maps (B, C, h, w), with the bias in them.
 
     Source: Zhang et al. 2018, section 3.2.
 
@@ -97,7 +102,28 @@ class ACoL(Network):
 
 
 def with_branches(original: Network, backbone: nn.Module, channels: int, units: int, pretrained: bool) -> Network:
-    """ACoL's two branches on layers of the original, whose heads go."""
+    """ACoL's two branches on a backbone taken from a network, whose own head goes.
+
+    Args:
+        original: gives the scaling of the images and the number of classes.
+        backbone: images to feature maps (B, K, h, w): the original's, whole or in part. It is shared, not copied.
+        channels: K of those feature maps.
+        units: of the two 3x3 convolutions of each branch.
+        pretrained: whether the backbone is trained; then the branches are in `new_layers`, so that they may learn
+            faster than it.
+
+    Returns:
+        An `ACoL` with random branches.
+
+    Source: Zhang et al. 2018, section 3.2.
+
+    Example:
+        >>> from cambook.networks import PooledNetwork
+        >>> original = PooledNetwork(nn.Conv2d(3, 8, 3), channels=8, classes=2, pooling="gap")
+        >>> acol = with_branches(original, original.backbone, channels=8, units=4, pretrained=True)
+        >>> acol.classes, acol.new_layers
+        (2, ('branch_a', 'branch_b'))
+    """
     scaling = {"mean": original.mean.flatten().tolist(), "std": original.std.flatten().tolist()}
     network = ACoL(backbone, channels, units, original.classes, **scaling)
     if pretrained:

@@ -202,6 +202,9 @@ def misfit(network: nn.Module, state: object) -> str:
         network: whose layers the state has to fit.
         state: anything, such as what a damaged file held.
 
+    Returns:
+        The first reason in words, such as a missing layer, a wrong shape, NaN or infinity; "" if it fits.
+
     Example:
         >>> misfit(nn.Linear(2, 1), {"weight": torch.zeros(1, 2)})
         'it lacks bias'
@@ -222,7 +225,13 @@ def misfit(network: nn.Module, state: object) -> str:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """How many numbers training may change.
+    """The number of parameters: weights and biases, each one number.
+
+    Args:
+        network: any module. Buffers, such as the running means of batch norm, are not counted.
+
+    Returns:
+        The count, at least 0; parameters that are frozen are part of it.
 
     Example:
         >>> count_parameters(nn.Linear(128, 12))

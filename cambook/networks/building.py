@@ -31,6 +31,9 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
             or a file with a state_dict of this very network.
         seed: of the random weights. The global random numbers are left alone.
 
+    Returns:
+        The network on the CPU: images (B, 3, H, W) in [0, 1] -> logits (B, C), feature_maps (B, K, h, w).
+
     Raises:
         ValueError: for an unknown name, fewer than two classes, or weights that do not exist or do not fit.
         FileNotFoundError: if `weights` names a file that is not there.
@@ -65,9 +68,12 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
 
 
 def imagenet_classes() -> list[str]:
-    """The 1000 names of ImageNet's classes, in the order of the pretrained networks' logits, as torchvision has them.
+    """The names of ImageNet's 1000 classes, in the order of the pretrained networks' logits.
 
-    They are read from data/imagenet_classes.txt, since importing torchvision takes four seconds.
+    They are torchvision's, read from data/imagenet_classes.txt, since importing torchvision takes four seconds.
+
+    Returns:
+        1000 names; name c belongs to logit c.
 
     Raises:
         FileNotFoundError: if that file is missing.
@@ -80,7 +86,7 @@ def imagenet_classes() -> list[str]:
 
 
 def on_backbone(name: str, start: Network, classes: int | None = None, seed: int = 0) -> Network:
-    """A network of that name with the backbone of `start`, copied, and new layers from `seed` behind it.
+    """A network of that name on a copy of a trained network's backbone, with a new head.
 
     So a trained vgg16 hands its convolutions to vgg16-acol, and a trained googlenet those up to inception4e to
     googlenet-acol: poolings, which these two change, have no weights.

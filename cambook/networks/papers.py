@@ -24,12 +24,17 @@ from cambook.networks.registry import Spec, Weights, register
 
 
 def mlpconv(channels: int, *units: int, kernel: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
-    """A convolution of kernel x kernel, then 1x1 ones, each with ReLU: a small perceptron that slides over the maps.
+    """One block of Network in Network: a perceptron that slides over the maps.
+
+    A convolution of kernel x kernel, then 1x1 ones, each with ReLU.
 
     Args:
         channels: of its input.
         units: of its convolutions, one after another.
         kernel, stride, padding: of the first convolution.
+
+    Returns:
+        The layers in order, for nn.Sequential.
 
     Source: Lin et al. 2014, section 3.1.
 
@@ -105,7 +110,8 @@ def googlenet_acol(classes: int, pretrained: bool) -> Network:
 def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
     """A network as torchvision builds it; with its ImageNet weights it has 1000 classes, whatever is asked.
 
-    raises: OSError where the weights are not here and cannot be downloaded, or their file is damaged
+    Raises:
+        OSError: if the weights are not here and cannot be downloaded, or their file is damaged.
     """
     import torchvision  # slow to import, and most networks here do without it
 
@@ -138,7 +144,7 @@ def replace_last_linear(classifier: nn.Sequential, classes: int) -> tuple[str, .
 
 
 def with_hidden_layers(name: str) -> Callable[[int, bool], Network]:
-    """AlexNet and VGG-16 as published by torchvision."""
+    """The builder of torchvision's AlexNet or VGG-16, with the fully connected layers as published."""
 
     def original(classes: int, pretrained: bool) -> Network:
         whole = torchvision_network(name, classes, pretrained)

@@ -109,6 +109,12 @@ def _where(known: Spec) -> tuple[str, str]:
 def spec(name: str) -> Spec:
     """The Spec of the network of that name.
 
+    Args:
+        name: what a network is called, such as "vgg16-gap".
+
+    Returns:
+        What is known about it; for a cut with the side, weights and scratch_lr of its original.
+
     Raises:
         ValueError: for an unknown name, with the known ones and the nearest.
 
@@ -120,7 +126,10 @@ def spec(name: str) -> Spec:
 
 
 def names() -> list[str]:
-    """The names that `build` knows: originals before cuts, small images before large ones, else as registered.
+    """The names of the networks that `build` knows.
+
+    Returns:
+        Originals before cuts, small images before large ones, else in the order of registration.
 
     Example:
         >>> names()[:3]
@@ -132,6 +141,9 @@ def names() -> list[str]:
 def cuts() -> list[str]:
     """The names of the networks that are cut from another one.
 
+    Returns:
+        A part of `names()`, in its order.
+
     Example:
         >>> cuts()[:3]
         ['mini-fc-gap', 'mini-fc-gmp', 'alexnet-gap']
@@ -141,6 +153,12 @@ def cuts() -> list[str]:
 
 def models_of(package: str) -> list[str]:
     """The models whose ImageNet weights come from a package, each once.
+
+    Args:
+        package: the name by which it is installed, such as "torchvision".
+
+    Returns:
+        Its models by its own names, in the order of `names()`; none if no network has weights from it.
 
     Example:
         >>> models_of("torchvision")
@@ -152,6 +170,12 @@ def models_of(package: str) -> list[str]:
 
 def check_name(name: str) -> str:
     """The name itself, if a network is called so.
+
+    Args:
+        name: what a network is called, such as "vgg16-gap".
+
+    Returns:
+        The same name.
 
     Raises:
         ValueError: for an unknown name, with the known ones and the nearest.

@@ -14,7 +14,12 @@ MINI_HIDDEN = 256
 
 
 def mini_backbone() -> nn.Sequential:
-    """Six 3x3 convolutions, each with batch norm and ReLU, and three max poolings.
+    """The backbone of the small networks, with maps an eighth of the image wide.
+
+    Six 3x3 convolutions, each with batch norm and ReLU, and three max poolings.
+
+    Returns:
+        A module from images (B, 3, H, W) to feature maps (B, 128, H/8, W/8).
 
     Example:
         >>> import torch
@@ -41,7 +46,20 @@ def mini_fc(classes: int, pretrained: bool) -> Network:
 
 
 def mini_pooled(pooling: str) -> Callable[[int, bool], Network]:
-    """The small backbone, pooled by "gap" or "gmp", then one linear layer."""
+    """The builder of a small network that pools its feature maps, then classifies linearly.
+
+    Args:
+        pooling: "gap", the mean over all positions, or "gmp", the maximum, as in `PooledNetwork`.
+
+    Returns:
+        A function (classes, pretrained) -> Network, as a Spec wants it; pretrained changes nothing, since the small
+        networks have no such weights.
+
+    Example:
+        >>> network = mini_pooled("gmp")(classes=12, pretrained=False)
+        >>> network.pooling, network.class_weight.shape
+        ('gmp', torch.Size([12, 128]))
+    """
     return lambda classes, pretrained: PooledNetwork(mini_backbone(), 128, classes, pooling)
 
 

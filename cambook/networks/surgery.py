@@ -15,11 +15,12 @@ from cambook.networks.registry import KNOWN, cuts
 def cut(
     original: Network, pooling: str, classes: int | None = None, seed: int = 0, units: tuple[int, ...] | None = None
 ) -> Network:
-    """The paper's surgery: cut before the last max pooling, add a 3x3 convolution, pool, classify.
+    """A network cut after its last convolutions, so that it has class activation maps.
 
-    For AlexNet the cut is after conv5, for VGG-16 after conv5-3, for GoogLeNet after inception4e. The released
-    AlexNet*-GAP has pooling between conv5 and the two new convolutions (11x11 maps), and the released convolutions are
-    in two groups; here both are as the paper says.
+    The paper's surgery: cut before the last max pooling, add a 3x3 convolution, pool, classify linearly. For AlexNet
+    the cut is after conv5, for VGG-16 after conv5-3, for GoogLeNet after inception4e. The released AlexNet*-GAP has
+    pooling between conv5 and the two new convolutions (11x11 maps), and the released convolutions are in two groups;
+    here both are as the paper says.
 
     Args:
         original: a network whose Spec says what a cut keeps; it is left as it is.
