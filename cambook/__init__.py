@@ -1,6 +1,6 @@
 """cambook: Class Activation Mapping, derived, built and measured.
 
-The ten names of a first session can be had from here, and each room below by its name: `cambook.maps`,
+The ten names of a first session can be had from here, and each package below by its name: `cambook.maps`,
 `cambook.networks`, `cambook.datasets`, `cambook.training`, `cambook.metrics`. What is named here is imported when it
 is first used, so that importing the package itself takes no torch.
 """
@@ -51,7 +51,7 @@ keep_memory()  # before the first large tensor of any program that uses the pack
 
 
 def __getattr__(name: str) -> object:
-    """One of the ten names, or a room, imported when it is first asked for."""
+    """One of the ten names, or a package, imported when it is first used."""
     if name in _ROOMS:
         return importlib.import_module(f"cambook.{name}")
     if name in _ROOM_OF:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _folder(variable: str, default: Path) -> Path:
-    """The folder that an environment variable names, or the default where it is unset or empty."""
+    """The folder that an environment variable names, or the default if it is unset or empty."""
     return Path(os.environ.get(variable) or default).expanduser().absolute()
 
 
@@ -73,14 +73,14 @@ def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] =
     Args:
         path: A CSV file in UTF-8 whose first line names the columns.
         columns: Names of the columns that the file must have.
-        numbers: Those of them that must hold a finite number in every row; they become float columns.
+        numbers: Those of them that must contain a finite number in every row; they become float columns.
         options: Passed on to pandas.read_csv.
 
     Returns:
         The rows in the file's order.
 
     Raises:
-        ValueError: A column is missing, a cell of `numbers` holds no finite number, or the file holds no table.
+        ValueError: A column is missing, a cell of `numbers` is not a finite number, or the file is not a table.
 
     Example:
         >>> read_table(data_file("scenes", "classes.csv"), ["class", "name"]).name.head(2).tolist()
@@ -94,7 +94,7 @@ def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] =
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         table = pd.read_csv(io.StringIO("".join(line for line in lines if not line.startswith("#"))), **options)
     except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, an empty file, a row that is too long
-        raise ValueError(f"{path} is no table ({str(error).strip().splitlines()[0]}): {mend}.") from error
+        raise ValueError(f"{path} is not a table ({str(error).strip().splitlines()[0]}): {mend}.") from error
     if not isinstance(table.index, pd.RangeIndex):
         raise ValueError(f"{path} has rows with more cells than its first line has names: {mend}.")
     missing = [column for column in columns if column not in table.columns]
@@ -104,7 +104,9 @@ def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] =
         found = pd.to_numeric(table[column], errors="coerce").astype(float)
         if not (finite := np.isfinite(found)).all():
             row = int(finite.argmin())
-            raise ValueError(f"{path}, row {row + 1}: {column} is {table[column].iloc[row]!r}, no number: {mend}.")
+            raise ValueError(
+                f"{path}, row {row + 1}: {column} is {table[column].iloc[row]!r}, which is not a number: {mend}."
+            )
         table[column] = found
     return table
 
@@ -201,6 +203,6 @@ def load_whole(path: Path) -> dict | None:
     except Exception:  # the checksum is right, and yet the file does not come from save_whole
         found = None
     if not isinstance(found, dict):
-        warnings.warn(f"{path} holds more than weights, or none: it is left aside and made again.", stacklevel=2)
+        warnings.warn(f"{path} contains more than weights, or none: it is left aside and made again.", stacklevel=2)
         return None
     return found

@@ -1,7 +1,7 @@
 """What this machine is and how its work is shown: memory, devices, cores, progress, timing.
 
 Nothing here imports torch, tqdm or pandas before it is needed: `import cambook` comes past this file, and `cambook
-doctor` has to start where they are missing or broken. A rented GPU often has torch, torchvision and NumPy and no way to
+doctor` has to start if they are missing or broken. A rented GPU often has torch, torchvision and NumPy and no way to
 get more; a missing bar does not keep it from training, so without tqdm the bars are silent.
 """
 
@@ -212,7 +212,7 @@ def _bar() -> type:
 
         def display(self, *args, **options):
             if (folder := os.environ.get(RUN_DIR)) and not self.disable:
-                with suppress(OSError):  # a full disk is no reason to stop a training run
+                with suppress(OSError):  # a full disk must not stop a training run
                     Path(folder, PROGRESS_FILE).write_text(f"{self.desc} {self.n}/{self.total}", encoding="utf-8")
             return super().display(*args, **options)
 

@@ -652,7 +652,7 @@ def test_a_missing_folder_is_told_with_the_nearest_name(folder, no_decoding):
 @pytest.mark.parametrize("part", ["JPEGImages", "Annotations", "ImageSets"])
 def test_a_folder_that_is_not_in_voc_layout_is_told(folder, no_decoding, part):
     shutil.rmtree(folder.root / part)
-    with pytest.raises(FileNotFoundError, match=f"has no folder {part}.*it must hold JPEGImages, Annotations and"):
+    with pytest.raises(FileNotFoundError, match=f"has no folder {part}.*it must contain JPEGImages, Annotations and"):
         folder.train()
 
 
@@ -692,7 +692,7 @@ def test_a_folder_without_usable_annotations_is_told_with_a_reason(folder, no_de
 def test_a_split_without_a_usable_picture_is_told_with_a_reason(folder):
     for file in (folder.root / "JPEGImages").iterdir():
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="no image of the train list can be used.*the file is empty; mend"):
+    with pytest.raises(ValueError, match="no image of the train list can be used.*the file is empty; correct"):
         folder.train()
 
 
@@ -882,7 +882,7 @@ def test_a_picture_that_is_not_there_is_told_with_the_nearest_name(tmp_path):
 
 def test_a_file_that_is_no_picture_is_told(tmp_path):
     (tmp_path / "page.jpg").write_text("<html></html>")
-    with pytest.raises(ValueError, match="page.jpg cannot be shown: the file holds a web page"):
+    with pytest.raises(ValueError, match="page.jpg cannot be shown: the file contains a web page"):
         load_picture(tmp_path / "page.jpg")
     with pytest.raises(ValueError, match="is a folder: give the path of one image"):
         load_picture(tmp_path)

@@ -229,13 +229,13 @@ def device(name):
 
 
 ATTACKS = {
-    "path above": (tar(("../evil", b"x")), "'../evil', a place outside its folder"),
+    "path above": (tar(("../evil", b"x")), "'../evil', a path outside its folder"),
     "path above, later": (tar(("a/../../evil", b"x")), "a place outside its folder"),
-    "absolute path": (tar(("/evil", b"x")), "'/evil', a place outside its folder"),
-    "symlink out": (tar(linked("a", "../.."), ("a/evil", b"x")), "holds what no data set needs"),
-    "absolute symlink": (tar(linked("a", "/")), "holds what no data set needs"),
-    "hard link out": (tar(linked("a", "../../evil", tarfile.LNKTYPE)), "holds what no data set needs"),
-    "device": (tar(device("a")), "holds what no data set needs"),
+    "absolute path": (tar(("/evil", b"x")), "'/evil', a path outside its folder"),
+    "symlink out": (tar(linked("a", "../.."), ("a/evil", b"x")), "contains what no data set needs"),
+    "absolute symlink": (tar(linked("a", "/")), "contains what no data set needs"),
+    "hard link out": (tar(linked("a", "../../evil", tarfile.LNKTYPE)), "contains what no data set needs"),
+    "device": (tar(device("a")), "contains what no data set needs"),
     "bomb": (tar(("a", bytes(70 * 2**20))), "unpacks to more than"),
     "many empty files": (tar(*[(f"{i}", b"") for i in range(3000)]), "unpacks to more than"),
     "no archive": (b"<html>" * 100, "cannot be unpacked"),

@@ -450,9 +450,9 @@ def test_an_atlas_that_is_damaged_or_missing_is_not_installed(tmp_path, monkeypa
     assert (tmp_path / "atlas.npz").stat().st_size < 8e6
     monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
     (tmp_path / "half.npz").write_bytes((tmp_path / "atlas.npz").read_bytes()[:100_000])
-    with pytest.raises(ValueError, match="half.npz is no atlas of scenes, or damaged"):
+    with pytest.raises(ValueError, match="half.npz is not an atlas of scenes, or is damaged"):
         datasets.install_atlas(tmp_path / "half.npz")
-    with pytest.raises(FileNotFoundError, match="none.npz is no file"):
+    with pytest.raises(FileNotFoundError, match="none.npz is not a file"):
         datasets.install_atlas(tmp_path / "none.npz")
     assert not (tmp_path / "cache").exists()
 

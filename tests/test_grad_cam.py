@@ -216,7 +216,7 @@ def test_a_layer_called_twice_is_taken_at_its_last_call(pictures):
     [
         ("shard", 1, "layer='shard' is unknown, did you mean 'shared'"),
         ("unused", 1, "layer 'unused' is not reached"),
-        (nn.Conv2d(3, 3, 1), 1, "is no part of the network"),
+        (nn.Conv2d(3, 3, 1), 1, "is not part of the network"),
         ("shared", 4, "classes run from 4 to 4: the network has classes 0 to 2"),
         ("shared", torch.tensor([-1]), "classes run from -1 to -1: the network has classes 0 to 2"),
         (

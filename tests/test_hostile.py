@@ -198,7 +198,7 @@ def sixteen_bit() -> bytes:
 
 
 CLIPPED = "1 of . boxes passed the border and were clipped"
-FRAMES = "holds several frames, of which the first is used"
+FRAMES = "contains several frames, of which the first is used"
 row("pictures", "an empty file", LeftOut("the file is empty"), data=b"")
 row("pictures", "a truncated PNG", LeftOut("cut off or damaged"), data=lambda: encoded(picture())[:90])
 row("pictures", "half a JPEG", LeftOut(r"cut off: \d+ of 200 rows are missing"), data=lambda: noise()[:4000])
@@ -437,15 +437,20 @@ def archive(name, expected, content, checksum=None, held=None):
     CASES.append(("archives", name, fetch, expected))
 
 
-OUTSIDE, NEEDLESS = Refused("birds.tgz holds '.*', a place outside its folder"), Refused("holds what no data set needs")
+OUTSIDE, NEEDLESS = (
+    Refused("birds.tgz contains '.*', a path outside its folder"),
+    Refused("contains what no data set needs"),
+)
 archive("tar slip", OUTSIDE, lambda: tar(("../evil", b"x")))
 archive("tar slip, deeper", OUTSIDE, lambda: tar(("a/../../evil", b"x")))
 archive("an absolute path", OUTSIDE, lambda: tar(("/tmp/evil", b"x")))
-archive("zip slip", Refused("birds.tgz cannot be unpacked .*it is no tar file.*: delete it"), lambda: zipped("../evil"))
+archive(
+    "zip slip", Refused("birds.tgz cannot be unpacked .*it is not a tar file.*: delete it"), lambda: zipped("../evil")
+)
 archive("a symlink out", NEEDLESS, lambda: tar(link("a", "../.."), ("a/evil", b"x")))
 archive("a hard link out", NEEDLESS, lambda: tar(link("a", "../../evil", tarfile.LNKTYPE)))
 archive("a device", NEEDLESS, lambda: tar(link("a", "", tarfile.CHRTYPE)))
-archive("a bomb", Refused("unpacks to more than .* it is no data set"), lambda: tar(("a", bytes(66 * 2**20))))
+archive("a bomb", Refused("unpacks to more than .* it is not a data set"), lambda: tar(("a", bytes(66 * 2**20))))
 archive(
     "a wrong checksum", Refused("has the sha256 checksum .* it was deleted"), lambda: b"x" * 99, "sha256:" + "0" * 64
 )
@@ -509,10 +514,10 @@ def saved(state) -> bytes:
 
 
 def no_weights(reason):
-    return Refused(rf"mine.pt holds no weights of mini-gap with 5 classes \({reason}\): give a file")
+    return Refused(rf"mine.pt contains no weights of mini-gap with 5 classes \({reason}\): give a file")
 
 
-UNREADABLE = no_weights("it is damaged, or it holds more than weights")
+UNREADABLE = no_weights("it is damaged, or it contains more than weights")
 checkpoint("a pickle with code in it", UNREADABLE, lambda folder: {"classifier.weight": Shouts(folder / "evil")})
 checkpoint("truncated", UNREADABLE, lambda folder: saved(weights())[:-20_000])
 checkpoint("HTML named .pt", UNREADABLE, lambda folder: b"<html>404</html>")
@@ -529,15 +534,15 @@ checkpoint(
 )
 checkpoint(
     "NaN weights",
-    no_weights("classifier.bias holds NaN or infinity"),
+    no_weights("classifier.bias contains NaN or infinity"),
     lambda folder: weights(classifier__bias=torch.full((5,), math.nan)),
 )
 checkpoint(
     "infinite weights",
-    no_weights("classifier.bias holds NaN or infinity"),
+    no_weights("classifier.bias contains NaN or infinity"),
     lambda folder: weights(classifier__bias=torch.full((5,), math.inf)),
 )
-checkpoint("a tensor alone", no_weights("it is no state_dict"), lambda folder: torch.zeros(3))
+checkpoint("a tensor alone", no_weights("it is not a state_dict"), lambda folder: torch.zeros(3))
 
 
 class Squares:
@@ -565,7 +570,9 @@ RECIPE = training.Recipe(epochs=1, batch_size=5)
 
 
 @case(
-    "checkpoints", "of another network, to go on from", Refused("half.part is no checkpoint of this mini-gap .it lacks")
+    "checkpoints",
+    "of another network, to go on from",
+    Refused("half.part is not a checkpoint of this mini-gap .it lacks"),
 )
 def _(folder):
     files.save_whole({"network": weights("mini-fc", 2)}, folder / "half.part")
@@ -575,7 +582,7 @@ def _(folder):
 @case(
     "checkpoints",
     "of another seed, to go on from",
-    Refused("half.part is no checkpoint .*another recipe, seed or data"),
+    Refused("half.part is not a checkpoint .*another recipe, seed or data"),
 )
 def _(folder):
     files.save_whole({"network": weights("mini-gap", 2), "of": "another"}, folder / "half.part")
@@ -594,14 +601,20 @@ def _(folder):
 
 
 @case(
-    "checkpoints", "code in the cache, with its checksum", Right(None, ".*entry.pt holds more than weights, or none.*")
+    "checkpoints",
+    "code in the cache, with its checksum",
+    Right(None, ".*entry.pt contains more than weights, or none.*"),
 )
 def _(folder):
     files.save_whole({"network": Shouts(folder / "evil")}, folder / "entry.pt")
     return files.load_whole(folder / "entry.pt")
 
 
-@case("checkpoints", "NaN weights in the cache", Right(False, ".*is no mini-gap .classifier.bias holds NaN or inf.*"))
+@case(
+    "checkpoints",
+    "NaN weights in the cache",
+    Right(False, ".*does not fit mini-gap .classifier.bias contains NaN or inf.*"),
+)
 def _(folder):
     training.trained("mini-gap", Squares(), RECIPE)
     (entry,) = (files.CACHE / "networks").glob("*.pt")
@@ -652,7 +665,7 @@ call("parameters", "no network", "network=None is unknown. Known: mini-fc", lamb
 call(
     "parameters",
     "half a class",
-    "classes=2.5 are no classes to tell apart: give a whole number of at least 2",
+    "classes=2.5 is not a number of classes: give a whole number of at least 2",
     lambda: networks.build("mini-gap", 2.5),
 )
 call(
@@ -688,7 +701,7 @@ call(
 call(
     "parameters",
     "no batch",
-    "batch_size=0 holds no picture: give a whole number of at least 1",
+    "batch_size=0 contains no image: give a whole number of at least 1",
     lambda: evaluation.evaluate(networks.build("mini-gap", 2), Squares(), batch_size=0),
 )
 call(
@@ -817,33 +830,33 @@ def pxap(value):
         seen.update(map2d, FIELD > 0.5)
 
 
-call("maps", "NaN, MaxBoxAcc", r"map 1 holds nan at \[2, 3\]", lambda: box_accuracy(math.nan))
-call("maps", "infinite, MaxBoxAcc", r"map 1 holds inf at \[2, 3\]", lambda: box_accuracy(math.inf))
-call("maps", "NaN, MaxBoxAcc of several", r"map 3 holds nan at \[2, 3\]", lambda: box_accuracy_of_all(math.nan))
-call("maps", "NaN, PxAP", r"map 1 holds nan at \[2, 3\]", lambda: pxap(math.nan))
-call("maps", "infinite, PxAP", r"map 1 holds -inf at \[2, 3\]", lambda: pxap(-math.inf))
+call("maps", "NaN, MaxBoxAcc", r"map 1 contains nan at \[2, 3\]", lambda: box_accuracy(math.nan))
+call("maps", "infinite, MaxBoxAcc", r"map 1 contains inf at \[2, 3\]", lambda: box_accuracy(math.inf))
+call("maps", "NaN, MaxBoxAcc of several", r"map 3 contains nan at \[2, 3\]", lambda: box_accuracy_of_all(math.nan))
+call("maps", "NaN, PxAP", r"map 1 contains nan at \[2, 3\]", lambda: pxap(math.nan))
+call("maps", "infinite, PxAP", r"map 1 contains -inf at \[2, 3\]", lambda: pxap(-math.inf))
 call(
     "maps",
     "infinite, share on the object",
-    r"map holds inf at \[2, 3\]",
+    r"map contains inf at \[2, 3\]",
     lambda: metrics.share_inside(holed(math.inf), FIELD > 0.5),
 )
 call(
     "maps",
     "NaN scores, top-1 error",
-    r"logits\[1\] hold a value that is not finite: look at the network",
+    r"logits\[1\] contain a value that is not finite: look at the network",
     lambda: metrics.topk_error([[0.0, 1.0], [math.nan, 1.0]], [0, 1], 1),
 )
 call(
     "maps",
     "NaN scores of a network",
-    "squares, picture 0 .square-0.: a score of the network is NaN or infinite; look at",
+    "squares, image 0 .square-0.: a score of the network is NaN or infinite; look at",
     lambda: examined(classifier__bias=math.nan),
 )
 call(
     "maps",
     "infinite maps of a network",
-    "squares, picture 0 .square-0.: (a score of the network|its cam map) is NaN or inf",
+    "squares, image 0 .square-0.: (a score of the network|its cam map) is NaN or inf",
     lambda: examined(classifier__weight=math.inf),
 )
 call(
@@ -873,25 +886,25 @@ call(
 call(
     "maps",
     "complex numbers",
-    "The map holds values of type complex128: give real numbers",
+    "The map contains values of type complex128: give real numbers",
     lambda: boxes.box_from_map(FIELD + 1j, "wsol", 0.2),
 )
 call(
     "maps",
     "text",
-    "The map holds values of type <U1: give real numbers",
+    "The map contains values of type <U1: give real numbers",
     lambda: boxes.box_from_map([["a", "b"]], "paper", 0.2),
 )
 call(
     "maps",
     "a mask of a class that is none",
-    "truth holds a class that is not 0 to 1",
+    "truth contains a class that is not 0 to 1",
     lambda: metrics.iou_counts(np.zeros((1, 2, 2)), np.full((1, 2, 2), 7)),
 )
 call(
     "maps",
     "NaN in what is resampled",
-    r"per_picture holds nan at \[1\]",
+    r"per_picture contains nan at \[1\]",
     lambda: metrics.bootstrap_interval([1.0, math.nan], seed=0),
 )
 
@@ -910,7 +923,7 @@ right("maps", "constant", [[0, 0, 8, 8], None], lambda: by_both_rules(np.full((8
 right("maps", "zero", [None, None], lambda: by_both_rules(np.zeros((8, 8))))
 right("maps", "one pixel", [[0, 0, 1, 1], None], lambda: by_both_rules([[2.0]]))
 right("maps", "negative", [None, [1, 1, 2, 2]], lambda: by_both_rules([[-5.0, -4.0], [-4.0, -1.0]]))
-NO_PLACE = "The map holds NaN or infinity and shows no place: look at the network."
+NO_PLACE = "The map contains NaN or infinity and shows no position: look at the network."
 right("maps", "NaN has no box", [None, None], lambda: by_both_rules(holed(math.nan)), NO_PLACE, NO_PLACE)
 right("maps", "infinity has no box", [None, None], lambda: by_both_rules(holed(math.inf)), NO_PLACE, NO_PLACE)
 right("maps", "NaN has no loose box", (None, None), lambda: maps.loose_and_tight(holed(math.nan)), NO_PLACE)
@@ -920,7 +933,7 @@ right(
     "normalized: NaN, infinite",
     [0, 0, 1],
     lambda: maps.normalize(torch.tensor([[[math.nan, 1.0]], [[math.inf, 1.0]], [[0.0, 1.0]]]))[:, 0].amax(1).tolist(),
-    "2 of 3 maps hold NaN or infinity and become zeros: look at the network.",
+    "2 of 3 maps contain NaN or infinity and become zeros: look at the network.",
 )
 right(
     "maps",
@@ -1019,7 +1032,7 @@ call(
 call(
     "batches",
     "boxes and images of different numbers",
-    "1 boxes, 2 pictures: give a box or None for each",
+    "1 boxes, 2 images: give a box or None for each",
     lambda: metrics.gt_known_accuracy([None], [[[0, 0, 1, 1]]] * 2),
 )
 
@@ -1059,22 +1072,22 @@ our_table(
 )
 our_table(
     "published figures without a figure",
-    r"mine.csv, row 2: value is 'n/a', no number: restore",
+    r"mine.csv, row 2: value is 'n/a', which is not a number: restore",
     figures,
     f"{HEAD}\n{'a,' * 7}1.5,%,paper,\n{'b,' * 7}n/a,%,paper,\n",
     PUBLISHED,
 )
-our_table("an empty table", "mine.csv is no table .*: restore the file", figures, "", PUBLISHED)
+our_table("an empty table", "mine.csv is not a table .*: restore the file", figures, "", PUBLISHED)
 our_table(
     "a table in another encoding",
-    "mine.csv is no table .*: restore the file",
+    "mine.csv is not a table .*: restore the file",
     figures,
     f"{HEAD}\nZürich".encode("latin-1"),
     PUBLISHED,
 )
 our_table(
     "a row that is too long",
-    "mine.csv is no table .*: restore the file",
+    "mine.csv is not a table .*: restore the file",
     figures,
     f"{HEAD}\n{'a,' * 7}1.5,%,paper,\n{'a,' * 7}1.5,%,paper,a,b,c\n",
     PUBLISHED,
@@ -1095,7 +1108,7 @@ our_table(
 )
 our_table(
     "measurements that are none",
-    "results/course.csv is no table .*: restore the file",
+    "results/course.csv is not a table .*: restore the file",
     lambda folder: runs.recorded("course"),
     "# by a command\n",
     "results/course.csv",

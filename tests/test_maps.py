@@ -62,7 +62,7 @@ def test_normalized_maps_reach_from_zero_to_one_and_hopeless_maps_are_zeros():
     good = torch.tensor([[-3.0, 1.0], [5.0, 1.0]])
     bad = [torch.full((2, 2), v) for v in (7.0, float("nan"), float("inf"))]
     one_nan = torch.tensor([[0.0, float("nan")], [1.0, 2.0]])
-    with pytest.warns(UserWarning, match="3 of 5 maps hold NaN or infinity"):
+    with pytest.warns(UserWarning, match="3 of 5 maps contain NaN or infinity"):
         result = maps.normalize(torch.stack([good, *bad, one_nan]))
     assert torch.equal(result[0], torch.tensor([[0.0, 0.5], [1.0, 0.5]]))
     assert torch.equal(result[1:], torch.zeros(4, 2, 2))

@@ -289,7 +289,7 @@ def test_of_pictures_counted_together_all_are_counted_or_none():
     maps[3] += 1
     with pytest.raises(ValueError, match="maps.normalize"):
         accuracy.update_all(maps, truth)
-    with pytest.raises(ValueError, match="5 maps, ground truth of 4 pictures"):
+    with pytest.raises(ValueError, match="5 maps, ground truth of 4 images"):
         accuracy.update_all(maps, truth[:4])
     assert len(accuracy) == 0
 
@@ -525,9 +525,9 @@ GOOD_MAP, GOOD_BOX = nested(square(0, 10), square(0, 30)), [square(0, 30)]
         (lambda: topk_error(np.full((1, 3), np.nan), [0], 1), "not finite"),
         (lambda: topk_error(np.zeros((2, 3)), [0, 1], 0), "k=0"),
         (lambda: localization_correct([1, 2], [None], 1, GOOD_BOX), "2 labels and 1 boxes"),
-        (lambda: localization_correct([1], [None], 1, np.zeros((0, 4))), "leave the picture out"),
-        (lambda: topk_localization_error([[1]], [[None]], [1, 2], [GOOD_BOX], 1), r"\[1, 2\] pictures"),
-        (lambda: gt_known_accuracy([None], []), "1 boxes, 0 pictures"),
+        (lambda: localization_correct([1], [None], 1, np.zeros((0, 4))), "leave the image out"),
+        (lambda: topk_localization_error([[1]], [[None]], [1, 2], [GOOD_BOX], 1), r"\[1, 2\] images"),
+        (lambda: gt_known_accuracy([None], []), "1 boxes, 0 images"),
         (lambda: gt_known_accuracy([None], [[[5, 5, 5, 9]]]), "no area"),
         (lambda: accuracy_of((GOOD_MAP * 2, GOOD_BOX)), "maps.normalize"),
         (lambda: accuracy_of((GOOD_MAP, GOOD_BOX), size=224), r"upsample it to \(224, 224\)"),
@@ -544,7 +544,7 @@ GOOD_MAP, GOOD_BOX = nested(square(0, 10), square(0, 30)), [square(0, 30)]
         (lambda: pointing_hit(GOOD_MAP, np.zeros((40, 40), bool)), "no pixel"),
         (lambda: bootstrap_interval([], seed=0), r"\(N, levels\)"),
         (lambda: bootstrap_interval([True], seed=0, level=95), "level=95"),
-        (lambda: paired_interval([True] * 3, [True] * 4, seed=0), "3 and 4 pictures"),
+        (lambda: paired_interval([True] * 3, [True] * 4, seed=0), "3 and 4 images"),
     ],
 )
 def test_bad_input_is_told_in_one_sentence_with_the_mend(call, message):

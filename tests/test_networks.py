@@ -290,10 +290,10 @@ def test_weights_come_back_from_a_file_and_a_foreign_file_is_refused(tmp_path):
         again = networks.build(name, 5, weights=tmp_path / "mine.pt", seed=2)
         assert all(torch.equal(a, b) for a, b in zip(network.parameters(), again.parameters(), strict=True))
     for name, classes in (("mini-gap", 6), ("mini-fc", 5)):
-        with pytest.raises(ValueError, match="mine.pt holds no weights"):
+        with pytest.raises(ValueError, match="mine.pt contains no weights"):
             networks.build(name, classes, weights=tmp_path / "mine.pt")
     (tmp_path / "noise.pt").write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="noise.pt holds no weights"):
+    with pytest.raises(ValueError, match="noise.pt contains no weights"):
         networks.build("mini-gap", 5, weights=tmp_path / "noise.pt")
     with pytest.raises(FileNotFoundError, match="nowhere.pt"):
         networks.build("mini-gap", 5, weights=tmp_path / "nowhere.pt")
@@ -391,12 +391,12 @@ def test_a_damaged_or_hostile_file_in_place_of_a_download_is_named_and_not_run(m
     file = tmp_path / "hub" / "checkpoints" / url.rsplit("/", 1)[1]
     file.parent.mkdir(parents=True)
     file.write_bytes(b"<html>404</html>")
-    with pytest.raises(OSError, match=f"{file.name} is damaged or holds more than weights: delete it"):
+    with pytest.raises(OSError, match=f"{file.name} is damaged or contains more than weights: delete it"):
         networks.build("resnet50-gap", 5, weights="pretrained")
     torch.save({"fc.weight": Shouts(tmp_path / "shouted")}, file)
     with pytest.raises(OSError, match="delete it"):
         networks.build("resnet50-gap", 5, weights="pretrained")
-    with pytest.raises(ValueError, match="holds more than weights"):
+    with pytest.raises(ValueError, match="contains more than weights"):
         networks.build("mini-gap", 5, weights=file)
     assert not (tmp_path / "shouted").exists()
 

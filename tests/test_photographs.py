@@ -216,7 +216,7 @@ def test_ilsvrc_may_be_linked_from_another_disk(tmp_path):
 @pytest.mark.parametrize(
     ("missing", "sentence"),
     [
-        ("ILSVRC/Data/CLS-LOC/val", "has no folder val: it must hold train/"),
+        ("ILSVRC/Data/CLS-LOC/val", "has no folder val: it must contain train/"),
         ("ILSVRC/Annotations", "has no folder Annotations/CLS-LOC/val: unpack the validation boxes"),
         ("", "there is no folder"),
     ],
@@ -294,7 +294,7 @@ def test_the_box_of_a_whole_cub_picture_is_the_whole_grid(tmp_path):
         (("bounding_boxes.txt", "1 20 10 0 20"), "left out: bounding_boxes.txt gives no box"),
         (("bounding_boxes.txt", "1 200 10 20 20"), "left out: every box lies outside the image"),
         (("image_class_labels.txt", "1 7"), "left out: its class 7 is not in classes.txt"),
-        (("images.txt", "1 ../../secret.jpg"), "left out: images.txt names a place outside images/"),
+        (("images.txt", "1 ../../secret.jpg"), "left out: images.txt names a path outside images/"),
         (("images.txt", "1 001.Bird_1/nowhere.jpg"), "nowhere.jpg cannot be read (No such file or directory)"),
     ],
 )
@@ -321,8 +321,8 @@ def test_a_damaged_list_of_cub_is_told_with_its_line(tmp_path):
     ("mask", "reason"),
     [
         (None, "0001.png cannot be read (No such file or directory)"),
-        (b"no image", "the mask is no readable PNG"),
-        (grey(block(255, 0))[:60], "the mask is no readable PNG"),
+        (b"no image", "the mask is not a readable PNG"),
+        (grey(block(255, 0))[:60], "the mask is not a readable PNG"),
         (grey(np.zeros((HEIGHT, WIDTH), np.uint8)), "the segmentation marks no object"),
         (grey(block(255, 0, size=(90, 40))), "the mask has 90 x 40 pixels, the image 80 x 40"),
     ],
@@ -398,9 +398,9 @@ def test_pets_have_breeds_boxes_around_all_but_background_and_ignored_borders(tm
     ("part", "content", "reason"),
     [
         ("annotations/trimaps/Sphynx_100.png", grey(block(2, 2)), "the trimap marks no object"),
-        ("annotations/trimaps/Sphynx_100.png", grey(block(1, 0)), "the trimap holds 0, which is none of 1, 2 and 3"),
-        ("annotations/trimaps/Sphynx_100.png", b"", "the mask is no readable PNG"),
-        ("images/Sphynx_100.jpg", b"<html>", "the file holds a web page"),
+        ("annotations/trimaps/Sphynx_100.png", grey(block(1, 0)), "the trimap contains 0, which is none of 1, 2 and 3"),
+        ("annotations/trimaps/Sphynx_100.png", b"", "the mask is not a readable PNG"),
+        ("images/Sphynx_100.jpg", b"<html>", "the file contains a web page"),
     ],
 )
 def test_a_pet_whose_files_cannot_be_used_is_left_out(tmp_path, part, content, reason):
@@ -417,7 +417,7 @@ def test_a_damaged_list_of_pets_is_told(tmp_path):
     with pytest.raises(ValueError, match='test.txt, line 1 is "Abyssinian_1 one 1 1": it must be an image'):
         datasets.load(f"pets:{root}", "train", SIZE)
     write(root / "annotations/test.txt", "Persian_1 1 1 1\n")
-    with pytest.raises(ValueError, match="class 1 is Abyssinian and Persian; mend the lists"):
+    with pytest.raises(ValueError, match="class 1 is Abyssinian and Persian; correct the lists"):
         datasets.load(f"pets:{root}", "train", SIZE)
     (root / "annotations/trainval.txt").unlink()
     with pytest.raises(FileNotFoundError, match="has no annotations/trainval.txt: unpack images.tar.gz"):
@@ -564,7 +564,9 @@ def test_a_set_without_a_usable_picture_is_told_with_a_reason(tmp_path):
     root = cub(tmp_path)
     for file in (root / "CUB_200_2011/images").rglob("*.jpg"):
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match="no image of the train list can be used.*the file is empty; mend the files"):
+    with pytest.raises(
+        ValueError, match="no image of the train list can be used.*the file is empty; correct the files"
+    ):
         datasets.load(f"cub:{root}", "train", SIZE)
 
 
@@ -615,10 +617,10 @@ def test_class_folders_without_a_split_are_split_the_same_way_every_time(tmp_pat
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        (("train/",), "has train alone: it must hold train and test, or classes"),
+        (("train/",), "has train alone: it must contain train and test, or classes"),
         (("val/", "test/"), "has test and val alone"),
         (("train/", "test/x/"), "class ant is in one of train and test alone; put a folder into the other"),
-        (("x/",), "holds 1 folders, and each of at least two classes needs one"),
+        (("x/",), "contains 1 folders, and each of at least two classes needs one"),
     ],
 )
 def test_class_folders_that_do_not_fit_are_told_in_one_sentence(tmp_path, parts, sentence):

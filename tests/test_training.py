@@ -173,7 +173,7 @@ def test_a_cut_starts_from_its_originals_weights():
     after = trained("mini-fc-gap", Squares(), slow, start=before)
     pairs = zip(before.network.backbone.parameters(), after.network.backbone.parameters(), strict=True)
     assert all(torch.allclose(a, b, atol=1e-9) for a, b in pairs)
-    with pytest.raises(ValueError, match="mini-gap is no cut of mini-fc"):
+    with pytest.raises(ValueError, match="mini-gap is not a cut of mini-fc"):
         trained("mini-gap", Squares(), QUICK, start=before)
 
 
@@ -295,7 +295,7 @@ def test_alexnet_star_is_fine_tuned_from_its_trained_original(monkeypatch):
     ours, theirs = weights(after.network.backbone), weights(before.network.backbone)
     assert len(ours) == 10 and all(torch.allclose(ours[k], theirs[k], atol=1e-6) for k in ours)
     assert [m.out_channels for m in after.network.cam_conv if isinstance(m, torch.nn.Conv2d)] == [512, 512]
-    with pytest.raises(ValueError, match="vgg16-acol is no cut of alexnet: see networks.on_backbone"):
+    with pytest.raises(ValueError, match="vgg16-acol is not a cut of alexnet: see networks.on_backbone"):
         trained("vgg16-acol", Squares(16), QUICK, start=before)
 
 
@@ -332,7 +332,7 @@ def test_hopeless_settings_are_refused_in_one_sentence():
         Recipe(schedule="linear")
     with pytest.raises(ValueError, match="classes=2"):
         fit(networks.build("mini-gap", 3), Squares(), QUICK, labels=np.full(48, 7))
-    with pytest.raises(ValueError, match="no number any more at step 1 .* lower lr"):
+    with pytest.raises(ValueError, match="no longer a number at step 1 .* lower lr"):
         broken = networks.build("mini-gap", 2)
         torch.nn.init.constant_(broken.classifier.weight, float("nan"))
         fit(broken, Squares(), QUICK)

@@ -100,7 +100,7 @@ def _parse_xml(data: bytes) -> Element:
         parser.Parse(data, True)
         return builder.close()
     except (expat.ExpatError, ValueError, LookupError) as error:
-        raise Unusable(f"the annotation is no valid XML ({error})") from error
+        raise Unusable(f"the annotation is not valid XML ({error})") from error
 
 
 def _number(element: Element | None, path: str) -> float:

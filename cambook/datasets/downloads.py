@@ -114,7 +114,7 @@ def fetch_archives(name: str, archives: tuple[Archive, ...]) -> Path:
         if free < needed:
             raise DownloadError(
                 f"{name} needs {needed / 1e9:.1f} GB while it is unpacked and {kept} has {free / 1e9:.1f} GB free: "
-                "free some, or set CAMBOOK_CACHE to a folder with more room."
+                "free some, or set CAMBOOK_CACHE to a folder with more space."
             )
         downloaded = [_download(archive, kept, name) for archive in archives]
         unpacked = folder.with_name(f".{name}.unpacking")
@@ -231,22 +231,22 @@ def unpack(file: Path, folder: Path) -> None:
                 total += member.size + 512  # 512: the least that a member takes, so that a million empty ones count
                 if total > limit:
                     raise DownloadError(
-                        f"{file.name} unpacks to more than {limit} bytes: it is no data set, delete it."
+                        f"{file.name} unpacks to more than {limit} bytes: it is not a data set, delete it."
                     )
                 if ".." in Path(member.name).parts or Path(member.name).is_absolute():
-                    raise DownloadError(f"{file.name} holds {member.name!r}, a place outside its folder: delete it.")
+                    raise DownloadError(f"{file.name} contains {member.name!r}, a path outside its folder: delete it.")
                 archive.extract(member, folder, filter="data")
                 bar.update()
             while rest := archive.fileobj.read(2**20):  # to its end, at which a compressed file has a checksum
                 total += len(rest)
                 if total > limit:
-                    raise DownloadError(f"{file.name} is longer than {limit} bytes: it is no data set, delete it.")
+                    raise DownloadError(f"{file.name} is longer than {limit} bytes: it is not a data set, delete it.")
     except tarfile.FilterError as error:
-        raise DownloadError(f"{file.name} holds what no data set needs ({error}): delete it.") from error
+        raise DownloadError(f"{file.name} contains what no data set needs ({error}): delete it.") from error
     except DownloadError:
         raise
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         no_tar = isinstance(error, tarfile.ReadError) and not total
-        reason = "it is no tar file" if no_tar else str(error).splitlines()[0]
-        mend = "delete it and fetch it again, or free some room there"
+        reason = "it is not a tar file" if no_tar else str(error).splitlines()[0]
+        mend = "delete it and fetch it again, or free some space there"
         raise DownloadError(f"{file.name} cannot be unpacked to {folder} ({reason}): {mend}.") from error

@@ -17,7 +17,7 @@ from cambook.datasets.base import check_counts
 from cambook.datasets.decoding import decode_image, quiet_decoders, upright
 from cambook.datasets.reading import Unusable, nearest_path
 
-# Name -> (package whose files hold the photograph, credit and licence).
+# Name -> (package whose files contain the photograph, credit and licence).
 EXAMPLE_PICTURES = {
     "chelsea": ("scikit-image", "Chelsea the cat, photograph by Stefan van der Walt, CC0"),
     "coffee": ("scikit-image", "Coffee cup, photograph by Rachel Michetti, Pikolo Espresso Bar, CC0"),
@@ -98,7 +98,7 @@ def example_picture(name: str, size: int | None = None) -> Tensor:
     if name not in EXAMPLE_PICTURES:
         near = get_close_matches(name, EXAMPLE_PICTURES, 1, 0.4)
         hint = f'did you mean "{near[0]}"? ' if near else ""
-        raise ValueError(f'unknown example picture "{name}": {hint}Known: {", ".join(EXAMPLE_PICTURES)}')
+        raise ValueError(f'unknown example image "{name}": {hint}Known: {", ".join(EXAMPLE_PICTURES)}')
     package = EXAMPLE_PICTURES[name][0]
     if package == "scikit-image":
         file = {"rocket": "rocket.jpg", "motorcycle": "motorcycle_left.png"}.get(name, f"{name}.png")

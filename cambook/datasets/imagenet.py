@@ -72,7 +72,7 @@ class ILSVRC(Photographs):
         data = next((d for d in (top, top / "Data/CLS-LOC", top / "ILSVRC/Data/CLS-LOC") if (d / part).is_dir()), None)
         if data is None:
             raise FileNotFoundError(
-                f"{top} has no folder {part}: it must hold train/ with one folder a synset and val/ with the "
+                f"{top} has no folder {part}: it must contain train/ with one folder a synset and val/ with the "
                 "validation images, or ILSVRC/Data/CLS-LOC with those two"
             )
         names = _mapping(top) or self._named_by_the_devkit(top)
@@ -132,7 +132,7 @@ class ILSVRC(Photographs):
         words = file.read_text(encoding="utf-8", errors="replace").split()
         if not all(word.isdecimal() for word in words):
             raise ValueError(
-                f"{file} is no blacklist: put the devkit's there, one number of a validation image per line"
+                f"{file} is not a blacklist: put the devkit's there, one number of a validation image per line"
             )
         numbers = {f"ILSVRC2012_val_{int(word):08d}" for word in words}
         kept = [one for one in listed if one.name not in numbers]
@@ -181,8 +181,8 @@ class TinyImageNet(Photographs):
     x1 = xmax + 1.
 
     Args:
-        folder: tiny-imagenet-200 as the archive unpacks it (wnids.txt, words.txt, train/, val/), or the one that holds
-            it.
+        folder: tiny-imagenet-200 as the archive unpacks it (wnids.txt, words.txt, train/, val/), or its
+            parent.
         split: "train" reads train/SYNSET/SYNSET_boxes.txt, "test" reads val/val_annotations.txt.
         size, length, seed: as for `load`.
 

@@ -183,7 +183,7 @@ class Photographs(DataSet):
             reason = next((line for line in self.report if "left out: " in line), "the list is empty")
             raise ValueError(
                 f"{self.name}: no image of the {self.split} list can be used, the first for this reason: {reason}; "
-                "mend the files or the list"
+                "correct the files or the list"
             )
         self.names, self._pictures, self._truths, self._turns, labels = map(list, zip(*used, strict=True))
         self.labels = np.array(labels, np.int64)
@@ -297,7 +297,7 @@ class Photographs(DataSet):
                 "so that the set is looked through anew"
             ) from error
         mask, ignored = self.masks(np.asarray(grey.resize((self.size, self.size), Image.Resampling.NEAREST)))
-        if not mask.any():  # too small for the grid: the pixel that holds its middle
+        if not mask.any():  # too small for the grid: the pixel that contains its middle
             rows, columns = np.nonzero(self.masks(np.asarray(grey))[0])
             y, x = rows[len(rows) // 2], columns[len(columns) // 2]
             mask[y * self.size // grey.height, x * self.size // grey.width] = True

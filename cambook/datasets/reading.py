@@ -86,7 +86,7 @@ def existing_folder(folder: str | Path) -> Path:
     return path
 
 
-# ---- what a folder holds
+# ---- what a folder contains
 
 
 def files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:

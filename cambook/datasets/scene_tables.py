@@ -1,4 +1,4 @@
-"""The tables in data/scenes: the objects of each class, the clutter, and the regions of ground."""
+"""The tables in data/scenes: the objects of each class, the clutter, and the regions of background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from cambook.files import data_file
 
 LENGTHS = {"train": 4000, "test": 1000}
-TEXTURES = 8  # procedural ground tiles for each split
+TEXTURES = 8  # procedural background tiles for each split
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def ground_squares(row: dict[str, str]) -> list[tuple[int, int, int, int]]:
 
 
 def ground_rows(split: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """Which ground tiles a split uses, as rows of all tiles.
+    """Which background tiles a split uses, as rows of all tiles.
 
     Args:
         split: "train" or "test".

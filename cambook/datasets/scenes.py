@@ -1,4 +1,4 @@
-"""`Scenes`: cut-outs on photographed ground, each object with an exact box and mask.
+"""`Scenes`: cut-outs on photographed backgrounds, each object with an exact box and mask.
 
 One labelled object per image, drawn last and so never covered, over unlabelled clutter of categories that are not
 classes. All draws of image i come from a counter-based generator on the CPU and depend on (seed, split, i) alone; the
@@ -38,7 +38,7 @@ class Layout:
         clutter_side: longer side of each of them.
         turn: largest rotation to either side, in degrees.
         texture: share of images on procedural texture rather than on a photograph.
-        own_ground: share of images that lie on the photographed ground of their class, a bias (each class has one
+        own_ground: share of images that lie on the photographed background of their class, a bias (each class has one
             region, at the same site in train and test); the others lie anywhere.
 
     Example:
@@ -67,7 +67,7 @@ class Scenes(DataSet):
     """Images of 12 everyday categories, one labelled object each, drawn when asked for.
 
     Args:
-        split: "train" or "test": other images on other ground, of the same objects.
+        split: "train" or "test": other images on other backgrounds, of the same objects.
         size: side of the images in pixels, at least 32; the scene is the same at every size.
         length: number of images, by default 4000 (train) and 1000 (test); it changes none of them.
         seed: another seed, other images.
@@ -112,7 +112,7 @@ class Scenes(DataSet):
         if int(size) != size or size < SMALLEST_SIZE:
             raise ValueError(f"size={size} is too small for scenes: give whole pixels from {SMALLEST_SIZE}.")
         if length is not None and (int(length) != length or length < 1):
-            raise ValueError(f"length={length} is no number of images: give a whole number from 1 or None.")
+            raise ValueError(f"length={length} is not a number of images: give a whole number from 1 or None.")
         self.name = "scenes-new-objects" if new_objects else "scenes"
         self.split, self.size, self.seed, self.layout = split, int(size), seed, layout
         self.length = LENGTHS[split] if length is None else int(length)
@@ -134,7 +134,7 @@ class Scenes(DataSet):
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(N,) int64; every run of as many images as there are classes holds each class once."""
+        """(N,) int64; every run of as many images as there are classes contains each class once."""
         return self._labels(np.arange(self.length))
 
     @cached_property

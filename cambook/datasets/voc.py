@@ -22,7 +22,7 @@ class VOCFolder(Photographs):
     half-open (x0, y0, x1, y1), x0 = xmin - 1 and x1 = xmax, then scaled with the image.
 
     Args:
-        folder: the one that holds JPEGImages, Annotations and ImageSets/Main.
+        folder: the one that contains JPEGImages, Annotations and ImageSets/Main.
         split: "train" reads train.txt; "test" reads test.txt or else val.txt. Any other list in ImageSets/Main is
             called by its own name ("trainval"; "cat_val", whose lines "id 1" belong to it and "id -1" and "id 0" not).
         size, length, seed: as for `load`.
@@ -103,7 +103,7 @@ class VOC2007(VOCFolder):
     """Pascal VOC 2007: "train" is its list trainval, "test" its list test, as in the challenge.
 
     Args:
-        folder: VOC2007 (JPEGImages, Annotations, ImageSets/Main), or one that holds it or VOCdevkit.
+        folder: VOC2007 (JPEGImages, Annotations, ImageSets/Main), or one that contains it or VOCdevkit.
         split, size, length, seed: as for `VOCFolder`, with the same errors.
 
     Example:
@@ -142,7 +142,7 @@ def _split_lists(root: Path) -> dict[str, Path]:
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         if not (root / part).is_dir():
             nested = next((p.parent for p in root.glob(f"*/{part.split('/')[0]}") if p.is_dir()), None)
-            mend = f"give {nested}" if nested else "it must hold JPEGImages, Annotations and ImageSets/Main"
+            mend = f"give {nested}" if nested else "it must contain JPEGImages, Annotations and ImageSets/Main"
             raise FileNotFoundError(f"{root} has no folder {part}: {mend}")
         if not (root / part).resolve().is_relative_to(root.resolve()):
             raise ValueError(f"{root / part} is a link that leaves the folder: put the files there")

@@ -211,7 +211,7 @@ def is_finite(map2d: np.ndarray) -> bool:
     """
     finite = bool(np.isfinite(map2d).all())
     if not finite:
-        warnings.warn("The map holds NaN or infinity and shows no place: look at the network.", stacklevel=3)
+        warnings.warn("The map contains NaN or infinity and shows no position: look at the network.", stacklevel=3)
     return finite
 
 
@@ -220,7 +220,7 @@ def _two_dimensional(values: ArrayLike, name: str) -> np.ndarray:
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"The {name} has shape {values.shape}: give one {name} of shape (H, W).")
     if values.dtype.kind not in "biuf":
-        raise ValueError(f"The {name} holds values of type {values.dtype}: give real numbers.")
+        raise ValueError(f"The {name} contains values of type {values.dtype}: give real numbers.")
     return values
 
 

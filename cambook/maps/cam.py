@@ -123,7 +123,8 @@ def normalize(maps: Tensor) -> Tensor:
     if not finite.all():
         bad = int((~finite).sum())
         warnings.warn(
-            f"{bad} of {finite.numel()} maps hold NaN or infinity and become zeros: look at the network.", stacklevel=2
+            f"{bad} of {finite.numel()} maps contain NaN or infinity and become zeros: look at the network.",
+            stacklevel=2,
         )
     usable = finite & (span > 0)
     span = torch.where(usable, span, 1.0)

@@ -185,7 +185,7 @@ def guided_backprop(
 
     check_relu(network)
     with _evaluating(network), torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # captum says that it sets hooks and asks for the pictures' gradient
+        warnings.simplefilter("ignore")  # captum says that it sets hooks and asks for the images' gradient
         if top is not None:
             with torch.no_grad():
                 classes = choose_classes(_logits_of(network(images)), classes, top)
@@ -299,7 +299,7 @@ def layer_gradients(
         if not scores.requires_grad:
             raise ValueError(f"no score depends on layer {_name(network, module)}: choose one before the logits.")
         wanted = torch.eye(classes.shape[1], dtype=scores.dtype, device=scores.device)
-        wanted = wanted[:, None].expand(-1, len(scores), -1)  # (n, B, n): the n-th score of each picture
+        wanted = wanted[:, None].expand(-1, len(scores), -1)  # (n, B, n): the n-th score of each image
         (gradients,) = torch.autograd.grad(scores, found[0], wanted, is_grads_batched=True)
     return LayerGradients(found[0].detach(), gradients.movedim(0, 1), classes, logits.detach())
 
@@ -401,7 +401,7 @@ def _layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
     if isinstance(layer, nn.Module):
         if not any(layer is module for module in modules.values()):
             kind = type(layer).__name__
-            raise ValueError(f"the layer given, a {kind}, is no part of the network: pass one of its own.")
+            raise ValueError(f"the layer given, a {kind}, is not part of the network: pass one of its own.")
         return layer
     if layer not in modules or not layer:
         near = difflib.get_close_matches(layer, modules, 1)

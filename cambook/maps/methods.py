@@ -1,4 +1,4 @@
-"""The registry of maps: each way to make the map of a class, by name, with what it asks of the network.
+"""The registry of maps: each way to make the map of a class, by name, with what it requires of the network.
 
 One call adds a method, and evaluation, the command line, the tables and the lessons know it by its name:
 
@@ -33,7 +33,7 @@ class Method:
         name: lower case with hyphens, as on the command line: "smooth-saliency".
         maps: (network, images (B, 3, H, W), feature_maps (B, K, h, w), classes (B, n)) -> maps (B, n, h', w'), raw.
         family: "activation", "backpropagation", "perturbation" or "control".
-        asks: what it asks of the network, in words; `check` finds out.
+        asks: what it requires of the network, in words; `check` finds out.
         passes: forward and backward passes for an image and a class, beyond the prediction's own forward pass; None if
             they depend on its settings.
         paper: where it is defined.
@@ -151,7 +151,7 @@ def check_source(network: nn.Module, source: str) -> None:
     find_method(source).check(network)
 
 
-# ---- what methods ask of a network ----
+# ---- what methods require of a network ----
 
 
 def _class_weight(network: nn.Module) -> Tensor:

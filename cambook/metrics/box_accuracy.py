@@ -51,7 +51,7 @@ class BoxAccuracy:
         self.thresholds = np.arange(thresholds) * (1 / thresholds)
         self._count = np.zeros((len(CONTOURS), len(IOUS), thresholds), np.int64)
         self._seen = 0
-        self._peaks, self._packed = bytearray(), bytearray()  # of each picture: the 8-bit map's maximum, hits by level
+        self._peaks, self._packed = bytearray(), bytearray()  # of each image: the 8-bit map's maximum, hits by level
 
     def __len__(self) -> int:
         return self._seen
@@ -61,7 +61,7 @@ class BoxAccuracy:
 
         map2d:    (size, size) float from 0 to 1: map of the true class, upsampled, then normalized
         gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the image's class
-        raises:   ValueError where a shape or value is not like that; of one that is not finite it says which map it is
+        raises:   ValueError if a shape or value is not like that; of one that is not finite it says which map it is
         """
         self._add(*self._hits_of(map2d, gt_boxes, len(self)))
 
@@ -71,14 +71,14 @@ class BoxAccuracy:
         maps: (B, size, size); gt_boxes: B times (n_i, 4); raises ValueError as `update`, and then counts none of them
         """
         if len(maps) != len(gt_boxes):
-            raise ValueError(f"{len(maps)} maps, ground truth of {len(gt_boxes)} pictures: give equally many.")
+            raise ValueError(f"{len(maps)} maps, ground truth of {len(gt_boxes)} images: give equally many.")
         with ThreadPoolExecutor(cores()) as pool:
             for peak, hits in list(pool.map(self._hits_of, maps, gt_boxes, itertools.count(len(self)))):
                 self._add(peak, hits)
 
     def _hits_of(self, map2d: ArrayLike, gt_boxes: ArrayLike, place: int) -> tuple[int, np.ndarray]:
-        """Of the map at that place: the 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
-        from cambook.metrics import box_sweep  # here, so that errors can be counted where Numba is not installed
+        """Of the map at that position: the 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
+        from cambook.metrics import box_sweep  # here, so that errors can be counted if Numba is not installed
 
         _check_finite(map2d, f"map {place}")
         score = box_sweep.to_uint8(map2d)
@@ -98,7 +98,7 @@ class BoxAccuracy:
     def extend(self, later: BoxAccuracy) -> None:
         """Those images too, behind the own ones, as if each had come by `update`: exactly the same numbers.
 
-        raises: ValueError where the other has another size or other thresholds, or hits are kept by one alone
+        raises: ValueError if the other has another size or other thresholds, or hits are kept by one alone
         """
         if self.size != later.size or not np.array_equal(self.thresholds, later.thresholds):
             raise ValueError("The two were not counted on one grid and at the same thresholds: they cannot be joined.")
@@ -126,7 +126,7 @@ class BoxAccuracy:
 
         kind, delta = self._which(iou, contours)
         if not self.keep_hits:
-            raise ValueError("Which picture is right was not kept: count with keep_hits=True.")
+            raise ValueError("Which image is right was not kept: count with keep_hits=True.")
         peaks = np.frombuffer(self._peaks, np.uint8)
         packed = np.frombuffer(self._packed, np.uint8).reshape(len(self), len(CONTOURS), len(IOUS), -1)[:, kind, delta]
         by_level = np.unpackbits(packed, axis=1, count=box_sweep.MASKS).astype(bool)
@@ -150,7 +150,7 @@ class BoxAccuracy:
                 f"iou={iou}, contours={contours!r} were not counted: choose from {IOUS} and from {CONTOURS}."
             )
         if len(self) == 0:
-            raise ValueError("No picture was given yet: call update(map2d, gt_boxes) for each one first.")
+            raise ValueError("No image was given yet: call update(map2d, gt_boxes) for each one first.")
         return CONTOURS.index(contours), IOUS.index(iou)
 
     def _ground_truth(self, gt_boxes: ArrayLike) -> np.ndarray:

@@ -58,13 +58,13 @@ def check_finite(values: Tensor, batch, data, what: str) -> None:
         >>> from types import SimpleNamespace as Some
         >>> check_finite(torch.tensor([[1.0], [torch.nan]]), Some(indices=[4, 7]), Some(name="scenes"), "a score")
         Traceback (most recent call last):
-        ValueError: scenes, picture 7: a score is NaN or infinite; look at the weights.
+        ValueError: scenes, image 7: a score is NaN or infinite; look at the weights.
     """
     finite = torch.isfinite(values).flatten(1).all(1).tolist()
     if not all(finite):
         place = int(batch.indices[finite.index(False)])
         name = f" ({data.names[place]})" if hasattr(data, "names") else ""
-        raise ValueError(f"{data.name}, picture {place}{name}: {what} is NaN or infinite; look at the weights.")
+        raise ValueError(f"{data.name}, image {place}{name}: {what} is NaN or infinite; look at the weights.")
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Evaluation:
         top1_loc_error, top5_loc_error   ILSVRC rule; boxes by rule "paper" at 20% of the raw map's maximum, IoU >= 0.5
         gt_known                         accuracy of that box from the map of the true class
         max_box_acc, max_box_acc_v2      rule "wsol" on a 224 x 224 grid, map of the true class (Choe et al. 2020)
-        pxap                             the same maps, where the data set has masks; ignored pixels drop out
+        pxap                             the same maps, if the data set has masks; ignored pixels drop out
         pointing                         share of images whose map is highest on the object, or within 15 px at 224 px
         The top-5 rows are there for more than five classes.
     intervals:      metric -> (low, high)
@@ -85,7 +85,7 @@ class Evaluation:
     correct:        top1, top5, top1_loc, top5_loc, gt_known, pointing -> (N,) bool, in the data set's order
     inside:         (N,) percent of the true class's positive map that lies on the object, at the image's own size
                     (metrics.share_inside); None without masks
-    pixels:         the histograms behind pxap, None where the data set has no masks; see `coverage`
+    pixels:         the histograms behind pxap, None if the data set has no masks; see `coverage`
     boxes:          the counts behind max_box_acc; their `hits` are what metrics.paired_interval compares
     """
 
@@ -103,7 +103,7 @@ class Evaluation:
         """Share of the objects' pixels that the maps find, and share of what they find that is object, in percent.
 
         threshold: on the maps from 0 to 1, one for the whole set; None: best_threshold, at which MaxBoxAcc is reached
-        returns:   (recall, precision) over all pixels of the set together; None where the data set has no masks
+        returns:   (recall, precision) over all pixels of the set together; None if the data set has no masks
         """
         return self.pixels and self.pixels.coverage(self.best_threshold if threshold is None else threshold)
 
@@ -150,7 +150,7 @@ def evaluate(
     """
     check_source(network, source)
     if batch_size < 1:
-        raise ValueError(f"batch_size={batch_size} holds no picture: give a whole number of at least 1.")
+        raise ValueError(f"batch_size={batch_size} contains no image: give a whole number of at least 1.")
     device = resolve_device(device)
     network.to(device).eval()
     tally = _Tally(ks=(1, 5) if network.classes > 5 else (1,))
@@ -234,7 +234,7 @@ class _Tally:
 
 
 def _each(ignore: Tensor | None, number: int, prepare: Callable[[Tensor], np.ndarray]) -> Sequence[np.ndarray | None]:
-    """The pixels to ignore of each image of a batch, prepared; None for each where the data set names none."""
+    """The pixels to ignore of each image of a batch, prepared; None for each if the data set names none."""
     return [None] * number if ignore is None else prepare(ignore)
 
 
@@ -300,7 +300,7 @@ def table(evaluations: dict[str, Evaluation]) -> pd.DataFrame:
         '70.0 [65.0, 74.0]'
     """
 
-    import pandas as pd  # here, so that networks can be evaluated where pandas is not installed
+    import pandas as pd  # here, so that networks can be evaluated if pandas is not installed
 
     def cell(e: Evaluation, name: str) -> str:
         low, high = e.intervals.get(name, (None, None))

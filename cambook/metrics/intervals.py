@@ -52,7 +52,7 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     if a.shape != b.shape or a.ndim < 2 or a.size == 0:
         raise ValueError(f"maps have shapes {a.shape} and {b.shape}: give (N, h, w) twice.")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("a map holds a value that is not finite: it has no rank.")
+        raise ValueError("a map contains a value that is not finite: it has no rank.")
     from scipy import stats
 
     ranks = [stats.rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (a, b)]
@@ -126,7 +126,7 @@ def paired_interval(
     """
     numbers = [np.shape(values)[-2 if np.ndim(values) > 1 else 0] for values in (a, b)]
     if numbers[0] != numbers[1]:
-        raise ValueError(f"{numbers[0]} and {numbers[1]} pictures are no pairs: give both on the same pictures.")
+        raise ValueError(f"{numbers[0]} and {numbers[1]} images are not pairs: give both on the same images.")
     difference = _resampled(a, seed, repeats, level) - _resampled(b, seed, repeats, level)
     low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -195,7 +195,7 @@ def _check_finite(values: ArrayLike, name: str) -> None:
     finite = np.isfinite(values)
     if not finite.all():
         place = np.unravel_index(np.argmin(finite), finite.shape)
-        raise ValueError(f"{name} holds {values[place]} at {[*map(int, place)]}: look at what made it.")
+        raise ValueError(f"{name} contains {values[place]} at {[*map(int, place)]}: look at what made it.")
 
 
 def _percent(right: np.ndarray) -> float:

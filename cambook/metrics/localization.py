@@ -35,7 +35,7 @@ def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
     if k < 1:
         raise ValueError(f"k={k} asks for no guess: give 1 or more.")
     if not (finite := np.isfinite(logits).all(axis=1)).all():
-        raise ValueError(f"logits[{finite.argmin()}] hold a value that is not finite: look at the network.")
+        raise ValueError(f"logits[{finite.argmin()}] contain a value that is not finite: look at the network.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ValueError(f"labels go from {labels.min()} to {labels.max()}: give 0 to {logits.shape[1] - 1}.")
     own = np.take_along_axis(logits, labels[:, None], axis=1)
@@ -136,7 +136,7 @@ def topk_localization_correct(
     """
     numbers = {len(guess_labels), len(guess_boxes), len(labels), len(gt_boxes)}
     if len(numbers) != 1 or numbers == {0}:
-        raise ValueError(f"Guesses, labels and truth are of {sorted(numbers)} pictures: give equally many.")
+        raise ValueError(f"Guesses, labels and truth are of {sorted(numbers)} images: give equally many.")
     if k < 1:
         raise ValueError(f"k={k} asks for no guess: give 1 or more.")
     pictures = zip(guess_labels, guess_boxes, np.asarray(labels), gt_boxes, strict=True)
@@ -197,7 +197,7 @@ def gt_known_correct(boxes: Sequence[ArrayLike | None], gt_boxes: Sequence[Array
         [True, False]
     """
     if len(boxes) != len(gt_boxes) or len(boxes) == 0:
-        raise ValueError(f"{len(boxes)} boxes, {len(gt_boxes)} pictures: give a box or None for each.")
+        raise ValueError(f"{len(boxes)} boxes, {len(gt_boxes)} images: give a box or None for each.")
     return np.array([_best_iou(box, truth) >= iou for box, truth in zip(boxes, gt_boxes, strict=True)])
 
 
@@ -325,7 +325,7 @@ def lands_on(maps: ArrayLike, masks: ArrayLike, seed: int) -> dict[str, float]:
 def _ground_truth(boxes: ArrayLike) -> np.ndarray:
     boxes = np.asarray(boxes, dtype=np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
-        raise ValueError(f"Ground truth has shape {boxes.shape}: give (n, 4), or leave the picture out.")
+        raise ValueError(f"Ground truth has shape {boxes.shape}: give (n, 4), or leave the image out.")
     if not (np.isfinite(boxes).all() and (boxes[:, :2] < boxes[:, 2:]).all()):
         raise ValueError("A ground-truth box has no area or is not finite: give half-open (x0, y0, x1, y1).")
     return boxes

@@ -51,8 +51,8 @@ class PixelAveragePrecision:
 
         map2d:  (H, W) float from 0 to 1, normalized per map
         mask:   (H, W) bool, the pixels of any instance of the class
-        ignore: (H, W) bool, pixels that count neither way, unless the mask holds them
-        raises: ValueError where a shape or value is not like that; of one that is not finite it says which map it is
+        ignore: (H, W) bool, pixels that count neither way, unless the mask contains them
+        raises: ValueError if a shape or value is not like that; of one that is not finite it says which map it is
         """
         from cambook.metrics.histograms import add_to_histograms
 
@@ -74,7 +74,7 @@ class PixelAveragePrecision:
     def extend(self, later: PixelAveragePrecision) -> None:
         """Those images too, behind the own ones, as if each had come by `update`: exactly the same numbers.
 
-        raises: ValueError where the other has other thresholds
+        raises: ValueError if the other has other thresholds
         """
         if not np.array_equal(self.edges, later.edges):
             raise ValueError("The two were not counted at the same thresholds: they cannot be joined.")
@@ -82,14 +82,14 @@ class PixelAveragePrecision:
         self._seen += later._seen
 
     def value(self) -> float:
-        """PxAP of the images so far, in percent. raises: ValueError where no pixel belonged to a mask."""
+        """PxAP of the images so far, in percent. raises: ValueError if no pixel belonged to a mask."""
         if self._groups[:, 1].sum() == 0:
             raise ValueError("No pixel of any mask was seen: update() with at least one object first.")
         return float(_average_precision(self._count[None])[0])
 
     def interval(self, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
         """Percentile bootstrap interval, in percent, as `bootstrap_interval`: up to 100 images are drawn singly, more
-        in 100 groups, each of every hundredth image. raises: ValueError where no pixel belonged to a mask."""
+        in 100 groups, each of every hundredth image. raises: ValueError if no pixel belonged to a mask."""
         self.value()
         groups = self._groups[: self._seen]
         draw = np.random.default_rng(seed)
@@ -103,8 +103,8 @@ class PixelAveragePrecision:
 
         threshold: from 0 to 1; one between two of the grid's counts as the next higher
         returns:   of the pixels of masks, how many score at least the threshold (the coverage of the objects); of the
-                   pixels that do, how many belong to a mask (0 where none does)
-        raises:    ValueError for a threshold outside [0, 1], or where no pixel belonged to a mask
+                   pixels that do, how many belong to a mask (0 if none does)
+        raises:    ValueError for a threshold outside [0, 1], or if no pixel belonged to a mask
         """
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold={threshold}: maps run from 0 to 1, give a number between.")
@@ -145,7 +145,9 @@ def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.n
         raise ValueError(f"predicted {predicted.shape} and truth {truth.shape} do not fit: give both as (N, H, W).")
     for name, of_pixels in (("predicted", predicted), ("truth", truth)):
         if not np.isin(of_pixels, np.arange(classes)).all():
-            raise ValueError(f"{name} holds a class that is not 0 to {classes - 1}: give one of these for each pixel.")
+            raise ValueError(
+                f"{name} contains a class that is not 0 to {classes - 1}: give one of these for each pixel."
+            )
     counts = np.empty((len(truth), classes, 2), np.int64)
     for c in range(classes):
         a, b = predicted == c, truth == c
@@ -176,7 +178,7 @@ def mean_iou(counts: ArrayLike) -> float:
     """
     shared, joint = np.asarray(counts).sum(0).T
     if not joint.any():
-        raise ValueError("counts hold no pixel of any class: count at least one picture with iou_counts.")
+        raise ValueError("counts contain no pixel of any class: count at least one image with iou_counts.")
     return 100 * float((shared[joint > 0] / joint[joint > 0]).mean())
 
 

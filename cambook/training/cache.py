@@ -83,7 +83,7 @@ def trained(
         labels: in place of the data set's own, as in `fit`; under a plan the original learns from them, too.
         device: to train on.
         describe: what is special about this training, for its progress bar and the ledger: "shuffled labels".
-        checkpoints: False keeps none on the way, for a training that is over sooner than a large network is written.
+        checkpoints: False keeps none on the way, for a run that is over sooner than a large network is written.
 
     Returns:
         The network in evaluation mode, one row of history per epoch, and whether it came from the cache. There is no
@@ -131,7 +131,7 @@ def trained(
     for file in (entry, *others):
         found = distributed.from_first(lambda file=file: load_whole(file))
         if found and (reason := networks.misfit(network, found.get("network"))):
-            warnings.warn(f"{file} is no {name} ({reason}): it is left aside and made again.", stacklevel=2)
+            warnings.warn(f"{file} does not fit {name} ({reason}): it is left aside and made again.", stacklevel=2)
             continue
         if found:
             if file != entry:
@@ -163,7 +163,7 @@ def _built(name: str, classes: int, weights: str | None, start: Trained | None, 
             return networks.build(name, classes, weights, seed)
     if found.original != start.network.name:
         mend = f"start it from {found.original}" if found.original else "see networks.on_backbone"
-        raise ValueError(f"{name} is no cut of {start.network.name}: {mend}.")
+        raise ValueError(f"{name} is not a cut of {start.network.name}: {mend}.")
     network = networks.cut(start.network, found.pooling, classes, seed, found.units)
     network.name = name
     return network

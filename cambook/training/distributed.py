@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 S = TypeVar("S", Tensor, Sequence)
-PATIENCE_HOURS = 2  # for a download by the first process; where one dies, torchrun ends the others at once
+PATIENCE_HOURS = 2  # for a download by the first process; if one dies, torchrun ends the others at once
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """What stands for a training run in its cache key: the code that takes part, weights, labels.
 
-The code is the syntax trees of the modules that take part. Comments, docstrings and line breaks are no part of a syntax
-tree, so editing them retrains nothing; a changed constant does. tests/test_fingerprint.py trains every kind of network
-and looks at each function that is entered.
+The code is the syntax trees of the modules that take part. Comments, docstrings and line breaks are not part of a
+syntax tree, so editing them retrains nothing; a changed constant does. tests/test_fingerprint.py trains every kind of
+network and looks at each function that is entered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import nn
 
 from cambook.networks.registry import Weights
 
-# Modules that are entered in every training and stay out of its key, with the reason.
+# Modules that are entered in every training run and stay out of its key, with the reason.
 EXEMPT = {
     "cambook.files": "writes and reads what was computed, and changes nothing of it",
     "cambook.machine": "names the device and shows progress",
@@ -100,7 +100,7 @@ def _is_yours(module: str) -> bool:
 
 
 def _inside(module: str, room: str) -> bool:
-    """Whether a module is that room or inside it."""
+    """Whether a module is that package or inside it."""
     return f"{module}.".startswith(f"{room}.")
 
 

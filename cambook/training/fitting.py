@@ -189,7 +189,7 @@ def fit(
         percent), seconds.
 
     Raises:
-        ValueError: if labels do not fit the network, if the checkpoint is of another training, or if the loss or a
+        ValueError: if labels do not fit the network, if the checkpoint is of another training run, or if the loss or a
             weight is NaN or infinite.
 
     Example:
@@ -218,7 +218,7 @@ def fit(
         reason = misfit(network, state.get("network"))
         reason = reason or (state.get("of") != of and "it was trained with another recipe, seed or data set")
         if reason:
-            raise ValueError(f"{checkpoint} is no checkpoint of this {network.name} ({reason}): delete it.")
+            raise ValueError(f"{checkpoint} is not a checkpoint of this {network.name} ({reason}): delete it.")
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         first, history, sums, spent = state["step"], state["history"], state["sums"], state["spent"]
@@ -259,7 +259,7 @@ def fit(
             sums = [sums[0] + loss * len(batch), sums[1] + wrong * len(batch)]
             if not math.isfinite(sums[0]):
                 raise ValueError(
-                    f"{network.name}: the loss is no number any more at step {step} of {steps}; lower lr={recipe.lr}."
+                    f"{network.name}: the loss is no longer a number at step {step} of {steps}; lower lr={recipe.lr}."
                 )
             bar.update()
             epoch_ends, now = step % per_epoch == 0, time.perf_counter()

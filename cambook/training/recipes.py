@@ -1,4 +1,4 @@
-"""What a recipe says of a training run, and the recipes by name, the published ones among them."""
+"""What a recipe sets for a training run, and the recipes by name, the published ones among them."""
 
 from __future__ import annotations
 
