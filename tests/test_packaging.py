@@ -82,9 +82,10 @@ def test_what_is_imported_is_required():
 
 
 def test_the_style_of_the_figures_is_part_of_the_package():
-    assert list((ROOT / "cambook").glob("*.mplstyle"))
+    folders = {file.parent.relative_to(ROOT) for file in (ROOT / "cambook").rglob("*.mplstyle")}
+    assert len(folders) == 1
     configuration = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert "*.mplstyle" in configuration["package-data"]["cambook"]
+    assert "*.mplstyle" in configuration["package-data"][".".join(folders.pop().parts)]
 
 
 # ---- what is committed ----
