@@ -116,7 +116,7 @@ def test_a_parameter_without_a_value_is_refused(course):
 
 def test_no_lessons_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "NOTEBOOKS", tmp_path)
-    with pytest.raises(FileNotFoundError, match="holds no lesson.*CAMBOOK_HOME"):
+    with pytest.raises(FileNotFoundError, match="contains no lesson.*CAMBOOK_HOME"):
         call("course")
 
 

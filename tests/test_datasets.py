@@ -493,10 +493,10 @@ def test_broken_pixels_are_read(folder):
         (annotation("<object><name>cat</name></object>"), "missing or no number"),
         (annotation(thing(extra="<difficult>1</difficult>")), "no usable object"),
         ("", "the annotation is empty"),
-        (annotation(thing())[:-20], "no valid XML"),
+        (annotation(thing())[:-20], "not valid XML"),
         ("<html><body>404</body></html>", "no usable object"),
-        ("not XML at all", "no valid XML"),
-        ('<?xml version="1.0" encoding="no-such-code"?>' + annotation(thing()), "no valid XML"),
+        ("not XML at all", "not valid XML"),
+        ('<?xml version="1.0" encoding="no-such-code"?>' + annotation(thing()), "not valid XML"),
     ],
 )
 def test_a_picture_whose_annotation_gives_no_box_is_left_out(folder, xml, reason):
@@ -824,7 +824,7 @@ def test_a_data_set_read_from_a_file_is_one_class_too(known, tmp_path):
     assert data.labels.tolist() == [0, 1] and data.name == f"list:{tmp_path}/all.json" and data.report == []
     np.testing.assert_allclose(data.batch([1]).boxes[0], [GRID_BOX], atol=1e-5)
     assert Parameters(dataset=data.name).dataset == data.name
-    with pytest.raises(ValueError, match="the file .*/none.json does not exist, give the one that holds"):
+    with pytest.raises(ValueError, match="the file .*/none.json does not exist, give the one that contains"):
         Parameters(dataset=f"list:{tmp_path}/none.json")
     with pytest.raises(ValueError, match='"list:" names no file: write list:FILE, for example list:data/'):
         load("list:", "train", SIZE)

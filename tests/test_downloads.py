@@ -230,7 +230,7 @@ def device(name):
 
 ATTACKS = {
     "path above": (tar(("../evil", b"x")), "'../evil', a path outside its folder"),
-    "path above, later": (tar(("a/../../evil", b"x")), "a place outside its folder"),
+    "path above, later": (tar(("a/../../evil", b"x")), "a path outside its folder"),
     "absolute path": (tar(("/evil", b"x")), "'/evil', a path outside its folder"),
     "symlink out": (tar(linked("a", "../.."), ("a/evil", b"x")), "contains what no data set needs"),
     "absolute symlink": (tar(linked("a", "/")), "contains what no data set needs"),

@@ -31,12 +31,15 @@ WRONG = [
     ("notebook: tiny\ngrid: {epochs: []}", "epochs needs a list of values"),
     ("notebook: tiny\ngrid: {epochs: [[1]]}", "epochs needs a list of values"),
     ("notebook: tiny\ngrid: {epochs: {fast: [1]}}", "'fast' is not quick, full or paper"),
-    ("notebook: tiny\ngrid: {seed: [1]}", "seed is no axis of the grid, write `seeds:` beside it"),
-    ("notebook: tiny\ngrid: {profile: [quick]}", "profile is no axis of the grid, write `profile:` beside it"),
-    ("- notebook", "tiny.yaml is no sweep"),
-    ("", "tiny.yaml is no sweep"),
-    ("notebook: [", "tiny.yaml, line 1 is no YAML"),
-    ("notebook: !!python/object/apply:os.getcwd []", "tiny.yaml, line 1 is no YAML.*could not determine a constructor"),
+    ("notebook: tiny\ngrid: {seed: [1]}", "seed is not an axis of the grid, write `seeds:` beside it"),
+    ("notebook: tiny\ngrid: {profile: [quick]}", "profile is not an axis of the grid, write `profile:` beside it"),
+    ("- notebook", "tiny.yaml is not a sweep"),
+    ("", "tiny.yaml is not a sweep"),
+    ("notebook: [", "tiny.yaml, line 1 is not YAML"),
+    (
+        "notebook: !!python/object/apply:os.getcwd []",
+        "tiny.yaml, line 1 is not YAML.*could not determine a constructor",
+    ),
 ]
 # A run that takes a moment, makes a line in a journal when it begins and when it ends, and records without torch.
 BEGIN = """import json, os, pathlib, time
@@ -176,7 +179,7 @@ def test_what_is_given_takes_the_place_of_the_files(tiny, home):
     assert [one.parameters for one in found] == [expected | {"seed": 4}, expected | {"seed": 5}]
     with pytest.raises(ParameterError, match="seeds.0 is refused: input should be a valid integer"):
         planned(home, seeds=["x"])
-    with pytest.raises(ParameterError, match="seed is no -p: write --seeds"):
+    with pytest.raises(ParameterError, match="seed is not a -p: write --seeds"):
         planned(home, {"seed": "1"})
 
 

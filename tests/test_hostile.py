@@ -302,7 +302,7 @@ row("annotations", "an external entity", LeftOut(DOCTYPE), xml=external("file://
 row("annotations", "an entity from the network", LeftOut(DOCTYPE), xml=external("http://127.0.0.1:9/a.dtd"))
 row("annotations", "100,000 deep", LeftOut("no usable object"), xml="<a>" * 100_000 + "</a>" * 100_000)
 row("annotations", "5 MB", LeftOut("more than any box file needs"), xml=lambda: annotation(thing(), " " * 5 * 2**20))
-row("annotations", "cut off", LeftOut("no valid XML"), xml=annotation(thing())[:-20])
+row("annotations", "cut off", LeftOut("not valid XML"), xml=annotation(thing())[:-20])
 row("annotations", "empty", LeftOut("the annotation is empty"), xml="")
 row(
     "annotations",
@@ -350,13 +350,13 @@ row(
 row(
     "annotations",
     "wrong encoding",
-    LeftOut("no valid XML"),
+    LeftOut("not valid XML"),
     xml=annotation(thing(), "<source>Zürich</source>").encode("latin-1"),
 )
 row(
     "annotations",
     "an encoding that does not exist",
-    LeftOut("no valid XML"),
+    LeftOut("not valid XML"),
     xml=annotation(thing(), head='<?xml version="1.0" encoding="no-such-code"?>'),
 )
 row(

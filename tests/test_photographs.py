@@ -184,7 +184,7 @@ def test_the_dirt_of_ilsvrc_is_repaired_or_left_out_and_reported(tmp_path):
         (14, "the file is empty"),
         (15, "Annotations/ILSVRC2012_val_00000015.xml is missing"),
         (17, "its synset n09999999 is none of the classes"),
-        (18, "no valid XML"),
+        (18, "not valid XML"),
     ):
         assert reason in left_out[number]
     for number in (10, 11):

@@ -252,7 +252,7 @@ def test_one_seed_decides_nothing_unless_its_pictures_are_at_hand():
     says = "GAP localizes better than GMP, top-1"
     assert judged(one, says, GMP, pictures=pictures)["over"] == "1 seed"  # another run's pictures
     own = judged(one.assign(run=papers.THIS_RUN), says, GMP, pictures=pictures)
-    assert own["verdict"] == "holds" and own["over"] == "100 pictures, 1 seed" and own["low"] > 10
+    assert own["verdict"] == "holds" and own["over"] == "100 images, 1 seed" and own["low"] > 10
 
 
 def test_a_range_is_judged_and_the_papers_own_difference_stands_beside():
@@ -556,7 +556,7 @@ def test_class_folders_serve_classification_and_nothing_else(tmp_path):
 
 
 def test_networks_of_two_sizes_are_refused():
-    with pytest.raises(ValueError, match=r"mini-fc, vgg16 take pictures of \[64, 224\] pixels"):
+    with pytest.raises(ValueError, match=r"mini-fc, vgg16 take images of \[64, 224\] pixels"):
         papers.splits_of("scenes", ["mini-fc", "vgg16"], run_at("quick"))
 
 

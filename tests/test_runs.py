@@ -105,7 +105,7 @@ def test_a_file_that_is_missing_or_no_notebook_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.ipynb"):
         check_parameters(tmp_path / "gone.ipynb", {})
     (tmp_path / "page.ipynb").write_text("<html>")
-    with pytest.raises(ValueError, match="page.ipynb is no Jupyter notebook"):
+    with pytest.raises(ValueError, match="page.ipynb is not a Jupyter notebook"):
         check_parameters(tmp_path / "page.ipynb", {})
 
 

@@ -90,7 +90,7 @@ def test_channels_first_channels_last_floats_and_bytes_are_the_same_picture():
         (lambda: show.overlay(GREY, np.full((4, 4), np.nan)), "cambook.maps.normalize"),
         (lambda: show.overlay(GREY, np.zeros((2, 4, 4))), "choose one"),
         (lambda: show.layers({"net": [("fc", "gone")]}), "use one of kept, new, removed"),
-        (lambda: show.pictures([GREY] * 2, titles=["one"]), "2 pictures but 1 titles"),
+        (lambda: show.pictures([GREY] * 2, titles=["one"]), "2 images but 1 titles"),
     ],
 )
 def test_a_wrong_argument_is_answered_with_its_mend(call, mend):
@@ -221,7 +221,7 @@ def test_labelled_pixels_are_tinted_unknown_ones_grey_and_the_background_is_as_i
     assert (found[1:] == 128).all()
     assert found[0, 0, 0] > found[0, 0, 2] and len(set(found[0, 1])) == 1 and found[0, 1, 0] != 128
     assert (show.labelled(GREY, labels == 1)[0, 0] == found[0, 0]).all()
-    with pytest.raises(ValueError, match="one label a pixel"):
+    with pytest.raises(ValueError, match="one label per pixel"):
         show.labelled(GREY, labels[:5])
 
 

@@ -48,12 +48,12 @@ def main() -> None:
 def lessons() -> list[Path]:
     """The course's notebooks in reading order.
 
-    raises: FileNotFoundError where there are none
+    raises: FileNotFoundError if there are none
     """
     found = sorted(files.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise FileNotFoundError(
-            f"{files.NOTEBOOKS} holds no lesson: install cambook from its repository with `pip install "
+            f"{files.NOTEBOOKS} contains no lesson: install cambook from its repository with `pip install "
             "-e .`, or set CAMBOOK_HOME to the repository's folder."
         )
     return found
@@ -76,7 +76,7 @@ def find_notebook(name: str) -> Path:
 
     hint = did_you_mean(stem, [path.stem for path in known]) or "."
     listed = ", ".join(path.stem for path in known) or "none"
-    raise FileNotFoundError(f"No notebook is called {name!r}; {files.NOTEBOOKS.name}/ holds {listed}{hint}")
+    raise FileNotFoundError(f"No notebook is called {name!r}; {files.NOTEBOOKS.name}/ contains {listed}{hint}")
 
 
 def run_folder(notebook: Path, given: dict[str, str]) -> Path:
@@ -119,7 +119,7 @@ def _given(parameter: list[str], profile: str | None) -> dict[str, str]:
     for text in parameter:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise typer.BadParameter(f"{text!r} is no NAME=VALUE, write for example -p seed=1")
+            raise typer.BadParameter(f"{text!r} is not NAME=VALUE, write for example -p seed=1")
         given[name.strip()] = value
     if profile is not None:
         given["profile"] = profile
@@ -168,7 +168,7 @@ def sweep(
     profile: Annotated[str | None, typer.Option(help="quick, full or paper", show_default="the sweep's")] = None,
     seeds: Annotated[str | None, typer.Option(metavar="0,1,2", show_default="the sweep's")] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="runs at a time on this machine", show_default="one a GPU, or one")
+        int | None, typer.Option(min=1, help="runs at a time on this machine", show_default="one per GPU, or one")
     ] = None,
     cluster: Annotated[
         str | None, typer.Option(metavar="tcp://HOST:8786", help="a dask scheduler whose workers make the runs")
@@ -225,7 +225,7 @@ def results(
     found = collect(folder)
     if found.empty:
         raise FileNotFoundError(
-            f"{from_here(folder)} holds no finished run with a number in it: `cambook run` makes one."
+            f"{from_here(folder)} contains no finished run with a number in it: `cambook run` makes one."
         )
     folder = folder if sweep else files.RUNS / "results"
     typer.echo(report(found, folder))
@@ -265,10 +265,10 @@ def train(
     size: Annotated[
         int | None, typer.Option(help="pixels a side", show_default="what the network is made for", min=1)
     ] = None,
-    length: Annotated[int | None, typer.Option(help="at most so many training pictures", min=1)] = None,
+    length: Annotated[int | None, typer.Option(help="at most so many training images", min=1)] = None,
     epochs: Annotated[int | None, typer.Option(help="in place of the recipe's")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="in place of the recipe's")] = None,
-    seed: Annotated[int, typer.Option(help="of pictures, weights and order")] = 0,
+    seed: Annotated[int, typer.Option(help="of images, weights and order")] = 0,
     source: Annotated[str, typer.Option(help="what makes the maps that are measured")] = "cam",
 ) -> None:
     """Train a network, and first the original it was cut from; then measure it. Notebooks find it in the cache.
@@ -352,7 +352,7 @@ def data(
 
 @app.command()
 def doctor() -> None:
-    """Say what is installed, which device, data and weights are there, and how to mend what is not."""
+    """Say what is installed, which device, data and weights are there, and how to fix what is not."""
     from cambook.cli.doctor import findings
 
     typer.echo(f"cambook {importlib.metadata.version('cambook')}, Python {platform.python_version()}, {sys.prefix}")
@@ -362,5 +362,5 @@ def doctor() -> None:
         mark = {True: "ok", None: "--", False: "NO"}[finding.fit]
         mend = f"; {finding.mend}" if finding.mend else ""
         typer.echo(f"{mark}  {finding.what}: {finding.found}{mend}")
-    typer.echo("All that the quick course needs is here." if not ill else f"{ill} to mend, marked NO above.")
+    typer.echo("All that the quick course needs is here." if not ill else f"{ill} to fix, marked NO above.")
     raise typer.Exit(1 if ill else 0)

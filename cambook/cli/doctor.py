@@ -1,4 +1,4 @@
-"""`cambook doctor`: what is installed, what is missing, and how to mend it."""
+"""`cambook doctor`: what is installed, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cambook.cli.printing import from_here
 
 
 class Finding(NamedTuple):
-    """One line of `cambook doctor`; fit is None where what is missing is not needed by the quick course."""
+    """One line of `cambook doctor`; fit is None if what is missing is not needed by the quick course."""
 
     fit: bool | None
     what: str
@@ -28,7 +28,7 @@ def findings() -> Iterator[Finding]:
         try:
             yield from look()
         except ImportError as error:
-            yield Finding(False, look.__name__.strip("_"), f"cannot be looked at: {error}", "mend the above")
+            yield Finding(False, look.__name__.strip("_"), f"cannot be looked at: {error}", "fix the above")
 
 
 def find_browser() -> str | None:
@@ -169,5 +169,5 @@ def _for_tests() -> Iterator[Finding]:
     yield Finding(True if browser else None, "chromium", browser or "missing", "" if browser else mend)
     data = os.environ.get("CAMBOOK_TEST_DATA")
     there = bool(data) and (Path(data) / "wildlife").is_dir()
-    mend = "for the tests on real photographs: set it to the folder that holds wildlife/ (Pascal VOC layout)"
+    mend = "for the tests on real photographs: set it to the folder that contains wildlife/ (Pascal VOC layout)"
     yield Finding(True if there else None, "CAMBOOK_TEST_DATA", data or "not set", "" if there else mend)

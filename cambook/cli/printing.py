@@ -14,7 +14,7 @@ def from_here(path: Path) -> str:
 
 
 class RunRow(NamedTuple):
-    """What the table at the end says of one notebook."""
+    """The row of the table at the end for one notebook."""
 
     notebook: str
     seconds: str
@@ -23,7 +23,7 @@ class RunRow(NamedTuple):
 
 
 def print_runs(rows: list[RunRow]) -> None:
-    """Notebook, seconds, metrics recorded (one a line), where to look."""
+    """Notebook, seconds, metrics recorded (one per line), where to look."""
     lines = [("notebook", "seconds", "metrics recorded", "where to look")]
     for row in rows:
         metrics = row.metrics or ["none"]

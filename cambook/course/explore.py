@@ -1,6 +1,6 @@
 """Widgets: move a slider, see the map, the box or the image change.
 
-Each widget is drawn once with its defaults when it is made, so that a saved page shows an image even where
+Each widget is drawn once with its defaults when it is made, so that a saved page shows an image even if
 nothing runs.
 Images are blended with numpy and sent as one image, which follows a slider closely; matplotlib is for
 still figures.
@@ -25,7 +25,7 @@ from cambook.maps.cam import erase, fuse
 
 LONG_SIDE = 448
 _WIDE = {"description_width": "90px"}
-_OWN_SIZE = {"align_self": "flex-start"}  # a box of widgets stretches a picture to its own width
+_OWN_SIZE = {"align_self": "flex-start"}  # a box of widgets stretches an image to its own width
 
 
 def cam_explorer(
@@ -45,7 +45,7 @@ def cam_explorer(
 
     The map is shown as the rule reads it: "paper" divides by the maximum and shows nothing below zero, "wsol"
     runs from the minimum to the maximum. The share of the image counts every pixel kept, in all components.
-    raises: ValueError where the number of names and maps differ or the rule is unknown
+    raises: ValueError if the number of names and maps differ or the rule is unknown
     """
     picture, raw = show.pixels(image), torch.from_numpy(np.array(show.array(maps), dtype=np.float32))
     if raw.ndim != 3 or len(raw) != len(names):
@@ -74,7 +74,7 @@ def play(render: Callable[..., Any], **sliders: Any) -> widgets.VBox:
     """One image that follows sliders: render(**values) gives (H, W, 3) uint8 for the sliders' values, or that
     and one line of text to write below it.
 
-    sliders: name=(low, high, step, start) a slider, whole numbers where all four are; name=[option, ...] a
+    sliders: name=(low, high, step, start) a slider, whole numbers if all four are; name=[option, ...] a
     list to choose from.
     An underscore in a name is shown as a space.
     """
@@ -113,7 +113,7 @@ def erasing_explorer(network: Any, images: Any, names: Sequence[str], delta: flo
         shown = np.concatenate([a, show.left_over(images[picture], kept), b, fused], 1)
         factor = max(1, 192 // shown.shape[0])
         erased = 1 - kept.float().mean().item()
-        text = f"{names[guess]}: delta {delta:.2f} erases {erased:.0%} of the places before B sees them."
+        text = f"{names[guess]}: delta {delta:.2f} erases {erased:.0%} of the positions before B sees them."
         return shown.repeat(factor, 0).repeat(factor, 1), text
 
     last = len(images) - 1
@@ -131,9 +131,9 @@ def as_rule_reads(map2d: np.ndarray, rule: str) -> np.ndarray:
 def describe(box: Any, mask: np.ndarray, truth: Any, name: str, rule: str, threshold: float) -> str:
     """One line: the class, the rule, the box and the share of the image that the mask keeps."""
     if box is None:
-        return f"{name}: no place passes rule {rule} at {threshold:.2f}, so there is no box."
+        return f"{name}: no position passes rule {rule} at {threshold:.2f}, so there is no box."
     found = ", ".join(str(int(edge)) for edge in box)
-    text = f"{name}: rule {rule} at {threshold:.2f} keeps {mask.mean():.0%} of the picture; box ({found})"
+    text = f"{name}: rule {rule} at {threshold:.2f} keeps {mask.mean():.0%} of the image; box ({found})"
     if truth is None:
         return text + "."
     best = boxes.box_iou(np.asarray(box)[None], show.array(truth).reshape(-1, 4)).max()

@@ -29,7 +29,7 @@ from cambook.machine import SPIN_COUNT, environ
 
 SHARPNESS = "CAMBOOK_SHARPNESS"  # tells a kernel by how much finer to draw its figures
 SLIDE = (1920, 1080)
-LOG_SECONDS = 60  # between two lines of progress where there is no terminal
+LOG_SECONDS = 60  # between two lines of progress if there is no terminal
 
 # How many kernels are started until one answers: of two that start at the same moment one may find that its port, free
 # when it was chosen, is the other's, and dies (https://github.com/jupyter/jupyter_client/issues/154).
@@ -51,7 +51,7 @@ class _ThisPython(AsyncKernelManager):
 @contextmanager
 def _progress(notebook: Path, show: bool, folder: Path) -> Iterator[Any]:
     """A bar over the notebook's code cells, and beside it how far the cell's own training is, as its kernel says in the
-    folder; in a log a line a minute. Gives what nbclient calls after each cell."""
+    folder; in a log one line per minute. Gives what nbclient calls after each cell."""
     from tqdm import tqdm
 
     from cambook.machine import inside  # not before: its bars bring ipywidgets
@@ -106,7 +106,7 @@ def execute(
                 of a failed run the copy is called NAME.failed.ipynb
     sharpness:  how many times as many pixels a figure's side has
     raises:     ParameterError, FileNotFoundError or ValueError before a kernel starts (see check_parameters); RunError
-                where a cell fails, the kernel dies or the notebook records no run
+                if a cell fails, the kernel dies or the notebook records no run
     """
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
     checked = check_parameters(notebook, parameters)
@@ -172,7 +172,7 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
 
     Figures are made smaller. Left out is what differs each time: widgets and their state, progress bars and warnings
     (stderr), times, papermill's notes. Sources, cell ids and tags stay as they are.
-    raises: as execute; RunError where an output names a folder of this machine, or where a cell with a part
+    raises: as execute; RunError if an output names a folder of this machine, or if a cell with a part
             left out lacks the tag nbval-ignore-output; the notebook is then as before
     """
     import nbformat  # here and below: two seconds that no lesson needs

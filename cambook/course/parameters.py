@@ -21,7 +21,7 @@ class ParameterError(ValueError):
 
 
 def _read_as(kind: type) -> BeforeValidator:
-    """Text to a number: a command line and YAML (`1e-4` without a dot) give text where a number is meant."""
+    """Text to a number: a command line and YAML (`1e-4` without a dot) give text when a number is meant."""
 
     def read(value: Any) -> Any:
         try:
@@ -70,7 +70,7 @@ class Parameters(BaseModel):
         place = Path(folder).expanduser().absolute()
         what, there = ("file", os.path.isfile) if find(name).needs == "FILE" else ("folder", os.path.isdir)
         if not there(place):
-            raise ValueError(f"the {what} {place} does not exist, give the one that holds the data set")
+            raise ValueError(f"the {what} {place} does not exist, give the one that contains the data set")
         return f"{kind}:{place}"
 
     @field_validator("network")
@@ -90,14 +90,14 @@ class Parameters(BaseModel):
         if image is None:
             return None
         path = Path(image).expanduser()
-        if os.path.isfile(path):  # False, where Path.is_file raises, for a name too long for any file
+        if os.path.isfile(path):  # False, while Path.is_file raises, for a name too long for any file
             return str(path.absolute())
         from cambook.datasets.examples import EXAMPLE_PICTURES
 
         if image not in EXAMPLE_PICTURES:
             known = ", ".join(EXAMPLE_PICTURES)
             hint = did_you_mean(image, EXAMPLE_PICTURES)
-            raise ValueError(f"there is no such file, give the path of a picture or one of {known}{hint}")
+            raise ValueError(f"there is no such file, give the path of an image or one of {known}{hint}")
         return image
 
     def portable(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class Parameters(BaseModel):
         return values
 
     def folders(self) -> dict[str, str]:
-        """For each value that portable() shortens a digest of it in full, which tells equal names apart."""
+        """For each value that portable() shortens a digest of it in full, which distinguishes equal names."""
         portable = self.portable()
         whole = {name: getattr(self, name) for name in portable if getattr(self, name) != portable[name]}
         return {name: hashlib.sha256(value.encode()).hexdigest()[:6] for name, value in whole.items()}
@@ -136,9 +136,9 @@ def checked(values: Mapping[str, Any], accepted: list[str], where: str) -> Param
 
 
 def declared_parameters(notebook: str | os.PathLike) -> dict[str, Any]:
-    """Names and defaults in the notebook's cell tagged `parameters`; none where no cell is.
+    """Names and defaults in the notebook's cell tagged `parameters`; none if no cell is.
 
-    raises: FileNotFoundError; ValueError where it is no notebook; ParameterError where a default is not plain
+    raises: FileNotFoundError; ValueError if it is not a notebook; ParameterError if a default is not plain
     """
     notebook = Path(notebook)
     if not os.path.isfile(notebook):
@@ -147,7 +147,7 @@ def declared_parameters(notebook: str | os.PathLike) -> dict[str, Any]:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     except (ValueError, KeyError, TypeError):
-        raise ValueError(f"{notebook} is no Jupyter notebook (version 4): give the path of one.") from None
+        raise ValueError(f"{notebook} is not a Jupyter notebook (version 4): give the path of one.") from None
     declared = {}
     for cell in tagged[:1]:
         try:
@@ -164,7 +164,7 @@ def declared_parameters(notebook: str | os.PathLike) -> dict[str, Any]:
 def check_parameters(notebook: str | os.PathLike, parameters: Mapping[str, Any]) -> Parameters:
     """The parameters for a run of the notebook, checked without starting a kernel: names, types, ranges.
 
-    raises: ParameterError with one sentence that names the parameter and the mend
+    raises: ParameterError with one sentence that names the parameter and the fix
     """
     name = Path(notebook).name
     declared = declared_parameters(notebook)

@@ -41,15 +41,15 @@ def _records(folder: Path) -> Iterator[tuple[str, str, runs.Record]]:
 
 
 def collect(folder: str | os.PathLike | None = None) -> pd.DataFrame:
-    """Every number of every finished run, one row a metric of a run.
+    """Every number of every finished run, one row per metric of a run.
 
     folder:  RUNS (by default), or one sweep's folder
     returns: columns run, sweep, notebook, profile, dataset, seed, network, source, metric, value, device, finished,
              image, epochs, learning_rate. Of a number recorded without a network, the network is the run's parameter
-             and the source `-`. Where one seed measured one thing several times, in two sweeps for instance, the latest
+             and the source `-`. If one seed measured one thing several times, in two sweeps for instance, the latest
              counts.
     Interactive runs, which have no end, unfinished and failed ones are left out. Two folders of images with one name
-    are told apart by a digest behind it.
+    are distinguished by a digest behind it.
     """
     import pandas as pd
 
@@ -107,7 +107,7 @@ def report(table: pd.DataFrame, folder: str | os.PathLike) -> str:
     """Writes results.csv, summary.csv and summary.md to a folder, and ours beside published for the papers' tables.
 
     table:   as collect() gives it, not empty
-    returns: for the screen: the papers' tables where their notebooks ran, and the summary of all others
+    returns: for the screen: the papers' tables if their notebooks ran, and the summary of all others
     """
     folder, found = Path(folder), summary(table)
     contents = {

@@ -30,7 +30,7 @@ RECORDED_VERSIONS = ("cambook", "torch", "torchvision", "numpy")
 
 
 class Measured(BaseModel):
-    """What a recorded number says: which metric, of which network, on maps from which source ("-" where from none)."""
+    """What a recorded number says: which metric, of which network, on maps from which source ("-" if from none)."""
 
     network: str
     source: str = "-"
@@ -103,7 +103,7 @@ class Run:
         value:   a Python, numpy or torch scalar
         network: whose metric it is; the number is then called "NETWORK SOURCE METRIC"
         source:  what made the maps that were measured
-        raises:  TypeError where it is no single number, ValueError where it is not finite
+        raises:  TypeError if it is not a single number, ValueError if it is not finite
         """
         measured = Measured(network=network, source=source, metric=name) if network else None
         name = str(measured or name)
@@ -114,7 +114,7 @@ class Run:
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise TypeError(f"record({name!r}, ...) got {type(value).__name__}: give a single number.")
         if not math.isfinite(number):
-            raise ValueError(f"record({name!r}, {number}): look for an empty mean or a diverged training.")
+            raise ValueError(f"record({name!r}, {number}): look for an empty mean or a diverged training run.")
         self._record.metrics[name] = number
         if measured:
             self._record.measured[name] = measured
@@ -133,7 +133,7 @@ def now() -> str:
 
 
 def _commit() -> str | None:
-    """The repository's commit, with a + where files differ from it; None outside a repository."""
+    """The repository's commit, with a + if files differ from it; None outside a repository."""
     describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
     try:
         return subprocess.run(
@@ -208,7 +208,7 @@ def record(name: str, value: Any, network: str | None = None, source: str = "-")
 def recorded(name: str) -> pd.DataFrame:
     """Our own earlier measurements, data/results/NAME.csv; its first lines say by which command, when and on what.
 
-    raises: FileNotFoundError; ValueError where the file is no table
+    raises: FileNotFoundError; ValueError if the file is not a table
     """
     from cambook.files import read_table  # here, since pandas takes half a second
 

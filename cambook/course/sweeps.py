@@ -79,7 +79,9 @@ class Sweep(BaseModel):
     def _lists(cls, grid: dict[str, Any]) -> dict[str, Any]:
         for name, values in grid.items():
             if name in ("seed", "profile"):
-                raise ValueError(f"{name} is no axis of the grid, write `{name}{'s' * (name == 'seed')}:` beside it")
+                raise ValueError(
+                    f"{name} is not an axis of the grid, write `{name}{'s' * (name == 'seed')}:` beside it"
+                )
             lists = values if isinstance(values, dict) else {"quick": values}
             for profile, values in lists.items():
                 if profile not in PROFILES:
@@ -91,7 +93,7 @@ class Sweep(BaseModel):
     def values(self, name: str) -> list[Value]:
         """The values of one parameter of the grid at this sweep's profile.
 
-        raises: ParameterError where only larger profiles have some
+        raises: ParameterError if only larger profiles have some
         """
         lists = self.grid[name]
         if isinstance(lists, list):
@@ -108,8 +110,8 @@ class Sweep(BaseModel):
 def read(file: str | os.PathLike, **instead: Any) -> Sweep:
     """The sweep in a YAML file.
 
-    instead: values that take the place of the file's, such as profile="full" or seeds=[0, 1]; None takes none
-    raises: ParameterError with one sentence that names the file, the key and the mend; FileNotFoundError
+    instead: values used instead of the file's, such as profile="full" or seeds=[0, 1]; None takes none
+    raises: ParameterError with one sentence that names the file, the key and the fix; FileNotFoundError
     """
     file = Path(file)
     try:
@@ -117,9 +119,9 @@ def read(file: str | os.PathLike, **instead: Any) -> Sweep:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         line = getattr(error, "problem_mark", None)
         where = f", line {line.line + 1}" if line else ""
-        raise ParameterError(f"{file.name}{where} is no YAML: {getattr(error, 'problem', None) or error}.") from None
+        raise ParameterError(f"{file.name}{where} is not YAML: {getattr(error, 'problem', None) or error}.") from None
     if not isinstance(written, dict):
-        raise ParameterError(f"{file.name} is no sweep: begin with a line like `notebook: table2`.")
+        raise ParameterError(f"{file.name} is not a sweep: begin with a line like `notebook: table2`.")
     try:
         return Sweep.model_validate(written | {key: value for key, value in instead.items() if value is not None})
     except ValidationError as error:
@@ -177,12 +179,12 @@ def plan(sweep: Sweep, notebook: Path, name: str, given: Mapping[str, str] | Non
 
     A run's folder, RUNS/sweeps/NAME/HASH, is named by the SHA-256 of the notebook's name and of all its parameters,
     given or by default. A data folder counts with its whole path, which the hash hides.
-    given:  values that take the place of the grid's
+    given:  values used instead of the grid's
     raises: ParameterError before anything is run
     """
     given = dict(given or {})
     for fixed in {"seed", "profile"} & set(given):
-        raise ParameterError(f"A sweep's {fixed} is no -p: write --{fixed}{'s' * (fixed == 'seed')} instead.")
+        raise ParameterError(f"A sweep's {fixed} is not a -p: write --{fixed}{'s' * (fixed == 'seed')} instead.")
     axes = {key: [given[key]] if key in given else sweep.values(key) for key in [*sweep.grid, *given]}
     declared = declared_parameters(notebook)
     planned = {}
@@ -212,7 +214,7 @@ class Outcome:
 
 
 def gpus() -> list[str]:
-    """The GPUs of this machine as CUDA_VISIBLE_DEVICES calls them; where it is set, those it names."""
+    """The GPUs of this machine as CUDA_VISIBLE_DEVICES calls them; if it is set, those it names."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name.strip() for name in visible.split(",") if name.strip()]
@@ -223,7 +225,7 @@ def gpus() -> list[str]:
 
 @contextmanager
 def _gpu(slots: Sequence[tuple[str, Path]]) -> Iterator[None]:
-    """A GPU for one run, by a lock that other sweeps on this machine respect; nothing where there is no GPU."""
+    """A GPU for one run, by a lock that other sweeps on this machine respect; nothing if there is no GPU."""
     while slots:
         for name, path in slots:
             try:
@@ -342,7 +344,7 @@ def carry_out(
     cluster: address of a dask scheduler, such as tcp://10.0.0.1:8786, whose workers see the same folders and have one
              thread each
     returns: an outcome for each planned run, in their order
-    raises:  ParameterError where no such cluster is, RunError where it is lost, KeyboardInterrupt; after each of them
+    raises:  ParameterError if there is no such cluster, RunError if it is lost, KeyboardInterrupt; after each of them
              the same call continues
     """
     from joblib import Parallel, delayed, parallel_config
@@ -377,7 +379,7 @@ def carry_out(
 
 
 def _slots(folder: Path, jobs: int) -> list[tuple[str, Path]]:
-    """A lock file for each place on a GPU: one place a GPU, more where there are more jobs than GPUs."""
+    """A lock file for each slot on a GPU: one slot per GPU, more if there are more jobs than GPUs."""
     found = gpus()
     slots = []
     for place in range(max(jobs, len(found)) if found else 0):

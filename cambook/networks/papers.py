@@ -190,7 +190,7 @@ def resnet50_gap(classes: int, pretrained: bool) -> Network:
 
 ONE_TOWER = "torchvision's AlexNet is the version with one tower"
 NORMED = "torchvision's GoogLeNet has batch norm, and 3x3 convolutions in place of 5x5"
-COARSE = "maps of 7x7 places, where Choe et al. change strides for 14x14 or 28x28"
+COARSE = "maps of 7x7 cells, where Choe et al. change strides for 14x14 or 28x28"
 
 register(Spec("nin", nin, recipe="nin", scratch_lr=3e-4))
 register(

@@ -33,7 +33,7 @@ def throughput(
 ) -> dict[str, float]:
     """Images per second that are loaded and that a network learns from, alone and at once.
 
-    The loader does not hold up training if its number is the larger one. Under torchrun both are of all processes
+    The loader does not slow training down if its number is the larger one. Under torchrun both are of all processes
     together, and the step exchanges gradients.
 
     Args:

@@ -1,7 +1,7 @@
 """The papers' tables: published figures, our measurements, and claims about both.
 
 TABLES says, row by row, which network stands for which line of a paper's table: the paper's own at the profiles full
-and paper, a small one in its place at quick. CLAIMS says what the papers conclude from those lines. The notebooks of
+and paper, a small one instead at quick. CLAIMS says what the papers conclude from those lines. The notebooks of
 notebooks/reproduce measure; `table`, `check_claims` and `write` take the numbers of one run or of hundreds.
 """
 

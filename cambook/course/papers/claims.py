@@ -35,7 +35,7 @@ class Claim(NamedTuple):
     between: tuple[float, float] = (0, np.inf)
 
 
-_CUT = {"vgg16": "mini-fc", "googlenet": None, "alexnet": None}  # an original that is cut -> in its place at quick
+_CUT = {"vgg16": "mini-fc", "googlenet": None, "alexnet": None}  # an original that is cut -> instead of it at quick
 _COST = tuple(Pair(f"{o}-gap -", f"{o} -", small and (f"{small}-gap -", f"{small} -")) for o, small in _CUT.items())
 _BACKPROP = tuple(
     Pair(f"{o} {kind}", f"{o}-gap cam", small and (f"{small} {kind}", f"{small}-gap cam"))
@@ -146,9 +146,9 @@ PAPERS = tuple(dict.fromkeys(claim.paper for claim in CLAIMS))
 
 
 def verdict(low: float, high: float, between: tuple[float, float]) -> str:
-    """What an interval says of a claim: "holds" where it lies inside, "does not hold" where it lies outside.
+    """The verdict on a claim from its interval: "holds" if it lies inside, "does not hold" if it lies outside.
 
-    low, high: of the measured difference; NaN where there is no interval; between: the claim, without its ends
+    low, high: of the measured difference; NaN if there is no interval; between: the claim, without its ends
     """
     least, most = between
     if least < low and high < most:
@@ -162,8 +162,8 @@ def check_claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.nd
     """What a paper claims and what our runs say to it: one row for each pair of networks that was measured.
 
     paper:    "cam", "grad-cam", "acol" or "wsol"; results: as for `table`
-    pictures: Measurements.pictures of the run that `results` added: where it is the only seed, the interval is taken
-              over its images (paired bootstrap), which says nothing about another training
+    pictures: Measurements.pictures of the run that `results` added: if it is the only seed, the interval is taken
+              over its images (paired bootstrap), which says nothing about another training run
     returns:  claim, where, difference (a minus b), metric, data, profile; published, ours (points, mean over seeds);
               low, high, its 95% interval (Student's t over seeds that both have; paired), over (what it is taken over);
               claimed, verdict: holds, does not hold, not decided
@@ -199,7 +199,7 @@ def check_claims(paper: str, results: pd.DataFrame, pictures: Mapping[str, np.nd
 
 
 def own_figures(paper: str, name: str) -> pd.DataFrame:
-    """A paper's claims on one table, held against its own published figures: one row for each pair that has both.
+    """A paper's claims on one table, compared with its own published figures: one row for each pair that has both.
 
     returns: claim, difference (of published lines), metric, published (points), claimed, in the paper: whether
              the published difference lies in the range
@@ -232,13 +232,13 @@ def _judged(claim: Claim, a: str, b: str, difference: np.ndarray, pictures: Mapp
     if len(difference) > 1:
         (low, high), over = metrics.seed_interval(difference), f"{len(difference)} seeds"
     elif of_a is not None and of_b is not None:
-        (low, high), over = metrics.bootstrap_interval(of_a - of_b, 0), f"{len(of_a)} pictures, 1 seed"
+        (low, high), over = metrics.bootstrap_interval(of_a - of_b, 0), f"{len(of_a)} images, 1 seed"
     ours = {"ours": difference.mean(), "low": low, "high": high, "over": over}
     return ours | {"claimed": _range(claim), "verdict": verdict(low, high, claim.between)}
 
 
 def _published_difference(claim: Claim, pair: Pair, dataset: str) -> float:
-    """The papers' own difference, NaN where they have not both figures on one data set."""
+    """The papers' own difference, NaN if they do not have both figures on one data set."""
     figures = []
     for who in pair[:2]:
         figures.append(published_figure(_row_of(claim, who), claim.metric, dataset))

@@ -23,10 +23,10 @@ SAME_DATA = {"ilsvrc": IMAGENET, "cub": ("CUB-200-2011",)}  # our name of a data
 
 
 def published_figure(row: Row, metric: str, dataset: str) -> pd.Series | None:
-    """The published figure that stands beside a metric of a row, or None where the papers have none.
+    """The published figure that stands beside a metric of a row, or None if the papers have none.
 
     Of figures on several data sets that on the same as ours, else that on ImageNet, else their mean, which says so.
-    raises: KeyError where a line is in no file
+    raises: KeyError if a line is not in any file
     """
     found = [_lines_of(line, metric) for line in row.lines]
     lines = pd.concat(found) if found else pd.DataFrame(columns=published.COLUMNS)
@@ -40,7 +40,7 @@ def published_figure(row: Row, metric: str, dataset: str) -> pd.Series | None:
 
 
 def _lines_of(line: Line, metric: str) -> pd.DataFrame:
-    """The published figures of one line and metric, one for each data set; the first where a file has several."""
+    """The published figures of one line and metric, one for each data set; the first if a file has several."""
     rows = published.table(line.file)
     rows = rows[
         (rows["method"] == line.method) & rows["backbone"].isin([line.backbone] if line.backbone else rows["backbone"])

@@ -1,4 +1,4 @@
-"""Tables 4 and 5: linear SVMs on a network's features, of whole images and of what a box holds."""
+"""Tables 4 and 5: linear SVMs on a network's features, of whole images and of what a box contains."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def generic_features(trained: Mapping[str, Network], train, test, device: str | 
 
 
 def crop_to_box(image: Tensor, box: np.ndarray | None, size: int) -> Tensor:
-    """What a box holds, scaled to size x size; the whole image where box is None: (3, H, W) -> (3, size, size).
+    """What a box contains, scaled to size x size; the whole image if box is None: (3, H, W) -> (3, size, size).
 
     box: (4,), half-open, in pixels, rounded outward and cut at the image's border
     """
@@ -126,7 +126,7 @@ def crop_to_box(image: Tensor, box: np.ndarray | None, size: int) -> Tensor:
 
 
 def fine_grained(trained: Mapping[str, Network], train, test, device: str | torch.device = "cpu") -> Measurements:
-    """Table 4: accuracy of a linear SVM on GAP features of whole images, of what the CAM box, and the true box holds.
+    """Table 4: accuracy of a linear SVM on GAP features of whole images, of what the CAM box and the true box contain.
 
     train, test: larger than the network's images, to crop from (see `splits_of`); at their finest labels
     The CAM box is found without boxes: the SVM of the whole images has a weight for each feature map and class, so it
@@ -150,7 +150,7 @@ def fine_grained(trained: Mapping[str, Network], train, test, device: str | torc
 
 @torch.no_grad()
 def _crop_features(network, data, size: int, kinds: Sequence[BoxesOf], device, batch_size: int = 128) -> list[Tensor]:
-    """Features (N, K) of what each kind of boxes holds, in one pass over the data set."""
+    """Features (N, K) of what each kind of boxes contains, in one pass over the data set."""
     seen = [[] for _ in kinds]
     for indices in tqdm(torch.arange(len(data)).split(batch_size), desc="crops", unit="batch", leave=False):
         batch = data.batch(indices, device=device)

@@ -6,7 +6,7 @@ import pandas as pd
 
 
 class InFull(pd.DataFrame):
-    """A table that a notebook shows with every word of its cells, where pandas alone cuts them at 50 characters.
+    """A table that a notebook shows with every word of its cells; pandas alone cuts them at 50 characters.
 
     What is selected, sorted, joined or computed from it is one again.
     """

@@ -27,16 +27,16 @@ BOX_GRID = 256  # side of the maps that loose and tight boxes are drawn on: its 
 
 
 def splits_of(dataset: str, chosen: Sequence[str], run: Run, detail: int = 1) -> tuple:
-    """The data set's train and test split for these networks: 64 px where all are small, else 224.
+    """The data set's train and test split for these networks: 64 px if all are small, else 224.
 
     detail: times as many pixels a side, to crop from
     At quick 500 test images; of scenes at full 20,000 to train on, at paper 100,000, and 10,000 to test on.
-    raises: ValueError where some networks take 64 px and others 224, or where Table 3 has no five classes to guess;
+    raises: ValueError if some networks take 64 px and others 224, or if Table 3 does not have five classes to guess;
             what datasets.load raises, for a set without boxes too unless no row of the table makes maps (1, 5)
     """
     sizes = {networks.spec(one).side for one in chosen}
     if len(sizes) > 1:
-        raise ValueError(f"{', '.join(chosen)} take pictures of {sorted(sizes)} pixels: choose networks of one size.")
+        raise ValueError(f"{', '.join(chosen)} take images of {sorted(sizes)} pixels: choose networks of one size.")
     scenes = datasets.find(dataset).drawn
     train = run.pick(quick=None, full=20000 if scenes else None, paper=100000 if scenes else None)
     test = run.pick(quick=500, full=None, paper=10000 if scenes else None)
@@ -55,7 +55,7 @@ def train_networks(chosen: Sequence[str], data, *, seed: int, device: str | torc
     """Every network of `chosen`, trained on the data set's labels or taken from the cache: {name: network}.
 
     By `training.policy`, as everywhere: a cut starts from its original, trained on the same data, as in the paper.
-    raises: OSError where ImageNet's weights cannot be downloaded; what training.fit raises
+    raises: OSError if ImageNet's weights cannot be downloaded; what training.fit raises
     """
     return {name: trained(name, data, seed=seed, device=device).network for name in chosen}
 
@@ -63,8 +63,8 @@ def train_networks(chosen: Sequence[str], data, *, seed: int, device: str | torc
 def record_speed(trained: Mapping[str, Network], data, run: Run) -> None:
     """Images per second of the loader alone and of each network's training step, into the record of the run.
 
-    Recorded only where the data set is too large to be held and its images are made batch by batch; training waits
-    for the loader where the step is the faster one.
+    Recorded only if the data set is too large to be held and its images are made batch by batch; training waits
+    for the loader if the step is the faster one.
     """
     if not is_large(data):
         return

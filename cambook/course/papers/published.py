@@ -41,7 +41,7 @@ def names() -> list[str]:
 def table(name: str) -> pd.DataFrame:
     """A table of published figures, for instance "cam_table2", with the columns of COLUMNS; value is a float.
 
-    raises: KeyError for an unknown name, ValueError where the file lacks a column or a value
+    raises: KeyError for an unknown name, ValueError if the file lacks a column or a value
     """
     return InFull(_read(name))
 
@@ -49,14 +49,14 @@ def table(name: str) -> pd.DataFrame:
 @cache
 def _read(name: str) -> pd.DataFrame:
     if name not in names():
-        known = ", ".join(names()) or f"none, since {files.DATA / 'published'} holds no csv file"
+        known = ", ".join(names()) or f"none, since {files.DATA / 'published'} contains no csv file"
         raise KeyError(f"no published table {name!r}; known: {known}.")
     path = files.data_file("published", f"{name}.csv")
     return read_table(path, COLUMNS, ["value"], keep_default_na=False)
 
 
 def figure(name: str, **where: str) -> pd.Series:
-    """The one published figure of table `name` where every column named holds the given text exactly.
+    """The one published figure of table `name` whose every named column contains the given text exactly.
 
     where: columns of KEYS, for instance method="CAM on GoogLeNet-GAP", metric="top-1 loc error"
     raises: KeyError for an unknown table, column or a choice that fits no row or several: it lists what is
@@ -84,7 +84,7 @@ def beside(ours: Mapping[str, float], published: Mapping[str, pd.Series], **cond
 
     ours: {name: value}; published: {name: row of `figure`}, the same names; both in the row's unit
     conditions: what ours were measured under, by column: dataset="scenes", backbone="mini", split="test"
-    raises: ValueError where the names differ or a condition is no column
+    raises: ValueError if the names differ or a condition is not a column
     """
     if set(ours) != set(published):
         lonely = sorted(set(ours) ^ set(published))

@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 def recorded_runs(name: str) -> pd.DataFrame:
-    """Our recorded runs of a table, data/results/NAME.csv, one row a number; empty where nothing was recorded."""
+    """Our recorded runs of a table, data/results/NAME.csv, one row per number; empty if nothing was recorded."""
     path = files.DATA / "results" / f"{name}.csv"
     return read_table(path, COLUMNS, ["value"]) if path.is_file() else pd.DataFrame(columns=COLUMNS)
 
@@ -46,7 +46,7 @@ def results(name: str, run: Run, found: Measurements) -> pd.DataFrame:
 
 
 def latest(results: pd.DataFrame) -> pd.DataFrame:
-    """Each number once: of one seed's runs of one setting the latest counts. ValueError where a column is missing."""
+    """Each number once: of one seed's runs of one setting the latest counts. ValueError if a column is missing."""
     missing = [column for column in COLUMNS if column not in results]
     if missing:
         raise ValueError(

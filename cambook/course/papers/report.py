@@ -22,11 +22,11 @@ from cambook.course.papers.tables import find_table
 def table(name: str, results: pd.DataFrame) -> pd.DataFrame:
     """A paper's table with our figures beside the published ones: one row for each setting and metric.
 
-    results: one row a number, with the columns of COLUMNS; where one seed measured the same twice, the latest counts
+    results: one row per number, with the columns of COLUMNS; if one seed measured the same twice, the latest counts
     returns: row (what the paper calls it), network, map, data, profile, metric; ours (mean over seeds), spread (their
              standard deviation, none for one), seeds; published, difference, evidence; differs in. Lines that are only
              quoted have no `ours`
-    raises:  KeyError for an unknown table, ValueError where results lack a column
+    raises:  KeyError for an unknown table, ValueError if results lack a column
     """
     chosen = find_table(name)
     ours = latest(results)
@@ -74,7 +74,7 @@ def shared(whole: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table or claims for the screen: two decimals, and data and profile left out where there is only one."""
+    """A table or claims for the screen: two decimals, and data and profile left out if there is only one."""
     constant = [name for name in ("data", "profile") if name in frame and frame[name].nunique() <= 1]
     return InFull(_as_text(frame.drop(columns=constant)))
 

@@ -10,7 +10,7 @@ from cambook.course.papers.in_full import InFull
 
 
 class Line(NamedTuple):
-    """A line of a published table: data/published/FILE.csv, its method and, where several have one, its backbone."""
+    """A line of a published table: data/published/FILE.csv, its method and, if several have one, its backbone."""
 
     file: str
     method: str
@@ -21,9 +21,9 @@ class Row(NamedTuple):
     """A row of our table.
 
     lines:   the published lines it stands beside, none or several (one file has its accuracy, another its boxes)
-    network: at the profiles full and paper; None where the line is only quoted
-    small:   in its place at quick; None where no small network plays that part
-    source:  what makes the map, a name in maps.MAPS, or "cam-5-boxes" (measure.py); "-" where no map is asked for
+    network: at the profiles full and paper; None if the line is only quoted
+    small:   instead of it at quick; None if no small network plays that part
+    source:  what makes the map, a name in maps.MAPS, or "cam-5-boxes" (measure.py); "-" if no map is needed
     """
 
     lines: tuple[Line, ...]
@@ -119,7 +119,7 @@ TABLES = {
         ),
     ),
     "table4": Table(
-        "Fine-grained classification: the whole picture, or what a box holds",
+        "Fine-grained classification: the whole image, or what a box contains",
         ("accuracy",),
         (
             Row(_four("full image [train/test anno: n/a]"), "googlenet-gap", "mini-gap", "whole-picture"),
@@ -175,9 +175,9 @@ def rows(name: str) -> pd.DataFrame:
 
 
 def networks_of(name: str, profile: str, network: str | None = None) -> list[str]:
-    """The networks of a table at a profile, in its order; only `network` where one is given.
+    """The networks of a table at a profile, in its order; only `network` if one is given.
 
-    raises: KeyError for an unknown table, ValueError where the table has no such network
+    raises: KeyError for an unknown table, ValueError if the table has no such network
     """
     rows = find_table(name).rows
     chosen = [row.small if profile == "quick" else row.network for row in rows]

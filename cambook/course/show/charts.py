@@ -99,7 +99,7 @@ def curves(
     takeaway: str = "",
     marks: Mapping[str, float] | None = None,
 ) -> Figure:
-    """Lines {name: y} over a common x, each told apart by colour and dash; marks {name: x} are vertical
+    """Lines {name: y} over a common x, each with its own colour and dash; marks {name: x} are vertical
     lines."""
     fig, ax = subplots(figsize=(9, 5))
     for i, (name, y) in enumerate(lines.items()):
@@ -183,7 +183,7 @@ def swept(
 ) -> Figure:
     """Recorded curves over x, and points measured just now over them; the legend says which is which.
 
-    recorded: {name: (n, seeds)} values at the n places of x: the mean as a line, least to most as a band
+    recorded: {name: (n, seeds)} values at the n positions of x: the mean as a line, least to most as a band
     live:     {name: {x: y}} points of this run, as discs in the colour of the recorded line of that name; a name that
               is in `levels` is drawn in its colour
     levels:   {name: (seeds,)} what does not depend on x: the mean as a dashed line across, least to most as a band
@@ -284,7 +284,7 @@ def live_over_recorded(
 @styled
 def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure:
     """A row for each line of `published.beside`: our figure as a disc, the published one as a diamond,
-    joined by a line; a column `spread`, where there is one, as a bar around ours."""
+    joined by a line; a column `spread`, if there is one, as a bar around ours."""
     fig, ax = subplots(figsize=(9, 0.6 * len(table) + 1.9))
     rows = range(len(table))
     ax.hlines(rows, table["ours"], table["published"], color=CONTROL, linewidth=2)

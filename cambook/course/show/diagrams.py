@@ -19,8 +19,8 @@ def layers(
     """Networks as rows of blocks {network: [(block, fate), ...]}, fate "kept", "new", "removed", "erased" (what goes in
     comes out with gaps) or "learns on" (trained before, and again).
 
-    A block's text may hold line breaks, for instance "conv\\n3x3, 1024".
-    arrows: more of them, from below a block to above another one in a lower row, each block as (row, place)
+    A block's text may contain line breaks, for instance "conv\\n3x3, 1024".
+    arrows: more of them, from below a block to above another one in a lower row, each block as (row, position)
     raises: ValueError for another fate
     """
     widest = max(len(blocks) for blocks in rows.values())

@@ -32,14 +32,12 @@ def pixels(image: Any) -> np.ndarray:
     if image.ndim == 3 and image.shape[0] == 3:
         image = image.transpose(1, 2, 0)
     if image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            f"a picture has shape (3, H, W) or (H, W, 3), not {image.shape}: pass one picture, not a batch."
-        )
+        raise ValueError(f"an image has shape (3, H, W) or (H, W, 3), not {image.shape}: pass one image, not a batch.")
     if image.dtype == np.uint8:
         return image
     if not (image.min() >= -1e-4 and image.max() <= 1 + 1e-4):
         raise ValueError(
-            f"the picture runs from {image.min():.3g} to {image.max():.3g}: pass values in [0, 1], "
+            f"the image runs from {image.min():.3g} to {image.max():.3g}: pass values in [0, 1], "
             "as they are before any normalization."
         )
     return (image.clip(0, 1) * 255).round().astype(np.uint8)
@@ -51,9 +49,9 @@ def overlay(image: Any, map2d: Any, opacity: float = 0.8) -> np.ndarray:
 
     image:   (3, H, W) or (H, W, 3) in [0, 1]
     map2d:   (h, w) in [0, 1], of any size: brought to the image's size by `maps.upsample`
-    opacity: of the map where it is 1
+    opacity: of the map at the pixels at which it is 1
     returns: (H, W, 3) uint8
-    raises:  ValueError where the map is not one map in [0, 1]
+    raises:  ValueError if the map is not one map in [0, 1]
     """
     picture, value = pixels(image), array(map2d).astype(np.float32)
     if value.ndim != 2:
@@ -74,7 +72,7 @@ def left_over(image: Any, kept: Any) -> np.ndarray:
     """The image in flat grey wherever a coarse mask does not keep it, each cell of the mask a rectangle.
 
     image: (3, H, W) or (H, W, 3) in [0, 1]; kept: (h, w) bool, for instance what ACoL's second branch is left with
-    returns: (H, W, 3) uint8; raises ValueError where the mask is not one of (h, w)
+    returns: (H, W, 3) uint8; raises ValueError if the mask is not one of (h, w)
     """
     picture, kept = pixels(image), array(kept).astype(bool)
     if kept.ndim != 2:
@@ -88,11 +86,11 @@ def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
     """The image with its pixels tinted by what they are said to be: object orange, unknown grey, background as it is.
 
     image: (3, H, W) or (H, W, 3) in [0, 1]; labels: (H, W), 1 object, 0 background, -100 unknown, or bool
-    returns: (H, W, 3) uint8; raises: ValueError where the labels have not the image's size
+    returns: (H, W, 3) uint8; raises: ValueError if the labels do not have the image's size
     """
     picture, labels = pixels(image).astype(np.float64), array(labels)
     if labels.shape != picture.shape[:2]:
-        raise ValueError(f"labels {labels.shape} on a picture {picture.shape[:2]}: give one label a pixel.")
+        raise ValueError(f"labels {labels.shape} on an image {picture.shape[:2]}: give one label per pixel.")
     for value, colour in ((1, FOUND), (-100, CONTROL)):
         tint = 255 * np.array(to_rgb(colour))
         where = labels == value

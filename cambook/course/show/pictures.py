@@ -67,11 +67,11 @@ def pictures(
 ) -> Figure:
     """A grid of images, each as in `picture`, with one legend and the takeaway as title.
 
-    images: B images, or one (3, H, W) tensor for every map; maps, truth, predicted, titles: one entry a
+    images: B images, or one (3, H, W) tensor for every map; maps, truth, predicted, titles: one entry per
     image, None for nothing.
     An entry of `predicted` that is None beside a true box reads "no box". columns: default all in one row,
     up to five. dashed: what the legend calls the boxes of `predicted`; iou: whether it stands below images with both.
-    raises: ValueError where the lists differ in length
+    raises: ValueError if the lists differ in length
     """
     given = {"maps": maps, "truth": truth, "predicted": predicted, "titles": titles}
     given = {name: list(values) for name, values in given.items() if values is not None}
@@ -80,7 +80,7 @@ def pictures(
     images = list(images)
     for name, values in given.items():
         if len(values) != len(images):
-            raise ValueError(f"{len(images)} pictures but {len(values)} {name}: give one a picture, None for nothing.")
+            raise ValueError(f"{len(images)} images but {len(values)} {name}: give one per image, None for nothing.")
     columns = columns or min(len(images), 5)
     rows = -(-len(images) // columns)
     side = min(WIDTH / columns, 4.2)
@@ -182,7 +182,7 @@ def branches(
     names: Sequence[str],
     takeaway: str = "",
 ) -> Figure:
-    """ACoL's two branches, a row a picture: A's map, what its erasing leaves for B, B's map, the fused map with boxes.
+    """ACoL's two branches, a row per image: A's map, what its erasing leaves for B, B's map, the fused map with boxes.
 
     images: (B, 3, H, W); maps_a, maps_b, fused: (B, h, w) in [0, 1]; delta: what is at least as high in A's is grey
     truth, predicted: B boxes or None, on the fused map; names: of the class whose maps they are

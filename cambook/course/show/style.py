@@ -77,7 +77,7 @@ def subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
 
 
 def finish(fig: Figure, takeaway: str) -> Figure:
-    """Give the figure its takeaway as title, broken only where the figure is too narrow for it."""
+    """Give the figure its takeaway as title, broken only if the figure is too narrow for it."""
     if takeaway:
         fig.suptitle(textwrap.fill(takeaway, int(fig.get_figwidth() * 7.4)))
     return fig
