@@ -454,10 +454,10 @@ def test_a_box_counted_from_zero_is_clipped(folder):
     [
         ((50, 20, 50, 30), "box 2 (cat) has no area and is left out"),
         ((0, 0, 0, 0), "box 2 (cat) has no area and is left out"),
-        (("nan", 20, 50, 30), "box 2 (cat) has a coordinate that is missing or no number and is left out"),
-        ((20, "inf", 50, 30), "box 2 (cat) has a coordinate that is missing or no number and is left out"),
-        ((20, 20, "fifty", 30), "box 2 (cat) has a coordinate that is missing or no number and is left out"),
-        ((20, 20, "", 30), "box 2 (cat) has a coordinate that is missing or no number and is left out"),
+        (("nan", 20, 50, 30), "box 2 (cat) has a coordinate that is missing or not a number and is left out"),
+        ((20, "inf", 50, 30), "box 2 (cat) has a coordinate that is missing or not a number and is left out"),
+        ((20, 20, "fifty", 30), "box 2 (cat) has a coordinate that is missing or not a number and is left out"),
+        ((20, 20, "", 30), "box 2 (cat) has a coordinate that is missing or not a number and is left out"),
     ],
 )
 def test_a_box_that_is_none_is_left_out_and_the_others_stay(folder, box, sentence):
@@ -490,7 +490,7 @@ def test_broken_pixels_are_read(folder):
         (annotation(thing(box=(5, 5, 5, 9))), "box 1 (cat) has no area"),
         (annotation(thing(box=(101, 1, 120, 9))), "every box lies outside the image"),
         (annotation(thing(name="  ")), "object 1 has no name"),
-        (annotation("<object><name>cat</name></object>"), "missing or no number"),
+        (annotation("<object><name>cat</name></object>"), "missing or not a number"),
         (annotation(thing(extra="<difficult>1</difficult>")), "no usable object"),
         ("", "the annotation is empty"),
         (annotation(thing())[:-20], "not valid XML"),
@@ -671,7 +671,7 @@ def test_a_missing_list_is_told_with_the_lists_there_are(folder, no_decoding):
 
 def test_an_empty_list_is_told(folder, no_decoding):
     (folder.root / "ImageSets/Main/train.txt").write_text("\n \n")
-    with pytest.raises(ValueError, match="train.txt lists no image: write one id a line"):
+    with pytest.raises(ValueError, match="train.txt lists no image: write one id per line"):
         folder.train()
 
 

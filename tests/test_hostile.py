@@ -326,13 +326,13 @@ row(
 row(
     "annotations",
     "a NaN box",
-    used("box 2 .cat. has a coordinate that is missing or no number and is left out"),
+    used("box 2 .cat. has a coordinate that is missing or not a number and is left out"),
     xml=second(("nan", 1, 9, 9)),
 )
 row(
     "annotations",
     "an infinite box",
-    used("box 2 .cat. has a coordinate that is missing or no number .*"),
+    used("box 2 .cat. has a coordinate that is missing or not a number .*"),
     xml=second((1, 1, "1e999", 9)),
 )
 row(
@@ -677,7 +677,7 @@ call(
 call(
     "parameters",
     "branches of a network without",
-    "source='acol' asks for ACoL's two branches, which mini-gap lacks",
+    "source='acol' needs ACoL's two branches, which mini-gap lacks",
     lambda: evaluation.evaluate(networks.build("mini-gap", 2), Squares(), "acol"),
 )
 call(

@@ -541,7 +541,7 @@ GOOD_MAP, GOOD_BOX = nested(square(0, 10), square(0, 30)), [square(0, 30)]
         (lambda: PixelAveragePrecision().coverage(0.5), "No pixel"),
         (lambda: PixelAveragePrecision().coverage(1.5), "threshold=1.5"),
         (lambda: seed_interval([1.0]), "two or more"),
-        (lambda: pointing_hit(GOOD_MAP, np.zeros((40, 40), bool)), "no pixel"),
+        (lambda: pointing_hit(GOOD_MAP, np.zeros((40, 40), bool)), r"shape \(40, 40\) and 0 pixels: give"),
         (lambda: bootstrap_interval([], seed=0), r"\(N, levels\)"),
         (lambda: bootstrap_interval([True], seed=0, level=95), "level=95"),
         (lambda: paired_interval([True] * 3, [True] * 4, seed=0), "3 and 4 images"),

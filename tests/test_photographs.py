@@ -183,7 +183,7 @@ def test_the_dirt_of_ilsvrc_is_repaired_or_left_out_and_reported(tmp_path):
         (13, "cut off"),
         (14, "the file is empty"),
         (15, "Annotations/ILSVRC2012_val_00000015.xml is missing"),
-        (17, "its synset n09999999 is none of the classes"),
+        (17, "its synset n09999999 is not one of the classes"),
         (18, "not valid XML"),
     ):
         assert reason in left_out[number]
@@ -398,7 +398,7 @@ def test_pets_have_breeds_boxes_around_all_but_background_and_ignored_borders(tm
     ("part", "content", "reason"),
     [
         ("annotations/trimaps/Sphynx_100.png", grey(block(2, 2)), "the trimap marks no object"),
-        ("annotations/trimaps/Sphynx_100.png", grey(block(1, 0)), "the trimap contains 0, which is none of 1, 2 and 3"),
+        ("annotations/trimaps/Sphynx_100.png", grey(block(1, 0)), "the trimap contains 0, which is not 1, 2 or 3"),
         ("annotations/trimaps/Sphynx_100.png", b"", "the mask is not a readable PNG"),
         ("images/Sphynx_100.jpg", b"<html>", "the file contains a web page"),
     ],

@@ -103,7 +103,7 @@ def test_maps_of_lesson_06_are_evaluated_too(source, data):
 
 
 def test_a_method_is_refused_before_anything_is_evaluated(data):
-    with pytest.raises(ValueError, match="source='acol-peeking' asks for ACoL's two branches, which mini-gap lacks"):
+    with pytest.raises(ValueError, match="source='acol-peeking' needs ACoL's two branches, which mini-gap lacks"):
         evaluate(networks.build("mini-gap", 12), data, "acol-peeking")
     with pytest.raises(ValueError, match="ReLU6: use mini-gap"):
         evaluate(networks.build("lite0-gap", 12), data, "guided-backprop")

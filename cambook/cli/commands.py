@@ -263,7 +263,7 @@ def train(
     network: Annotated[str, typer.Argument(help="a network's name, such as vgg16-gap")],
     dataset: Annotated[str, typer.Argument(help="a data set's name, such as ilsvrc:FOLDER")] = "scenes",
     size: Annotated[
-        int | None, typer.Option(help="pixels a side", show_default="what the network is made for", min=1)
+        int | None, typer.Option(help="pixels per side", show_default="what the network is made for", min=1)
     ] = None,
     length: Annotated[int | None, typer.Option(help="at most so many training images", min=1)] = None,
     epochs: Annotated[int | None, typer.Option(help="in place of the recipe's")] = None,

@@ -113,7 +113,7 @@ def _number(element: Element | None, path: str) -> float:
 def _read_box(item: Element, first: int, what: str, notes: list[str]) -> tuple[float, float, float, float] | None:
     xmin, ymin, xmax, ymax = (_number(item, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax"))
     if not all(map(math.isfinite, (xmin, ymin, xmax, ymax))):
-        notes.append(f"{what} has a coordinate that is missing or no number and is left out")
+        notes.append(f"{what} has a coordinate that is missing or not a number and is left out")
         return None
     if xmin == xmax or ymin == ymax:
         notes.append(f"{what} has no area and is left out")

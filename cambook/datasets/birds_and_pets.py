@@ -192,7 +192,7 @@ class Pets(Photographs):
     def truth(self, one: Listed, data: bytes | None) -> Truth:
         trimap = np.asarray(decode_mask(data))
         if strange := set(np.unique(trimap).tolist()) - {self.OBJECT, self.BACKGROUND, self.BORDER}:
-            raise Unusable(f"the trimap contains {sorted(strange)[0]}, which is none of 1, 2 and 3")
+            raise Unusable(f"the trimap contains {sorted(strange)[0]}, which is not 1, 2 or 3")
         if not (trimap == self.OBJECT).any():
             raise Unusable("the trimap marks no object")
         rows, columns = np.nonzero(trimap != self.BACKGROUND)

@@ -173,7 +173,7 @@ def _to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise Unusable("the image has more than 16 bits a pixel")
+            raise Unusable("the image has more than 16 bits per pixel")
         notes.append("16-bit image converted to 8-bit RGB")
         return Image.fromarray(np.round(values / 257).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:

@@ -72,7 +72,7 @@ class ILSVRC(Photographs):
         data = next((d for d in (top, top / "Data/CLS-LOC", top / "ILSVRC/Data/CLS-LOC") if (d / part).is_dir()), None)
         if data is None:
             raise FileNotFoundError(
-                f"{top} has no folder {part}: it must contain train/ with one folder a synset and val/ with the "
+                f"{top} has no folder {part}: it must contain train/ with one folder per synset and val/ with the "
                 "validation images, or ILSVRC/Data/CLS-LOC with those two"
             )
         names = _mapping(top) or self._named_by_the_devkit(top)
@@ -105,7 +105,7 @@ class ILSVRC(Photographs):
                 continue
             if stem in listed:
                 self.report.append(
-                    f"{short_path(Path(listed[stem].picture))}: not used, {short_path(Path(file))} is of that name"
+                    f"{short_path(Path(listed[stem].picture))}: not used, {short_path(Path(file))}has that name"
                 )
             missing = self.split != "train" and stem not in boxes
             problem = f"Annotations/{stem}.xml is missing" if missing else None
@@ -162,7 +162,7 @@ class ILSVRC(Photographs):
             found = read_annotation(data, first=0)
             synset = found.label if one.label is None else self.synsets[one.label]
             if synset not in self._index:
-                raise Unusable(f"its synset {synset} is none of the classes")
+                raise Unusable(f"its synset {synset} is not one of the classes")
             if synset not in found.boxes:
                 raise Unusable(f"the annotation has boxes of {', '.join(found.boxes)}, none of {synset}")
         except Unusable as error:

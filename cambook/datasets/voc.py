@@ -90,7 +90,7 @@ class VOCFolder(Photographs):
             if times > 1:
                 self.report.append(f"{short_path(list_file)}: {identity} is listed {times} times, used once")
         if not listed:
-            raise ValueError(f"{list_file} lists no image: write one id a line, a file name without ending")
+            raise ValueError(f"{list_file} lists no image: write one id per line, a file name without ending")
         return sorted(set(listed))
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
@@ -172,7 +172,7 @@ def _list_of(split: str, lists: dict[str, Path], root: Path) -> Path:
         there = ", ".join(f"{n}.txt" for n in sorted(lists)[:8]) or "none"
         wanted = "test.txt or val.txt" if split == "test" else f"{split}.txt"
         raise FileNotFoundError(
-            f'{root}/ImageSets/Main has no {wanted} for the split "{split}": add it, one id a line (there: {there})'
+            f'{root}/ImageSets/Main has no {wanted} for the split "{split}": add it, one id per line (there: {there})'
         )
     return lists[name]
 
@@ -182,7 +182,7 @@ def _listed(list_file: Path, pictures: dict[str, Path]) -> list[str]:
     try:
         lines = read_inside(list_file, root).decode("utf-8-sig", "replace").splitlines()
     except Unusable as error:
-        raise ValueError(f"{list_file}: {error}; put a text file with one id a line there") from error
+        raise ValueError(f"{list_file}: {error}; put a text file with one id per line there") from error
     listed = []
     for line in filter(None, map(str.strip, lines)):
         *identity, flag = line.split()

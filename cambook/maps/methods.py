@@ -160,7 +160,7 @@ def _class_weight(network: nn.Module) -> Tensor:
 
 def _two_branches(network: nn.Module, name: str) -> None:
     if not hasattr(network, "both"):
-        raise ValueError(f"source={name!r} asks for ACoL's two branches, which {network.name} lacks: use mini-acol.")
+        raise ValueError(f"source={name!r} needs ACoL's two branches, which {network.name} lacks: use mini-acol.")
 
 
 # ---- the methods ----

@@ -33,7 +33,7 @@ def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
     if logits.ndim != 2 or len(logits) == 0 or labels.shape != logits.shape[:1]:
         raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit: give (N, C) and (N,).")
     if k < 1:
-        raise ValueError(f"k={k} asks for no guess: give 1 or more.")
+        raise ValueError(f"k={k} selects no guess: give 1 or more.")
     if not (finite := np.isfinite(logits).all(axis=1)).all():
         raise ValueError(f"logits[{finite.argmin()}] contain a value that is not finite: look at the network.")
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
@@ -138,7 +138,7 @@ def topk_localization_correct(
     if len(numbers) != 1 or numbers == {0}:
         raise ValueError(f"Guesses, labels and truth are of {sorted(numbers)} images: give equally many.")
     if k < 1:
-        raise ValueError(f"k={k} asks for no guess: give 1 or more.")
+        raise ValueError(f"k={k} selects no guess: give 1 or more.")
     pictures = zip(guess_labels, guess_boxes, np.asarray(labels), gt_boxes, strict=True)
     return np.array([localization_correct(g[:k], b[:k], label, gt, iou) for g, b, label, gt in pictures])
 
@@ -250,7 +250,9 @@ def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 
         raise ValueError(f"The map has shape {map2d.shape}: give one map of shape (H, W).")
     if target.dtype == bool:
         if target.shape != map2d.shape or not target.any():
-            raise ValueError(f"The mask {target.shape} has no pixel or not the map's shape {map2d.shape}.")
+            raise ValueError(
+                f"The mask has shape {target.shape} and {target.sum()} pixels: give {map2d.shape} and one or more."
+            )
     else:
         target = _ground_truth(target)
     if not is_finite(map2d):
