@@ -33,7 +33,7 @@ gpu-pack: setup
 	$(BIN)/python benchmarks/gpu_pack.py $(ARGS)
 
 # Every stage once, in nine minutes; again: what is left. It sets nothing up, since a machine with a GPU has its own
-# torch and often no network. ARGS=--dry: the same code on a CPU, in a minute, with tiny sizes.
+# torch and often no network. ARGS=--dry: the same code on a CPU, in half a minute, with tiny sizes.
 GPU_PYTHON := $(if $(wildcard $(READY)),$(BIN)/python,$(or $(PYTHON),python3))
 gpu:
 	@$(GPU_PYTHON) benchmarks/gpu.py $(ARGS)
