@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from cambook import files
-from cambook.cli.commands import doctor
+from cambook.cli import doctor
 
 LESSON = Path(__file__).parents[1] / "notebooks" / "00_where_does_it_look.ipynb"
 TOKEN = "for-this-test-alone"
