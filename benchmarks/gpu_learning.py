@@ -179,6 +179,7 @@ TINY = {
     "mini-fc-gmp": ("cam",),
     "mini-gap": ("cam",),
     "mini-gmp": ("cam",),
+    "mini-nin": ("cam",),
     "mini-acol": ("acol",),
 }
 
