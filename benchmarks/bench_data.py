@@ -72,9 +72,9 @@ def example_folder(root: Path) -> Path:
         for again in range(12):
             names.append(f"{example}-{again:02}")
             picture.save(root / "JPEGImages" / f"{names[-1]}.jpg", quality=90)
-            (root / "Annotations" / f"{names[-1]}.xml").write_text(annotation)
+            (root / "Annotations" / f"{names[-1]}.xml").write_text(annotation, encoding="utf-8")
     for split in ("train", "test"):
-        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names))
+        (root / "ImageSets" / "Main" / f"{split}.txt").write_text("\n".join(names), encoding="utf-8")
     return root
 
 

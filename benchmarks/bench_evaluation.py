@@ -236,13 +236,13 @@ def stream(number: int, keep_hits: bool) -> None:
         spent["boxes"] += timed(partial(boxes.update_all, maps, truth), clock=time.perf_counter)[0]
         spent["pixels"] += timed(partial(one_by_one, pixels, maps, [mask] * len(maps)), clock=time.perf_counter)[0]
     assert len(boxes) == number + 1 and boxes.max_box_acc()[0] > 0 and pixels.value() > 0
-    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+    peak = int(Path("/proc/self/status").read_text(encoding="utf-8").split("VmHWM:")[1].split()[0])
     print(json.dumps({"megabytes": peak * 1024 / 1e6, **spent}))
 
 
 def stream_apart(number: int, keep_hits: bool) -> dict[str, float]:
     command = [sys.executable, __file__, "stream", str(number), "hits" if keep_hits else "counts"]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout)
 
 
 def stream_rows() -> list[dict]:

@@ -247,7 +247,7 @@ def rows_of_times(name: str) -> list[dict]:
 
 def held(key: str) -> float:
     """Memory of this process in MB: VmRSS, what it holds now, or VmHWM, the most it ever held (Linux)."""
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     return int(lines[key].split()[0]) * 1024 / 1e6
 
 

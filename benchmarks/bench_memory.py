@@ -61,7 +61,9 @@ def apart(name: str, folder: str, kept: bool) -> dict:
     ours = {k: v for k, v in os.environ.items() if not (k.startswith("MALLOC_") or k == "GLIBC_TUNABLES")}
     command = [sys.executable, __file__, name, folder]
     environment = {"GOMP_SPINCOUNT": SPIN_COUNT, **ours, **({} if kept else GIVEN_BACK)}  # as a run's kernel has it
-    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
+    found = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True, env=environment, encoding="utf-8").stdout
+    )
     assert found["kept"] is kept, "is the C library here glibc?"
     return found
 

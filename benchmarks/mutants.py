@@ -58,7 +58,7 @@ def run_tests(copy: Path, tests: list[str]) -> None:
     own = {"PYTHONPATH": str(copy), "CAMBOOK_HOME": str(ROOT), "CAMBOOK_CACHE": str(copy / "cache")}
     os.environ.update(own, PYTHONDONTWRITEBYTECODE="1", PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     sys.dont_write_bytecode = True  # a fault of the same size in the same second has to be read again
-    with open("said.txt", "w") as said:
+    with open("said.txt", "w", encoding="utf-8") as said:
         os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
     import pytest
 
@@ -90,7 +90,8 @@ def first_failure(copy: Path, tests: list[str]) -> str | None:
         failure = case.find("failure")
         if failure is not None and not failure.get("message", "").startswith(NO_CHECK):
             return f"{case.get('classname').split('.')[-1]}.py::{case.get('name')}"
-    raise Mistake(f"no test got to judge it (status {process.exitcode}):\n{(copy / 'said.txt').read_text()[-1500:]}")
+    said = (copy / "said.txt").read_text(encoding="utf-8")
+    raise Mistake(f"no test got to judge it (status {process.exitcode}):\n{said[-1500:]}")
 
 
 def judged(copy: Path, mutant: Mutant) -> str | None:

@@ -31,7 +31,9 @@ def main(names: str, seeds: str) -> None:
             f"torchvision {torchvision.__version__}\n"
         )
         with files.atomic_write(files.DATA / "results" / f"{name}.csv") as file:
-            file.write_text(about + table.round({"value": 4}).to_csv(columns=papers.COLUMNS, index=False))
+            file.write_text(
+                about + table.round({"value": 4}).to_csv(columns=papers.COLUMNS, index=False), encoding="utf-8"
+            )
 
 
 if __name__ == "__main__":

@@ -114,6 +114,26 @@ def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] =
 # ---- files that are whole or not there ----
 
 
+def halves(path: str | os.PathLike) -> list[Path]:
+    """What unfinished writes of a file by `atomic_write` are: those that go on, and those of killed processes.
+
+    Args:
+        path: The file that was to appear.
+
+    Returns:
+        Its temporary siblings, in no order.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, atomic_write(Path(folder, "note.txt")) as part:
+        ...     _ = part.write_text("half of")
+        ...     halves(Path(folder, "note.txt")) == [part]
+        True
+    """
+    path = Path(path)
+    return list(path.parent.glob(f".{glob.escape(path.stem)}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"))
+
+
 @contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """A temporary sibling of a file to write to, which takes its name at the end of the block.
@@ -137,7 +157,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".{glob.escape(path.stem)}.{'[0-9a-f]' * 8}{glob.escape(path.suffix)}"):
+    for left in halves(path):
         with suppress(OSError):  # another process was quicker, or may not
             if time.time() - left.stat().st_mtime > A_DAY:
                 left.unlink()

@@ -96,9 +96,9 @@ def test_the_course_is_judged_from_its_own_file():
 )
 def test_a_result_of_another_form_is_named(change, message, tmp_path):
     file = tmp_path / "bench-x.json"
-    file.write_text(json.dumps(report(ROW)))
+    file.write_text(json.dumps(report(ROW)), encoding="utf-8")
     assert bench.read(file).rows[0].value == 1
-    file.write_text(json.dumps(report(ROW | change)))
+    file.write_text(json.dumps(report(ROW | change)), encoding="utf-8")
     with pytest.raises(SystemExit, match=f"bench-x.json has not the form .*{message}"):
         bench.read(file)
 
@@ -107,7 +107,9 @@ def test_another_library_stands_beside_ours_and_an_aim_that_is_not_met_says_why(
     file = tmp_path / "bench-x.json"
     ours = ROW | {"what": "maps: cambook", "aim": "at most 1", "met": False, "why": "a reason"}
     theirs = ROW | {"what": "maps: other", "value": 16.25, "low": 15.0, "high": 120.0, "note": "ours takes less"}
-    file.write_text(json.dumps(report(ours, theirs, ROW | {"low": None, "high": None, "value": 1234.5})))
+    file.write_text(
+        json.dumps(report(ours, theirs, ROW | {"low": None, "high": None, "value": 1234.5})), encoding="utf-8"
+    )
     lines = bench.table([bench.read(file)]).splitlines()
     assert lines[3] == (
         "| maps | 1.00 (0.900 to 1.10) s | other 16.2 (15.0 to 120), ours takes less "
@@ -122,7 +124,7 @@ def test_a_ratio_is_called_equal_where_its_interval_holds_1(tmp_path):
         ROW | {"unit": "times as fast"},
         ROW | {"unit": "times as fast", "value": 1.3, "low": 1.2, "high": 1.4},
     )
-    file.write_text(json.dumps(report(level, faster)))
+    file.write_text(json.dumps(report(level, faster)), encoding="utf-8")
     lines = bench.table([bench.read(file)]).splitlines()
     assert lines[3:] == [
         "| a | 1.00 (0.900 to 1.10) times as fast: equal |  |  |",
@@ -145,7 +147,10 @@ def test_equal_means_that_each_median_lies_in_the_other_interval():
     assert note(ours, {"value": 1.05, "low": 0.95, "high": 1.2}) == "equal to ours"
     assert note(ours, {"value": 1.05, "low": 1.02, "high": 1.2}) == "ours takes less"
     assert note(ours, {"value": 0.8, "low": 0.7, "high": 0.95}) == "ours takes more"
-    rows = {row["what"]: row for row in json.loads((ROOT / "data" / "results" / "bench-maps.json").read_text())["rows"]}
+    rows = {
+        row["what"]: row
+        for row in json.loads((ROOT / "data" / "results" / "bench-maps.json").read_text(encoding="utf-8"))["rows"]
+    }
     noted = {what: row for what, row in rows.items() if "note" in row}
     assert len(noted) >= 16
     for what, row in noted.items():

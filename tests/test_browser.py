@@ -54,7 +54,7 @@ def lab(tmp_path):
     for name, content in SETTINGS.items():
         file = tmp_path / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(content))
+        file.write_text(json.dumps(content), encoding="utf-8")
     environment = {
         **os.environ,
         "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
@@ -82,7 +82,7 @@ def lab(tmp_path):
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
         address = f"http://127.0.0.1:{port}"
-        _wait(lambda: _answers(f"{address}/api/status?token={TOKEN}"), 60, lambda: log.read_text())
+        _wait(lambda: _answers(f"{address}/api/status?token={TOKEN}"), 60, lambda: log.read_text(encoding="utf-8"))
         yield address, folder
     finally:
         server.terminate()

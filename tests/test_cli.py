@@ -127,7 +127,7 @@ def test_the_command_runs_real_notebooks_and_ends_mistakes_in_one_sentence(make_
 
     def cambook(*arguments):
         command = [sys.executable, "-m", "cambook.cli", *arguments]
-        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, encoding="utf-8")
 
     ran = cambook("course")
     assert ran.returncode == 0, ran.stderr

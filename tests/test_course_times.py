@@ -79,7 +79,10 @@ def test_the_course_is_set_beside_its_aims(monkeypatch, tmp_path):
     cold = {"cold_import": 60.0, "cold_training": 700.0, "cold_drawing": 90.0, "cold_rest": 50.0}
     warm = {"warm_import": 30.0, "warm_training": 0.0, "warm_drawing": 20.0, "warm_rest": 10.0}
     course.write_bench(pd.DataFrame([lesson | cold | warm]))
-    rows = {row["what"]: row for row in json.loads((tmp_path / "results" / "bench-course.json").read_text())["rows"]}
+    rows = {
+        row["what"]: row
+        for row in json.loads((tmp_path / "results" / "bench-course.json").read_text(encoding="utf-8"))["rows"]
+    }
     assert (rows["whole course, cold"]["value"], rows["whole course, cold"]["met"]) == (15, False)
     assert rows["whole course, cold"]["why"] == "most of it is training: 11.7 minutes"
     assert (rows["whole course, warm"]["value"], rows["whole course, warm"]["met"]) == (1, True)

@@ -78,11 +78,11 @@ class Folder:
         data = encoded(picture()) if data is None else data
         xml = annotation(thing()) if xml is None else xml
         (self.root / "JPEGImages" / f"{identity}{ending}").write_bytes(data)
-        (self.root / "Annotations" / f"{identity}.xml").write_text(xml)
+        (self.root / "Annotations" / f"{identity}.xml").write_text(xml, encoding="utf-8")
         self.enlist(identity, split)
 
     def enlist(self, line, split="train"):
-        with open(self.root / "ImageSets" / "Main" / f"{split}.txt", "a") as file:
+        with open(self.root / "ImageSets" / "Main" / f"{split}.txt", "a", encoding="utf-8") as file:
             file.write(f"{line}\n")
 
     def train(self, **options) -> VOCFolder:
@@ -208,7 +208,7 @@ def test_the_fingerprint_follows_content_size_and_split_but_not_the_place(folder
     moved = shutil.copytree(folder.root, tmp_path / "moved")
     assert VOCFolder(moved, "train", SIZE).fingerprint == first
     others = {VOCFolder(moved, "train", SIZE + 1).fingerprint, VOCFolder(moved, "test", SIZE).fingerprint}
-    (moved / "Annotations" / "cat-train.xml").write_text(annotation(thing(box=(12, 6, 30, 15))))
+    (moved / "Annotations" / "cat-train.xml").write_text(annotation(thing(box=(12, 6, 30, 15))), encoding="utf-8")
     others.add(VOCFolder(moved, "train", SIZE).fingerprint)
     (moved / "JPEGImages" / "cat-train.jpg").write_bytes(encoded(picture((12, 6, 30, 15))))
     others.add(VOCFolder(moved, "train", SIZE).fingerprint)
@@ -580,7 +580,7 @@ def test_a_picture_in_both_lists_is_reported(folder):
 def test_an_id_that_is_a_path_is_left_out(folder, identity):
     secret = folder.root.parent / "secret"
     secret.with_suffix(".jpg").write_bytes(encoded(picture()))
-    secret.with_suffix(".xml").write_text(annotation(thing()))
+    secret.with_suffix(".xml").write_text(annotation(thing()), encoding="utf-8")
     folder.enlist(identity)
     assert "may not be a path" in left_out(folder, identity)
 
@@ -670,14 +670,14 @@ def test_a_missing_list_is_told_with_the_lists_there_are(folder, no_decoding):
 
 
 def test_an_empty_list_is_told(folder, no_decoding):
-    (folder.root / "ImageSets/Main/train.txt").write_text("\n \n")
+    (folder.root / "ImageSets/Main/train.txt").write_text("\n \n", encoding="utf-8")
     with pytest.raises(ValueError, match="train.txt lists no image: write one id per line"):
         folder.train()
 
 
 def test_a_single_class_is_told(folder, no_decoding):
     for name in ("train", "val"):
-        (folder.root / f"ImageSets/Main/{name}.txt").write_text(f"cat-{name}\n")
+        (folder.root / f"ImageSets/Main/{name}.txt").write_text(f"cat-{name}\n", encoding="utf-8")
     with pytest.raises(ValueError, match='has only the class "cat" and at least two classes are needed: add'):
         folder.train()
 
@@ -808,7 +808,7 @@ def test_a_data_set_read_from_a_file_is_one_class_too(known, tmp_path):
         def __init__(self, file, split, size, *, length=None, seed=0):
             root = Path(file).parent
             super().__init__(file, split, size, root)
-            rows = json.loads(Path(file).read_text())[split]
+            rows = json.loads(Path(file).read_text(encoding="utf-8"))[split]
             listed = [datasets.Listed(row[0], row[1], str(root / row[0]), box=tuple(row[2])) for row in rows]
             self.look_through(listed, ["cat", "dog"], length, seed)
 
@@ -819,7 +819,7 @@ def test_a_data_set_read_from_a_file_is_one_class_too(known, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_bytes(encoded(picture()))
     rows = [["a.png", 0, [10, 5, 20, 10]], ["b.png", 1, [10, 5, 20, 10]]]
-    (tmp_path / "all.json").write_text(json.dumps({"train": rows, "test": rows[:1]}))
+    (tmp_path / "all.json").write_text(json.dumps({"train": rows, "test": rows[:1]}), encoding="utf-8")
     data = load(f"list:{tmp_path}/all.json", "train", SIZE)
     assert data.labels.tolist() == [0, 1] and data.name == f"list:{tmp_path}/all.json" and data.report == []
     np.testing.assert_allclose(data.batch([1]).boxes[0], [GRID_BOX], atol=1e-5)
@@ -881,7 +881,7 @@ def test_a_picture_that_is_not_there_is_told_with_the_nearest_name(tmp_path):
 
 
 def test_a_file_that_is_no_picture_is_told(tmp_path):
-    (tmp_path / "page.jpg").write_text("<html></html>")
+    (tmp_path / "page.jpg").write_text("<html></html>", encoding="utf-8")
     with pytest.raises(ValueError, match="page.jpg cannot be shown: the file contains a web page"):
         load_picture(tmp_path / "page.jpg")
     with pytest.raises(ValueError, match="is a folder: give the path of one image"):

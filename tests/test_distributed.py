@@ -186,7 +186,7 @@ def program(folder):
         os.kill(child, signal.SIGKILL)
     endings = [os.waitpid(child, 0)[1] for child in children]
     assert endings == [signal.SIGKILL] * 4, endings
-    (folder / "step").write_text(str(files.load_whole(checkpoint)["step"]))
+    (folder / "step").write_text(str(files.load_whole(checkpoint)["step"]), encoding="utf-8")
     for task, number in ((go_on, 4), (work_together, 2)):
         endings = [os.waitpid(child, 0)[1] for child in start(task, number, folder)]
         assert not any(endings), endings
@@ -218,7 +218,9 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(cache):
     """found(task): what each process has found, in the order of their ranks."""
-    done = subprocess.run([sys.executable, __file__, cache], env=environment(cache), capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, __file__, cache], env=environment(cache), capture_output=True, text=True, encoding="utf-8"
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return lambda task: [pickle.loads(file.read_bytes()) for file in sorted(cache.glob(f"{task}*.pickle"))]
 
@@ -270,7 +272,7 @@ def test_a_training_by_two_processes_is_that_of_one_within_rounding(alone, toget
 def test_a_training_by_four_processes_that_were_killed_ends_with_the_same_bits(found, cache):
     """Four, since a sum of two numbers has but one order. With batch norm, whose statistics differ between processes
     on the CPU: the first one's are everybody's."""
-    assert 5 <= int((cache / "step").read_text()) < 16
+    assert 5 <= int((cache / "step").read_text(encoding="utf-8")) < 16
     four = found("go_on")
     assert len(four) == 4
     for each in four:
@@ -319,10 +321,14 @@ with distributed.processes() as device:
 
 
 def test_torchrun_starts_them(tmp_path):
-    (tmp_path / "program.py").write_text(TORCHRUN)
+    (tmp_path / "program.py").write_text(TORCHRUN, encoding="utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, tmp_path / "program.py"], env=environment(tmp_path), capture_output=True, text=True
+        [*command, tmp_path / "program.py"],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
     )
     assert done.stdout.splitlines() == ["[(0, 'abc'), (1, 'de')] [3.0] cpu"] * 2, done.stderr[-3000:]
 
@@ -437,7 +443,7 @@ def test_the_train_command_trains_measures_and_records(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "load", lambda *names, **settings: Squares())
     commands.app(["train", "mini-gap", "scenes", "--epochs", "1", "--seed", "2"], standalone_mode=False)
     (file,) = tmp_path.rglob("record.json")
-    record = json.loads(Path(file).read_text())
+    record = json.loads(Path(file).read_text(encoding="utf-8"))
     assert record["parameters"]["network"] == "mini-gap" and record["parameters"]["epochs"] == 1
     metrics = record["metrics"]
     assert record["finished"] and metrics["training pictures"] == 37

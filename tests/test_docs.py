@@ -115,7 +115,7 @@ def shown_commands(page):
 @each_page
 def test_every_command_that_a_page_shows_exists(page):
     known = typer.main.get_command(commands.app).commands
-    targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for words in shown_commands(page):
         if words[0] == "make":
             assert [word for word in words[1:] if "=" not in word and word not in targets] == [], words

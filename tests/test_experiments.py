@@ -78,11 +78,13 @@ def slow(make_notebook, home):
 
     def make(seconds, cell="1 + 1", seeds=(0, 1)):
         journal = home / "journal"
-        journal.write_text("")
+        journal.write_text("", encoding="utf-8")
         begin = BEGIN.format(journal=str(journal), seconds=seconds)
         make_notebook(home / "notebooks" / "tiny.ipynb", begin, cell, END)
         write_sweep(home, f"notebook: tiny\nseeds: {list(seeds)}")
-        return lambda what: [line.split()[1] for line in journal.read_text().splitlines() if line.startswith(what)]
+        return lambda what: [
+            line.split()[1] for line in journal.read_text(encoding="utf-8").splitlines() if line.startswith(what)
+        ]
 
     return make
 
@@ -90,7 +92,7 @@ def slow(make_notebook, home):
 def write_sweep(home, text):
     file = home / "notebooks" / "reproduce" / "sweeps" / "tiny.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -120,6 +122,7 @@ def command(home, *arguments):
         text=True,
         start_new_session=True,
         preexec_fn=hears,
+        encoding="utf-8",
     )
 
 
@@ -339,7 +342,7 @@ def test_what_the_kernel_of_a_killed_attempt_still_writes_does_not_stay(slow, ho
     def execute(notebook, parameters, folder, **more):
         old = folder.with_name(f"{folder.name.rpartition('-')[0]}-0123abcd")
         old.mkdir()
-        (old / "record.json").write_text("{}")
+        (old / "record.json").write_text("{}", encoding="utf-8")
 
     monkeypatch.setattr(notebooks, "execute", execute)
     (outcome,) = sweeps.carry_out(planned(home), cluster=small_cluster(1, 1))
@@ -453,7 +456,7 @@ def test_a_real_run_leaves_a_digest_of_its_data_folder(tmp_path):
 def test_a_damaged_record_is_named_and_left_out(home):
     leave(home / "runs" / "sweeps" / "t" / "aa", {"x": 1})
     (home / "runs" / "sweeps" / "t" / "bb").mkdir()
-    (home / "runs" / "sweeps" / "t" / "bb" / "record.json").write_text('{"notebook": "ti')
+    (home / "runs" / "sweeps" / "t" / "bb" / "record.json").write_text('{"notebook": "ti', encoding="utf-8")
     with pytest.warns(UserWarning, match="bb/record.json is damaged and left out"):
         assert len(results.collect()) == 1
 
@@ -476,7 +479,7 @@ def test_results_are_printed_and_written(home, monkeypatch):
     assert "mini-gap" in printed and "43.21" in printed and "CSV and Markdown: runs/sweeps/tiny" in printed
     written = pd.read_csv(home / "runs" / "sweeps" / "tiny" / "results.csv")
     assert written.value.tolist() == [43.21]
-    assert "| mini-gap" in (home / "runs" / "sweeps" / "tiny" / "summary.md").read_text()
+    assert "| mini-gap" in (home / "runs" / "sweeps" / "tiny" / "summary.md").read_text(encoding="utf-8")
     call("results")
     assert (home / "runs" / "results" / "summary.csv").is_file()
     with pytest.raises(FileNotFoundError, match="No sweep 'tini' was made here; there are tiny, did you mean tiny"):
@@ -488,7 +491,7 @@ def test_a_papers_table_stands_beside_the_published_one(home, monkeypatch, make_
 
     def write(name, results, folder):
         written.append((name, results.notebook.tolist()))
-        (folder / f"{name}.md").write_text("ours beside published")
+        (folder / f"{name}.md").write_text("ours beside published", encoding="utf-8")
 
     monkeypatch.setattr(papers, "TABLES", {"table2": ...})
     monkeypatch.setattr(papers, "write", write)

@@ -260,7 +260,7 @@ def test_a_class_in_a_file_of_ones_own_is_in_the_key(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     keys = []
     for number, text in enumerate((MINE, MINE + "# a comment\n", MINE.replace("2 * loss", "3 * loss"))):
-        (tmp_path / "mine.py").write_text(text)
+        (tmp_path / "mine.py").write_text(text, encoding="utf-8")
         os.utime(tmp_path / "mine.py", (number, number))
         mine = importlib.reload(importlib.import_module("mine"))
         keys.append(training.source_key(mine.Mine(torch.nn.Identity(), 3, 2, "gap")))
@@ -271,7 +271,9 @@ def test_a_class_in_a_file_of_ones_own_is_in_the_key(tmp_path, monkeypatch):
 def test_the_same_network_has_the_same_key_in_another_process():
     code = "from cambook import networks; from cambook.training import fingerprint as f; n = networks.build('{}', 2)"
     code += "; print(f.digest_of_network(n), f.source_key(n))"
-    done = subprocess.run([sys.executable, "-c", code.format("lite0-gap")], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code.format("lite0-gap")], capture_output=True, text=True, encoding="utf-8"
+    )
     network = networks.build("lite0-gap", 2)
     assert done.stdout.split() == [fingerprint.digest_of_network(network), training.source_key(network)], done.stderr
 

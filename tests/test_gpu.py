@@ -79,7 +79,7 @@ def pack(photographs, tmp_path_factory):
     """A pack, and what was said when it was made."""
     target = tmp_path_factory.mktemp("pack") / ".gpu"
     command = [sys.executable, ROOT / "benchmarks" / "gpu_pack.py", "--to", target, "--data", photographs]
-    made = subprocess.run(command, capture_output=True, text=True)
+    made = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     assert made.returncode == 0, made.stderr
     return target, made.stdout
 
@@ -88,13 +88,13 @@ def pack(photographs, tmp_path_factory):
 def dry(pack, tmp_path_factory):
     """Two dry runs in the pack, on what looks like a machine with a GPU and no network: rows, and what was said."""
     folder = tmp_path_factory.mktemp("dry")
-    (folder / "sitecustomize.py").write_text(ALONE)
+    (folder / "sitecustomize.py").write_text(ALONE, encoding="utf-8")
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CAMBOOK")}
     environment |= {"PYTHONPATH": str(folder), "CAMBOOK_CACHE": str(folder / "cache")}
     said = []
     for _ in range(2):
         command = ["make", "gpu", f"PYTHON={sys.executable}", f"ARGS=--dry --results {folder / 'dry.csv'}"]
-        run = subprocess.run(command, cwd=pack[0], env=environment, capture_output=True, text=True)
+        run = subprocess.run(command, cwd=pack[0], env=environment, capture_output=True, text=True, encoding="utf-8")
         assert run.returncode == 0, run.stderr[-3000:]
         said.append(run.stdout)
     return gpu_rows.rows(folder / "dry.csv"), said
@@ -150,10 +150,10 @@ def test_a_set_that_is_not_there_is_named_and_a_strange_folder_is_kept(tmp_path,
     said = capsys.readouterr().out
     assert "Not in it: pets, cub, wildlife, ilsvrc, tiny-imagenet." in said and "CAMBOOK_TEST_DATA" in said
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    (tmp_path / "mine" / "thesis.tex").write_text("x", encoding="utf-8")
     with pytest.raises(ValueError, match="mine is there and no pack: give another folder with --to"):
         gpu_pack.main(["--to", str(tmp_path / "mine")])
-    assert (tmp_path / "mine" / "thesis.tex").read_text() == "x"
+    assert (tmp_path / "mine" / "thesis.tex").read_text(encoding="utf-8") == "x"
     monkeypatch.setattr(gpu_pack, "LARGEST", 1e6)
     with pytest.raises(ValueError, match="above 1: leave a set out"):
         gpu_pack.make(tmp_path / "pack", None)
@@ -543,7 +543,9 @@ def test_a_readme_without_the_marks_is_refused():
 
 
 def test_a_file_without_a_column_of_every_row_is_refused(tmp_path):
-    (tmp_path / "gpu.csv").write_text("device,torch,torchvision,python,command,pictures_per_second\na,b,c,d,e,5\n")
+    (tmp_path / "gpu.csv").write_text(
+        "device,torch,torchvision,python,command,pictures_per_second\na,b,c,d,e,5\n", encoding="utf-8"
+    )
     with pytest.raises(ValueError, match="gpu.csv has no column stage, date: restore it, or make it again with"):
         gpu_rows.rows(tmp_path / "gpu.csv")
 
@@ -554,7 +556,7 @@ def test_rows_survive_new_columns_and_are_added_behind(tmp_path):
     gpu_rows.add([first], file)
     gpu_rows.add([{"stage": "papers", "seed": 0, **DEVICE}], file)
     assert gpu_rows.rows(file) == [first, {"stage": "papers", "seed": "0", **DEVICE}]
-    lines = file.read_text().splitlines()
+    lines = file.read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("# make gpu;")
     assert next(csv.reader([lines[1]])) == ["stage", "network", *DEVICE, "seed"]
     assert [path.name for path in tmp_path.iterdir()] == ["gpu.csv"]

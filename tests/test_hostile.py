@@ -124,8 +124,8 @@ def voc(folder: Path, data=None, xml=None, ending=".jpg", identity="dirty", list
     for name in ("cat", "dog"):
         add(name, encoded(picture()), annotation(thing(name=name)))
     add(identity, encoded(picture()) if data is None else data, annotation(thing()) if xml is None else xml, ending)
-    (folder / "ImageSets/Main/train.txt").write_text(f"cat\ndog\n{listed or identity}\n")
-    (folder / "ImageSets/Main/val.txt").write_text("cat\ndog\n")
+    (folder / "ImageSets/Main/train.txt").write_text(f"cat\ndog\n{listed or identity}\n", encoding="utf-8")
+    (folder / "ImageSets/Main/val.txt").write_text("cat\ndog\n", encoding="utf-8")
     data = datasets.load(f"voc:{folder}", "train", SIZE)
     report = [line for line in data.report if "in the train list and in the test list" not in line]
     if identity not in data.names:
@@ -386,7 +386,7 @@ def _(folder):
         "classes": "1 001.Auk\n2 002.Wren",
     }
     for name, text in lists.items():
-        (folder / f"{name}.txt").write_text(text)
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
     data = datasets.load(f"cub:{folder}", "train", SIZE)
     return Found(data.names, [line for line in data.report if "lone" in line])
 
@@ -631,7 +631,7 @@ def _(folder):
 
 def notebook(folder: Path, cell="seed = 0\nepochs = 1\nnetwork = 'mini-gap'\ndataset = 'scenes'\nlearning_rate = 0.1"):
     cells = [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": cell}]
-    (folder / "tiny.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4, "metadata": {}}))
+    (folder / "tiny.ipynb").write_text(json.dumps({"cells": cells, "nbformat": 4, "metadata": {}}), encoding="utf-8")
     return folder / "tiny.ipynb"
 
 
@@ -743,7 +743,7 @@ def _(folder):
 )
 def _(folder):
     levels = "".join(f", &l{i} [{', '.join([f'*l{i - 1}'] * 10)}]" for i in range(1, 12))
-    (folder / "bomb.yaml").write_text(f"notebook: table2\ngrid:\n  network: [&l0 [a]{levels}]\n")
+    (folder / "bomb.yaml").write_text(f"notebook: table2\ngrid:\n  network: [&l0 [a]{levels}]\n", encoding="utf-8")
     sweeps.read(folder / "bomb.yaml")
 
 
@@ -779,7 +779,7 @@ def _(folder):
 def _(folder):
     voc(folder)
     for name in ("train", "val"):
-        (folder / f"ImageSets/Main/{name}.txt").write_text("cat\n")
+        (folder / f"ImageSets/Main/{name}.txt").write_text("cat\n", encoding="utf-8")
     return command("train", "mini-gap", f"voc:{folder}")
 
 
@@ -1124,7 +1124,7 @@ def _(folder):
         "val/val_annotations.txt": "val_0.JPEG\tn01440764\t0\t0\t9\t9\nval_1.JPEG\tn02",
     }.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        (folder / file).write_text(text)
+        (folder / file).write_text(text, encoding="utf-8")
     datasets.load(f"tiny-imagenet:{folder}", "test", 64)
 
 
@@ -1137,7 +1137,7 @@ def _(folder):
 @case("tables", "a damaged record of a run", Right(0, ".*record.json is damaged and left out."))
 def _(folder):
     (folder / "01/record").mkdir(parents=True)
-    (folder / "01/record/record.json").write_text('{"notebook": "01"')
+    (folder / "01/record/record.json").write_text('{"notebook": "01"', encoding="utf-8")
     (folder / "01/record").rename(folder / "run")
     return len(results.collect(folder))
 

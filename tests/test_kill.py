@@ -100,7 +100,7 @@ def finish(work, folder):
     seconds = time.monotonic() - began
     _clear(process, folder)
     process.join()
-    assert process.exitcode == 0, f"exit {process.exitcode}\n{(folder / 'log').read_text()[-3000:]}"
+    assert process.exitcode == 0, f"exit {process.exitcode}\n{(folder / 'log').read_text(encoding='utf-8')[-3000:]}"
     return seconds
 
 
@@ -131,7 +131,7 @@ def killed(work, prepare, draw, seconds=None):
         if process.exitcode == -signal.SIGKILL:
             break
         _clear(process, folder)
-        assert process.exitcode == 0, f"exit {process.exitcode}\n{(folder / 'log').read_text()[-3000:]}"
+        assert process.exitcode == 0, f"exit {process.exitcode}\n{(folder / 'log').read_text(encoding='utf-8')[-3000:]}"
         if seconds is None:
             _seconds[work] = min(_seconds[work], time.monotonic() - began)
     try:
@@ -184,7 +184,7 @@ def train(folder):
     schedule = fitting.learning_rate
 
     def watched(step, *more):
-        with open(folder / "steps", "a") as steps:
+        with open(folder / "steps", "a", encoding="utf-8") as steps:
             steps.write(f"{step}\n")
         return schedule(step, *more)
 
@@ -201,7 +201,11 @@ def train(folder):
 
 
 def _steps(folder):
-    return [int(step) for step in (folder / "steps").read_text().split()] if (folder / "steps").exists() else []
+    return (
+        [int(step) for step in (folder / "steps").read_text(encoding="utf-8").split()]
+        if (folder / "steps").exists()
+        else []
+    )
 
 
 def _kept(folder, suffix):
@@ -318,7 +322,7 @@ def _address():
 
 
 def with_address(folder):
-    (folder / "address").write_text(_address())
+    (folder / "address").write_text(_address(), encoding="utf-8")
 
 
 def with_archive(folder):
@@ -329,7 +333,7 @@ def with_archive(folder):
 
 def fetch(folder):
     files.CACHE, content = folder, _archive()
-    url, checksum = (folder / "address").read_text(), f"sha256:{hashlib.sha256(content).hexdigest()}"
+    url, checksum = (folder / "address").read_text(encoding="utf-8"), f"sha256:{hashlib.sha256(content).hexdigest()}"
     archive = downloads.Archive("birds.tar", (url,), len(content), checksum)
     downloads.fetch_archives("birds", (archive,))
 
@@ -395,7 +399,7 @@ def with_notebook(folder):
     notebook.cells[0].metadata.tags = ["parameters"]
     (folder / "notebooks").mkdir()
     nbformat.write(notebook, folder / "notebooks" / "tiny.ipynb")
-    (folder / "notebooks" / "sweep.yaml").write_text("notebook: tiny\nseeds: [0, 1, 2]\n")
+    (folder / "notebooks" / "sweep.yaml").write_text("notebook: tiny\nseeds: [0, 1, 2]\n", encoding="utf-8")
 
 
 LESSON = "02_class_score"
@@ -404,7 +408,7 @@ LESSON = "02_class_score"
 def with_lesson(folder):
     (folder / "notebooks").mkdir()
     shutil.copy(files.NOTEBOOKS / f"{LESSON}.ipynb", folder / "notebooks")
-    (folder / "notebooks" / "sweep.yaml").write_text(f"notebook: {LESSON}\nseeds: [0, 1]\n")
+    (folder / "notebooks" / "sweep.yaml").write_text(f"notebook: {LESSON}\nseeds: [0, 1]\n", encoding="utf-8")
 
 
 def _command(folder, *arguments):
@@ -434,7 +438,7 @@ def sweep_two_at_a_time(folder):
 
 
 def _journal(folder, what):
-    lines = (folder / "journal").read_text().splitlines() if (folder / "journal").exists() else []
+    lines = (folder / "journal").read_text(encoding="utf-8").splitlines() if (folder / "journal").exists() else []
     return [int(line.split()[1]) for line in lines if line.startswith(what)]
 
 
@@ -584,11 +588,11 @@ def test_archives_that_a_killed_process_had_unpacked_do_not_stay(tmp_path, monke
 def test_half_written_files_are_removed_by_the_first_write_a_day_later(tmp_path):
     old, new, others = (tmp_path / f".a.{n}.txt" for n in ("01234567", "89abcdef", "01234567.b"))
     for file in (old, new, others):
-        file.write_text("half")
+        file.write_text("half", encoding="utf-8")
     for file in (old, others):
         os.utime(file, (0, 0))
     with files.atomic_write(tmp_path / "a.txt") as part:
-        part.write_text("whole")
+        part.write_text("whole", encoding="utf-8")
     assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "a.txt", new, others])
 
 
@@ -613,10 +617,14 @@ def _few_pets(folder, source):
     for part in ("images", "annotations/trimaps"):
         (folder / part).mkdir(parents=True)
     for name in ("trainval", "test"):
-        lines = [line for line in (source / "annotations" / f"{name}.txt").read_text().splitlines() if line[0] != "#"]
+        lines = [
+            line
+            for line in (source / "annotations" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+            if line[0] != "#"
+        ]
         breeds = sorted({line.rsplit("_", 1)[0] for line in lines})[:2]
         chosen = [line for breed in breeds for line in [one for one in lines if one.startswith(breed)][:4]]
-        (folder / "annotations" / f"{name}.txt").write_text("\n".join(chosen) + "\n")
+        (folder / "annotations" / f"{name}.txt").write_text("\n".join(chosen) + "\n", encoding="utf-8")
         for picture in (line.split()[0] for line in chosen):
             shutil.copy(source / "images" / f"{picture}.jpg", folder / "images")
             shutil.copy(source / "annotations" / "trimaps" / f"{picture}.png", folder / "annotations" / "trimaps")
@@ -626,7 +634,7 @@ def test_lesson_04_on_photographs_in_full_is_killed_in_training_and_goes_on(wild
     """In mixed precision; its bar tells how far the training is; the killed training goes on in its second epoch."""
     _few_pets(tmp_path / "pets", wildlife.parent / "pets")
     (tmp_path / "cache").mkdir()
-    (tmp_path / "sitecustomize.py").write_text(AS_ON_A_GPU)
+    (tmp_path / "sitecustomize.py").write_text(AS_ON_A_GPU, encoding="utf-8")
     parameters = [f"dataset=pets:{tmp_path / 'pets'}", "network=lite0-gap", "epochs=2"]
     command = [sys.executable, "-m", "cambook.cli", "run", "04", "--profile", "full"]
     command += [word for parameter in parameters for word in ("-p", parameter)]
@@ -638,7 +646,7 @@ def test_lesson_04_on_photographs_in_full_is_killed_in_training_and_goes_on(wild
     def watch():
         for file in (tmp_path / "runs").rglob("progress"):
             with suppress(OSError):
-                said.append(file.read_text())
+                said.append(file.read_text(encoding="utf-8"))
         return list(networks_of.glob("lite0-gap-*.part"))
 
     first = subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
@@ -651,13 +659,13 @@ def test_lesson_04_on_photographs_in_full_is_killed_in_training_and_goes_on(wild
     (part,) = networks_of.glob("lite0-gap-*.part")
     begun = files.load_whole(part)
     assert begun["step"] == 1 and len(begun["history"]) == 1
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, encoding="utf-8")
     assert again.returncode == 0, again.stderr[-2000:]
     ended = files.load_whole(part.with_suffix(".pt"))
     assert ended["history"][0] == begun["history"][0], "the first epoch, to its seconds, is the killed run's"
     assert len(ended["history"]) == 2 and not list(networks_of.glob("*.part"))
     assert any(re.fullmatch(r"training lite0-gap, frozen backbone [01]/2", line) for line in said), said
-    noted = (tmp_path / "cache" / "mixed").read_text().split()
+    noted = (tmp_path / "cache" / "mixed").read_text(encoding="utf-8").split()
     assert set(noted[::2]) == {"auto"} and len(set(noted[1::2])) == 2, "both kernels trained in mixed precision"
     (record,) = (tmp_path / "runs").rglob("record.json")
     found = runs.Record.load(record.parent)

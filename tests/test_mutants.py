@@ -65,7 +65,7 @@ def copy(tmp_path, monkeypatch):
         "def test_three():\n    assert double(3) == 6\n",
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     monkeypatch.setitem(mutants.TESTS, "one.py", ("test_one.py",))
     return tmp_path
 
@@ -80,4 +80,4 @@ def test_a_fault_is_caught_by_a_failing_test_and_never_by_tests_that_do_not_star
     for replacement, original in (("y", "2 * x"), ("triple", "double"), ("y", "x")):  # no name, no start, twice there
         with pytest.raises(mutants.Mistake):
             judged(replacement, original)
-    assert (copy / "cambook" / "one.py").read_text() == "def double(x):\n    return 2 * x\n"
+    assert (copy / "cambook" / "one.py").read_text(encoding="utf-8") == "def double(x):\n    return 2 * x\n"

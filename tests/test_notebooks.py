@@ -77,7 +77,7 @@ def test_a_lesson_runs_and_records_what_is_expected(lesson, began):
     file = EXPECTED / f"{lesson.stem}.json"
     recorded = {name: {"value": value, "tolerance": 0, "direction": "both"} for name, value in record.metrics.items()}
     assert file.is_file(), f"write {file.name} from {json.dumps(recorded, indent=1)}"
-    assert faults(record.metrics, json.loads(file.read_text())) == []
+    assert faults(record.metrics, json.loads(file.read_text(encoding="utf-8"))) == []
 
 
 @each_lesson
@@ -88,7 +88,7 @@ def test_a_lesson_refuses_a_parameter_it_does_not_have(lesson, tmp_path):
 
 def test_a_lesson_runs_with_another_seed(tmp_path):
     record = notebooks.execute(lesson_named("02"), {"seed": 1}, tmp_path)
-    expected = json.loads((EXPECTED / f"{record.notebook}.json").read_text())
+    expected = json.loads((EXPECTED / f"{record.notebook}.json").read_text(encoding="utf-8"))
     assert set(record.metrics) == set(expected)
     assert record.parameters["seed"] == 1
 

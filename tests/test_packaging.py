@@ -15,16 +15,18 @@ from cambook.course import runs
 from cambook.course.parameters import check_parameters, declared_parameters
 
 ROOT = Path(__file__).parents[1]
-LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+LISTED = subprocess.run(
+    ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8"
+).stdout
 TRACKED = [ROOT / name for name in LISTED.splitlines() if (ROOT / name).is_file()]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[!.]*.ipynb"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 REQUIREMENTS = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def cells(path, kind="code"):
-    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+    return [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == kind]
 
 
 def canonical(name):
@@ -35,7 +37,7 @@ def canonical(name):
 
 
 def test_conda_and_pip_name_the_same_packages_and_bounds():
-    lines = [line.strip() for line in (ROOT / "environment.yml").read_text().splitlines()]
+    lines = [line.strip() for line in (ROOT / "environment.yml").read_text(encoding="utf-8").splitlines()]
     entries = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     pip = entries.index("pip:")
     assert entries[:pip] == ["conda-forge", f"python{PROJECT['requires-python']}", "pip"]
@@ -44,7 +46,7 @@ def test_conda_and_pip_name_the_same_packages_and_bounds():
 
 def test_python_is_bounded_as_tested_and_the_reason_stands_beside_it():
     assert PROJECT["requires-python"] == ">=3.11,<3.14"
-    before, _ = (ROOT / "pyproject.toml").read_text().split("requires-python")
+    before, _ = (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("requires-python")
     assert re.search(r"# .*3\.14.*\n$", before)
 
 
@@ -59,7 +61,9 @@ def test_torch_and_torchvision_are_a_pair():
 
 @pytest.mark.parametrize("line", REQUIREMENTS)
 def test_every_requirement_says_in_a_comment_why_it_is_there(line):
-    assert re.search(rf'^    "{re.escape(line)}",  # \w.+$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert re.search(
+        rf'^    "{re.escape(line)}",  # \w.+$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+    )
 
 
 def test_what_is_imported_is_required():
@@ -70,7 +74,7 @@ def test_what_is_imported_is_required():
         if path.suffix != ".py":
             continue
         allowed = required | {"cambook"}
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
@@ -84,7 +88,7 @@ def test_what_is_imported_is_required():
 def test_the_style_of_the_figures_is_part_of_the_package():
     folders = {file.parent.relative_to(ROOT) for file in (ROOT / "cambook").rglob("*.mplstyle")}
     assert len(folders) == 1
-    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     assert "*.mplstyle" in configuration["package-data"][".".join(folders.pop().parts)]
 
 
@@ -134,7 +138,7 @@ def test_a_notebook_is_committed_as_run_from_top_to_bottom(path):
 
 @each_notebook
 def test_a_notebook_holds_no_state_and_no_error(path):
-    metadata = json.loads(path.read_text())["metadata"]
+    metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"]
     assert not {"widgets", "papermill"} & set(metadata), "run `make notebooks`"
     outputs = [output for cell in cells(path) for output in cell["outputs"]]
     assert [output for output in outputs if output["output_type"] == "error"] == []
@@ -170,5 +174,7 @@ def test_readme_docs_and_titles_say_the_seconds_that_were_measured():
     lessons = measured[measured.kind == "lesson"].set_index("name").warm_seconds
     assert len(lessons) >= 11 and set(lessons.index) <= set(names), "a lesson that was added is measured later"
     for name, warm in lessons.items():
-        title = "".join(json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text())["cells"][0]["source"])
+        title = "".join(
+            json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"][0]["source"]
+        )
         assert course.title_with_seconds(title, warm) == title

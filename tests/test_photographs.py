@@ -252,8 +252,8 @@ def cub(root, masks=True) -> Path:
 
 
 def replace_line(file: Path, start: str, line: str | None):
-    kept = [old for old in file.read_text().splitlines() if not old.startswith(f"{start} ")]
-    file.write_text("\n".join(kept + ([line] if line else [])) + "\n")
+    kept = [old for old in file.read_text(encoding="utf-8").splitlines() if not old.startswith(f"{start} ")]
+    file.write_text("\n".join(kept + ([line] if line else [])) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("inner", ["", "CUB_200_2011"])
@@ -444,7 +444,7 @@ def test_voc2007_trains_on_trainval_and_tests_on_test(tmp_path, inner):
         write(root / f"Annotations/{number:06d}.xml", xml(name, (21, 11, 60, 30)))
         for each in {part, "trainval" if part in ("train", "val") else part}:
             file = root / f"ImageSets/Main/{each}.txt"
-            write(file, (file.read_text() if file.exists() else "") + f"{number:06d}\n")
+            write(file, (file.read_text(encoding="utf-8") if file.exists() else "") + f"{number:06d}\n")
     name = f"voc2007:{tmp_path / inner}"
     train, test = (datasets.load(name, split, SIZE) for split in ("train", "test"))
     assert train.names == ["000000", "000001"] and test.names == ["000002", "000003"]
@@ -777,8 +777,8 @@ def test_a_damaged_memory_of_the_first_look_is_not_used(tmp_path, looked_at):
     root = ilsvrc(tmp_path)
     first = datasets.load(f"ilsvrc:{root}", "test", SIZE)
     parts = sorted((files.CACHE / "datasets/looked-through").iterdir())
-    assert len(parts) == 2 and all(len(json.loads(file.read_text())) == 2 for file in parts)
-    parts[0].write_text(parts[0].read_text()[:-9])
-    parts[1].write_text("[]")
+    assert len(parts) == 2 and all(len(json.loads(file.read_text(encoding="utf-8"))) == 2 for file in parts)
+    parts[0].write_text(parts[0].read_text(encoding="utf-8")[:-9], encoding="utf-8")
+    parts[1].write_text("[]", encoding="utf-8")
     assert datasets.load(f"ilsvrc:{root}", "test", SIZE).fingerprint == first.fingerprint and len(looked_at) == 8
     assert datasets.load(f"ilsvrc:{root}", "test", SIZE).names == first.names and len(looked_at) == 8

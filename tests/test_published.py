@@ -62,7 +62,7 @@ def test_unknown_tables_and_columns_name_the_known_ones():
 
 def test_a_file_without_a_column_is_named(tmp_path, monkeypatch):
     (tmp_path / "published").mkdir()
-    (tmp_path / "published" / "broken.csv").write_text("paper,value\nx,1\n")
+    (tmp_path / "published" / "broken.csv").write_text("paper,value\nx,1\n", encoding="utf-8")
     monkeypatch.setattr(files, "DATA", tmp_path)
     with pytest.raises(ValueError, match="broken.csv has no column table, method"):
         published.table("broken")

@@ -191,7 +191,7 @@ def test_a_run_takes_the_place_of_a_recorded_one_of_its_seed(tmp_path, monkeypat
     monkeypatch.setattr(files, "DATA", tmp_path)
     (tmp_path / "results").mkdir()
     before = results_of(("mini-fc - top1_error", 30.0, 40.0))
-    (tmp_path / "results" / "table1.csv").write_text("# command\n" + before.to_csv(index=False))
+    (tmp_path / "results" / "table1.csv").write_text("# command\n" + before.to_csv(index=False), encoding="utf-8")
     run = SimpleNamespace(profile="quick", seed=1, device=torch.device("cpu"), parameters=Parameters(dataset="scenes"))
     found = papers.Measurements()
     found.add("mini-fc", "-", "top1_error", 44.0)
@@ -325,7 +325,7 @@ def test_a_table_and_its_claims_are_written_as_csv_and_markdown(tmp_path):
     pd.testing.assert_frame_equal(
         pd.read_csv(written[0]), papers.table("table2", results), check_dtype=False, check_exact=True
     )
-    text = written[2].read_text()
+    text = written[2].read_text(encoding="utf-8")
     assert "| CAM on VGGnet-GAP" in text and "GAP localizes better than GMP, top-1" in text and "not decided" in text
 
 
@@ -601,7 +601,7 @@ def test_the_papers_networks_are_measured_at_a_tiny_size():
 
 @each_table
 def test_a_sweep_asks_for_networks_of_its_table(name):
-    sweep = yaml.safe_load((REPRODUCE / "sweeps" / f"{name}.yaml").read_text())
+    sweep = yaml.safe_load((REPRODUCE / "sweeps" / f"{name}.yaml").read_text(encoding="utf-8"))
     assert sweep["notebook"] == name and sweep["profile"] == "quick" and len(sweep["seeds"]) >= 2
     asked = sweep["grid"]["network"]
     assert asked["quick"] == [None]
@@ -613,7 +613,7 @@ def test_a_sweep_asks_for_networks_of_its_table(name):
 def test_a_notebook_takes_the_four_parameters_and_calls_short_cells(name):
     notebook = REPRODUCE / f"{name}.ipynb"
     assert declared_parameters(notebook) == {"profile": "quick", "seed": 0, "dataset": "scenes", "network": None}
-    cells = json.loads(notebook.read_text())["cells"]
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     assert all(len("".join(cell["source"]).splitlines()) <= 8 for cell in cells if cell["cell_type"] == "code")
     assert f"cambook sweep {name} --profile" in "".join(cells[0]["source"])
 
@@ -621,7 +621,7 @@ def test_a_notebook_takes_the_four_parameters_and_calls_short_cells(name):
 @each_table
 def test_what_was_recorded_names_its_command_and_fills_the_table(name):
     file = files.data_file("results", f"{name}.csv")
-    first, second = file.read_text().splitlines()[:2]
+    first, second = file.read_text(encoding="utf-8").splitlines()[:2]
     assert name in first and "python" in second
     results = papers.recorded_runs(name)
     assert set(papers.COLUMNS) <= set(results.columns) and (results["notebook"] == name).all()

@@ -101,10 +101,21 @@ def test_only_plain_values_are_parameters(make_notebook, tmp_path):
         check_parameters(notebook, {})
 
 
+@pytest.mark.parametrize("name", ["record.json", "tiny.ipynb"])
+def test_a_run_removes_what_a_killed_one_left_half_written(make_notebook, tmp_path, name):
+    out = tmp_path / "out"
+    with files.atomic_write(out / name) as part:
+        part.touch()
+    part.write_text("half", encoding="utf-8")  # as of a process that was killed before it could rename it
+    assert files.halves(out / name) == [part]
+    notebooks.execute(make_notebook(tmp_path / "tiny.ipynb", LIGHT), {}, out, progress=False)
+    assert sorted(file.name for file in out.iterdir()) == ["record.json", "tiny.ipynb"]
+
+
 def test_a_file_that_is_missing_or_no_notebook_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.ipynb"):
         check_parameters(tmp_path / "gone.ipynb", {})
-    (tmp_path / "page.ipynb").write_text("<html>")
+    (tmp_path / "page.ipynb").write_text("<html>", encoding="utf-8")
     with pytest.raises(ValueError, match="page.ipynb is not a Jupyter notebook"):
         check_parameters(tmp_path / "page.ipynb", {})
 
@@ -121,7 +132,9 @@ def whole(make_notebook, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     spec = folder / "jupyter" / "kernels" / "python3" / "kernel.json"
     spec.parent.mkdir(parents=True)
-    spec.write_text(json.dumps({"argv": ["/no/such/python"], "display_name": "x", "language": "python"}))
+    spec.write_text(
+        json.dumps({"argv": ["/no/such/python"], "display_name": "x", "language": "python"}), encoding="utf-8"
+    )
     notebook = make_notebook(
         folder / "tiny.ipynb",
         START,
@@ -159,7 +172,7 @@ def test_a_run_is_seeded_by_its_parameter(whole):
 
 
 def test_a_record_names_no_folder_of_this_machine(whole):
-    text = (whole[0] / "record.json").read_text()
+    text = (whole[0] / "record.json").read_text(encoding="utf-8")
     assert str(files.ROOT) not in text and str(whole[0].parent) not in text and sys.prefix not in text
 
 
@@ -193,7 +206,7 @@ def test_a_failed_run_is_called_failed_and_replaces_the_old_one(make_notebook, t
     notebook = make_notebook(tmp_path / "tiny.ipynb", LIGHT, "1 / 0")
     out = tmp_path / "out"
     out.mkdir()
-    (out / "tiny.ipynb").write_text("of an earlier run")
+    (out / "tiny.ipynb").write_text("of an earlier run", encoding="utf-8")
     with pytest.raises(notebooks.RunError, match=r"tiny.ipynb stopped in cell \[3\] with ZeroDivisionError") as fault:
         notebooks.execute(notebook, {}, out, progress=False)
     assert sorted(path.name for path in out.iterdir()) == ["record.json", "tiny.failed.ipynb"]
@@ -209,7 +222,7 @@ def test_a_kernel_that_dies_is_told_from_one_that_ends(make_notebook, tmp_path):
     with pytest.raises(notebooks.RunError, match="Kernel died"):
         notebooks.execute(notebook, {}, tmp_path / "out", progress=False)
     assert list((tmp_path / "out").iterdir()) == []
-    assert (tmp_path / "begun").read_text() == "x", "what has begun is not begun again"
+    assert (tmp_path / "begun").read_text(encoding="utf-8") == "x", "what has begun is not begun again"
 
 
 @pytest.fixture
@@ -281,11 +294,11 @@ def test_an_interrupted_run_leaves_no_copy_and_no_kernel(make_notebook, tmp_path
     )
     hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # though pytest's own parent may not
     runner = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL, preexec_fn=hears)
-    _wait_for(lambda: pid.exists() and pid.read_text(), 60)
+    _wait_for(lambda: pid.exists() and pid.read_text(encoding="utf-8"), 60)
     runner.send_signal(signal.SIGINT)
     assert runner.wait(30) != 0
     assert list((tmp_path / "out").iterdir()) == []
-    _wait_for(lambda: not _alive(int(pid.read_text())), 20)
+    _wait_for(lambda: not _alive(int(pid.read_text(encoding="utf-8"))), 20)
 
 
 def _wait_for(condition, seconds):

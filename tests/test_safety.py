@@ -22,6 +22,7 @@ LISTED = subprocess.run(
     capture_output=True,
     text=True,
     check=True,
+    encoding="utf-8",
 ).stdout.splitlines()
 SOURCES = [name for name in LISTED if name.endswith((".py", ".ipynb")) and (ROOT / name).is_file()]
 
@@ -208,9 +209,9 @@ def server(tmp_path, make_notebook):
         while not (
             found := list((tmp_path / "RUNTIME").glob("jpserver-*.json")) if (tmp_path / "RUNTIME").is_dir() else []
         ):
-            assert process.poll() is None and time.monotonic() < end, log.read_text()
+            assert process.poll() is None and time.monotonic() < end, log.read_text(encoding="utf-8")
             time.sleep(0.1)
-        about = json.loads(found[0].read_text())
+        about = json.loads(found[0].read_text(encoding="utf-8"))
         yield f"http://127.0.0.1:{about['port']}", about
     finally:
         os.killpg(process.pid, signal.SIGKILL)

@@ -55,7 +55,9 @@ def made():
     def start(hash_seed, *seeds):
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "CAMBOOK_CACHE": str(files.CACHE)}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen([sys.executable, "-c", MADE, *seeds], env=environment, text=True, **pipes)
+        return subprocess.Popen(
+            [sys.executable, "-c", MADE, *seeds], env=environment, text=True, **pipes, encoding="utf-8"
+        )
 
     lines = []
     for process in [start("1", "3", "4", "3"), start("2", "3")]:

@@ -150,7 +150,7 @@ def _folders() -> Iterator[Finding]:
     for what, folder in (("cache", files.CACHE), ("runs", files.RUNS)):
         try:
             with files.atomic_write(folder / "doctor.txt") as probe:
-                probe.write_text("")
+                probe.write_text("", encoding="utf-8")
             (folder / "doctor.txt").unlink()
         except OSError as error:
             mend = f"set CAMBOOK_{what.upper()} to a folder that can"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import glob
 import io
 import json
 import os
@@ -111,8 +110,8 @@ def execute(
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
     checked = check_parameters(notebook, parameters)
     executed, failed = out_dir / notebook.name, out_dir / f"{notebook.stem}.failed.ipynb"
-    halves = out_dir.glob(f".{glob.escape(notebook.stem)}.*.ipynb")  # of a run that was killed
-    for leftover in (executed, failed, out_dir / "record.json", out_dir / "progress", *halves):
+    old = executed, failed, out_dir / "record.json", out_dir / "progress"
+    for leftover in [*old, *(half for file in old for half in files.halves(file))]:  # halves: of a run that was killed
         leftover.unlink(missing_ok=True)
 
     from papermill import PapermillExecutionError, execute_notebook

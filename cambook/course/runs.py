@@ -137,7 +137,13 @@ def _commit() -> str | None:
     describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
     try:
         return subprocess.run(
-            describe, cwd=files.ROOT, capture_output=True, text=True, check=True, timeout=10
+            describe,
+            cwd=files.ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+            encoding="utf-8",
         ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None

@@ -209,7 +209,7 @@ class Photographs(DataSet):
                             bar.update()
                     if file:
                         with files.atomic_write(file) as temporary:
-                            temporary.write_text(json.dumps([asdict(seen) for seen in found]))
+                            temporary.write_text(json.dumps([asdict(seen) for seen in found]), encoding="utf-8")
                 yield from found
 
     def _remembered_in(self, part: list[Listed]) -> Path:
@@ -326,7 +326,7 @@ def _stacked(masks: Sequence[np.ndarray | None]) -> Tensor | None:
 def _remembered(file: Path) -> list[Inspection]:
     """What was found in a part; nothing if the file was damaged."""
     try:
-        return [Inspection(**fields) for fields in json.loads(file.read_text())]
+        return [Inspection(**fields) for fields in json.loads(file.read_text(encoding="utf-8"))]
     except (ValueError, TypeError):
         return []
 
