@@ -1,8 +1,9 @@
 """Folders, tables, and files that are written whole or not at all.
 
 Where things are: `ROOT`, `DATA`, `NOTEBOOKS`, `CACHE` and `RUNS`, of which CAMBOOK_HOME, CAMBOOK_CACHE and CAMBOOK_RUNS
-name others. What is read: `data_file` and `read_table`. What is written: `atomic_write`, and for networks `save_whole`
-and `load_whole`.
+name others. In a clone they lie in it. An installed package brings `DATA` and `NOTEBOOKS` along, to be read alone, and
+writes to the user's cache and to runs/ in the folder where it is called. What is read: `data_file` and `read_table`.
+What is written: `atomic_write`, and for networks `save_whole` and `load_whole`.
 """
 
 from __future__ import annotations
@@ -30,11 +31,20 @@ def _folder(variable: str, default: Path) -> Path:
     return Path(os.environ.get(variable) or default).expanduser().absolute()
 
 
-ROOT = _folder("CAMBOOK_HOME", Path(__file__).resolve().parents[1])
+def _user_cache() -> Path:
+    """Where the operating system keeps what this user's programs can make again."""
+    import platformdirs  # here, since a clone does without
+
+    return platformdirs.user_cache_path("cambook", appauthor=False)
+
+
+RESOURCES = Path(__file__).resolve().parent / "resources"  # only a wheel has it: data/ and notebooks/ as they were
+INSTALLED = RESOURCES.is_dir() and not os.environ.get("CAMBOOK_HOME")  # not in a clone: nothing is written to ROOT
+ROOT = RESOURCES if INSTALLED else _folder("CAMBOOK_HOME", Path(__file__).resolve().parents[1])
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
-CACHE = _folder("CAMBOOK_CACHE", DATA / "cache")
-RUNS = _folder("CAMBOOK_RUNS", ROOT / "runs")
+CACHE = _folder("CAMBOOK_CACHE", _user_cache() if INSTALLED else DATA / "cache")
+RUNS = _folder("CAMBOOK_RUNS", Path("runs") if INSTALLED else ROOT / "runs")
 RUN_DIR = "CAMBOOK_RUN_DIR"  # in the environment of a run's kernel: the folder of its record
 A_DAY = 24 * 3600  # seconds; nobody writes to a file that was not touched for so long
 
@@ -49,7 +59,7 @@ def data_file(*parts: str) -> Path:
         The absolute path of an existing file or folder.
 
     Raises:
-        FileNotFoundError: It is missing, as after an installation without the repository.
+        FileNotFoundError: It is missing, as in a package that was built or copied without it.
 
     Example:
         >>> data_file("scenes", "classes.csv").relative_to(DATA).as_posix()
@@ -58,8 +68,8 @@ def data_file(*parts: str) -> Path:
     path = DATA.joinpath(*parts)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} is missing: cambook reads the data/ folder of its repository, so install it from there "
-            "with `pip install -e .`, or set CAMBOOK_HOME to the repository's folder."
+            f"{path} is missing: install cambook again (`pip install --force-reinstall --no-deps cambook`; in a clone "
+            "`pip install -e .`), or set CAMBOOK_HOME to a clone's folder."
         )
     return path
 

@@ -133,20 +133,21 @@ def now() -> str:
 
 
 def _commit() -> str | None:
-    """The repository's commit, with a + if files differ from it; None outside a repository."""
-    describe = ["git", "describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+"]
+    """Our own repository's commit, with a + if files differ from it; None elsewhere, also inside somebody else's."""
+    if files.INSTALLED:
+        return None
     try:
-        return subprocess.run(
-            describe,
-            cwd=files.ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-            encoding="utf-8",
-        ).stdout.strip()
+        if Path(_git("rev-parse", "--show-toplevel")).resolve() != files.ROOT.resolve():
+            return None
+        return _git("describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    how = {"capture_output": True, "text": True, "encoding": "utf-8", "check": True, "timeout": 10}
+    return subprocess.run(command, cwd=files.ROOT, **how).stdout.strip()
 
 
 def _version(package: str) -> str | None:
