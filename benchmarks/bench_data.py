@@ -1,4 +1,4 @@
-"""How fast pictures come: scenes, and a Pascal VOC folder beside torchvision's plain way to read a folder.
+"""How fast images come: scenes, and a Pascal VOC folder beside torchvision's plain way to read a folder.
 
     python benchmarks/bench_data.py
 
@@ -6,7 +6,7 @@ The folder is CAMBOOK_TEST_DATA/wildlife where that is set, else photographs of 
 loaders read the same files, those that Pillow decodes as they are, and give float batches of 224 x 224 pixels.
 torchvision: ImageFolder (one folder a class, of links to the same files) with v2 transforms (ToImage, Resize with
 antialias to the same square, ToDtype), in a DataLoader, once plainly and once with as many workers as cores, which are
-started before. The works take turns; each ratio is of one turn over all pictures. Not timed is the first look through
+started before. The works take turns; each ratio is of one turn over all images. Not timed is the first look through
 the folder, in which the VOC loader checks every file: it comes once for each set. Writes data/results/bench-data.json.
 """
 
@@ -30,7 +30,7 @@ from torchvision.transforms.functional import to_pil_image
 from cambook.datasets import EXAMPLE_PICTURES, Scenes, Subset, VOCFolder, example_picture
 
 SIDE, BATCH, TURNS = 224, 64, 9
-PER_SECOND, TIMES = "pictures a second", "times as fast"
+PER_SECOND, TIMES = "images a second", "times as fast"
 
 
 def seconds(work: Callable[[], None]) -> float:
@@ -116,7 +116,7 @@ def folder_rows(folder: Path, which: str, scratch: Path) -> list[dict]:
     images = by_class(data, [by_name[whole.names[n]] for n in readable], scratch / "classes")
     assert len(images) == len(data)
     check_that_pictures_are_alike(data, [whole.names[n] for n in readable], images)
-    print(f"{len(data)} of {len(whole)} pictures: ImageFolder stops at the others, which the VOC loader repairs.")
+    print(f"{len(data)} of {len(whole)} photographs: ImageFolder stops at the others, which the VOC loader repairs.")
 
     def ours() -> None:
         for indices in torch.arange(len(data)).split(BATCH):

@@ -212,7 +212,7 @@ def pixel_rows() -> list[dict]:
     outside, inside = theirs[:, ::-1].cumsum(axis=1)
     precision, recall = inside / np.maximum(inside + outside, 1), inside / inside[-1]
     assert np.isclose(ours.value(), 100 * (precision * np.diff(recall, prepend=0)).sum(), atol=1e-9)
-    what = f"PxAP, {SMOOTH} maps: one histogram a picture, beside numpy's"
+    what = f"PxAP, {SMOOTH} maps: one histogram an image, beside numpy's"
     return [row(what, ratios, TIMES, "at least level", lambda times: times >= 1, "numpy's histogram is faster here")]
 
 
@@ -259,7 +259,7 @@ def stream_rows() -> list[dict]:
             "MB",
             "constant (within 5 MB)",
             lambda megabytes: megabytes <= 5,
-            "something is kept for each picture",
+            "something is kept for each image",
         ),
         row(
             f"growth from {FEW} to {SOME:,} maps, with what is kept of each for intervals (193 bytes, as by default)",

@@ -446,7 +446,7 @@ def test_the_train_command_trains_measures_and_records(monkeypatch, tmp_path):
     record = json.loads(Path(file).read_text(encoding="utf-8"))
     assert record["parameters"]["network"] == "mini-gap" and record["parameters"]["epochs"] == 1
     metrics = record["metrics"]
-    assert record["finished"] and metrics["training pictures"] == 37
+    assert record["finished"] and metrics["training images"] == 37
     assert metrics["processes"] == 1 and 0 <= metrics["mini-gap cam gt_known"] <= 100
     ours = {"top1_error", "top5_error", *(f"{what}_pictures_per_second" for what in ("loader", "step", "both"))}
     assert {f"mini-gap - {name}" for name in ours} <= metrics.keys()

@@ -32,8 +32,6 @@ ALLOWED = (
 )
 # What stays, as regular expressions, with the reason.
 EXCEPTIONS = {
-    r"^training pictures$": "the name of a recorded number",
-    r"^test pictures$": "the name of a recorded number",
     r"^500 test pictures$": "a condition that the papers' tables show",
     r"^pictures of \{\} px, not \{\}$": "a condition that the papers' tables show",
     r'^does not hold$|"(?:holds|does not hold)" if|verdict: holds, does not hold': "verdicts in the papers' tables",

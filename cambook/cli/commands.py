@@ -305,8 +305,8 @@ def train(
             both = [training.trained(network, data, plan, **how)]
         record("processes", distributed.world_size())
         record("pixels a side", size)
-        record("training pictures", len(data))
-        record("test pictures", len(test))
+        record("training images", len(data))
+        record("test images", len(test))
         for each in both:
             error = evaluation.top1_error(each.network, test, device=device)
             record("top1_error", error, each.network.name)
@@ -340,8 +340,8 @@ def data(
     from cambook import datasets
 
     if name is None:
-        for known, pictures, size, licence, where in datasets.catalogue():
-            typer.echo(f"{known:<18}  {pictures:>20}  {size:>8}  {licence}\n{'':<18}  {where}")
+        for known, images, size, licence, where in datasets.catalogue():
+            typer.echo(f"{known:<18}  {images:>20}  {size:>8}  {licence}\n{'':<18}  {where}")
         return
     found = datasets.find(name)
     if found.archives:
