@@ -1,0 +1,1 @@
+"""Hostile cases of maps, of networks and of their files."""
