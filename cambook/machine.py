@@ -1,4 +1,4 @@
-"""What this machine is and how its work is shown: memory, devices, cores, progress, timing.
+"""What this machine is and how its work is shown: memory, devices, cores, compiled code, progress, timing.
 
 Nothing here imports torch, tqdm or pandas before it is needed: `import cambook` comes past this file, and `cambook
 doctor` has to start if they are missing or broken. A rented GPU often has torch, torchvision and NumPy and no way to
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cambook import files
 from cambook.files import RUN_DIR
 
 if TYPE_CHECKING:
@@ -118,6 +120,44 @@ def processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+# ---- compiled code ----
+
+
+def compiled(function: Callable) -> Callable:
+    """Compile a function with Numba, free of the GIL, and keep its machine code for the next process.
+
+    In a clone Numba keeps it beside the source; an installed package, to which nothing is written, in `files.CACHE`.
+    NUMBA_CACHE_DIR names another folder for both. If none can be written, each process compiles the function anew.
+
+    Args:
+        function: A function that `numba.njit` can compile.
+
+    Returns:
+        Numba's function, which is called as `function` is, and compiles at its first call.
+
+    Example:
+        >>> @compiled
+        ... def twice(number):
+        ...     return 2 * number
+        >>> twice(21)
+        42
+    """
+    import numba
+
+    chosen = numba.config.CACHE_DIR  # NUMBA_CACHE_DIR; for other functions it stays what it is
+    try:
+        if files.INSTALLED:
+            folder = Path(chosen or files.CACHE / "numba")
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # Numba would turn to the source's folder without a word
+            numba.config.CACHE_DIR = str(folder)
+        return numba.njit(cache=True, nogil=True)(function)
+    except (OSError, RuntimeError):  # nowhere to write: as found here, and as Numba finds it
+        return numba.njit(nogil=True)(function)
+    finally:
+        numba.config.CACHE_DIR = chosen
 
 
 # ---- kernels ----

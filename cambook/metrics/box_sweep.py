@@ -9,8 +9,9 @@ al. 2020); `cambook.maps.boxes` is the version to read. Boxes are half-open, (x0
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
+
+from cambook.machine import compiled
 
 MASKS = 255  # masks {score > T} for T = 0 ... 254
 SIDE = 32_000  # largest width or height; rows and columns are counted with 16 bits
@@ -156,7 +157,7 @@ def _pad(score: np.ndarray) -> np.ndarray:
     return padded
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill_holes(score):
     """filled such that {filled > T} is {score > T} with its holes filled, for every T at once.
 
@@ -202,7 +203,7 @@ def _fill_holes(score):
     return filled.reshape(height, width)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort(padded):
     """Rows and columns of the pixels above 0 by value: v has rows[start[v] : start[v + 1]], in reading order."""
     height, width = padded.shape
@@ -225,7 +226,7 @@ def _sort(padded):
     return rows, columns, start
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _patterns(padded):
     """Which neighbours are added before a pixel: the brighter, and of its value the earlier (see _around)."""
     height, width = padded.shape
@@ -245,7 +246,7 @@ def _patterns(padded):
     return pattern.ravel()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _neighbours(width, member):
     """(256, 4): for each pattern, how far in memory one neighbour of each group lies from the pixel."""
     step = np.array([-width - 1, -width, -width + 1, 1, width + 1, width, width - 1, -1])
@@ -256,7 +257,7 @@ def _neighbours(width, member):
     return far
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(parent, c):
     while parent[c] != c:
         parent[c] = parent[parent[c]]
@@ -268,7 +269,7 @@ def _find(parent, c):
 # parent[c] the one that c was joined to. There are few of them, so what is kept of each stays close at hand.
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _largest_boxes(padded):
     width = padded.shape[1]
     rows, columns, start = _sort(padded)
@@ -344,7 +345,7 @@ def _largest_boxes(padded):
     return boxes
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _lifetimes(padded, end, groups_of, member_of):
     """Boxes of the components of {padded > T}, last row and column included, and the first and last T of each.
 
@@ -418,7 +419,7 @@ def _lifetimes(padded, end, groups_of, member_of):
     return boxes[:count], first[:count], last[:count]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hollows(score, filled):
     """255 - score and 255 - filled where the map is below its filled version, else 0; whether it is anywhere."""
     height, width = score.shape
@@ -444,7 +445,7 @@ def _all_boxes(score: np.ndarray, filled: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.concatenate([boxes, holes]), np.concatenate([first, 254 - light]), np.concatenate([last, 254 - dark])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _reached(boxes, first, last, truth, size, ious):
     """(len(ious), 255) bool: does a box that is there at level T reach each IoU with any ground-truth box?
 

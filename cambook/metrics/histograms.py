@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cambook.machine import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_to_histograms(
     count: np.ndarray, edges: np.ndarray, scores: np.ndarray, inside: np.ndarray, counted: np.ndarray
 ) -> None:
