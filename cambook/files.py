@@ -2,7 +2,8 @@
 
 Where things are: `ROOT`, `DATA`, `NOTEBOOKS`, `CACHE` and `RUNS`, of which CAMBOOK_HOME, CAMBOOK_CACHE and CAMBOOK_RUNS
 name others. In a clone they lie in it. An installed package brings `DATA` and `NOTEBOOKS` along, to be read alone, and
-writes to the user's cache and to runs/ in the folder where it is called. What is read: `data_file` and `read_table`.
+writes to the user's cache and to runs/ in the folder where it is called. CAMBOOK_CACHE_SHARED names a second cache,
+which a class shares and nobody writes to; `cached` finds what is in either. What is read: `data_file` and `read_table`.
 What is written: `atomic_write`, and for networks `save_whole` and `load_whole`.
 """
 
@@ -44,6 +45,7 @@ ROOT = RESOURCES if INSTALLED else _folder("CAMBOOK_HOME", Path(__file__).resolv
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 CACHE = _folder("CAMBOOK_CACHE", _user_cache() if INSTALLED else DATA / "cache")
+SHARED = _folder("CAMBOOK_CACHE_SHARED", CACHE) if os.environ.get("CAMBOOK_CACHE_SHARED") else None  # never written
 RUNS = _folder("CAMBOOK_RUNS", Path("runs") if INSTALLED else ROOT / "runs")
 RUN_DIR = "CAMBOOK_RUN_DIR"  # in the environment of a run's kernel: the folder of its record
 A_DAY = 24 * 3600  # seconds; nobody writes to a file that was not touched for so long
@@ -72,6 +74,52 @@ def data_file(*parts: str) -> Path:
             "`pip install -e .`), or set CAMBOOK_HOME to a clone's folder."
         )
     return path
+
+
+def cached(*parts: str) -> list[Path]:
+    """Where something in the cache can be read: in the user's own, then in the one that a class shares.
+
+    This is the only way in which anything looks for `SHARED`; what is made goes to `CACHE`.
+
+    Args:
+        parts: Folders and name below the cache, one argument each; none for the caches themselves.
+
+    Returns:
+        The existing paths, at most two. One in the shared cache that may not be read is left out, with a warning.
+
+    Raises:
+        FileNotFoundError: CAMBOOK_CACHE_SHARED names a folder that is not there or may not be read.
+
+    Example:
+        >>> import tempfile
+        >>> from unittest.mock import patch
+        >>> with tempfile.TemporaryDirectory() as own, tempfile.TemporaryDirectory() as shared:
+        ...     Path(shared, "networks").mkdir()
+        ...     with patch("cambook.files.CACHE", Path(own)), patch("cambook.files.SHARED", Path(shared)):
+        ...         cached("networks") == [Path(shared, "networks")]
+        True
+    """
+    found = [own] if (own := CACHE.joinpath(*parts)).exists() else []
+    if SHARED in (None, CACHE):
+        return found
+    if not os.access(SHARED, os.R_OK | os.X_OK) or not SHARED.is_dir():
+        raise FileNotFoundError(
+            f"CAMBOOK_CACHE_SHARED names {SHARED}, which is not a folder that can be read here: mount it, correct the "
+            "variable or unset it."
+        )
+    shared = SHARED.joinpath(*parts)
+    try:
+        shared.stat()
+        readable = os.access(shared, os.R_OK)
+    except (FileNotFoundError, NotADirectoryError):
+        return found
+    except PermissionError:
+        readable = False
+    if readable:
+        return [*found, shared]
+    if not found:
+        warnings.warn(f"{shared} may not be read by this user: it is made again in {CACHE}.", stacklevel=2)
+    return found
 
 
 # ---- tables ----

@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from cambook import files
-from cambook.cli.printing import RunRow, from_here, print_runs
+from cambook.cli.printing import RunRow, from_here, print_progress, print_runs
 
 PACKAGE = Path(files.__file__).parent
 
@@ -326,10 +326,68 @@ def train(
 def lab(context: typer.Context) -> None:
     """Open JupyterLab on the lessons, for this machine alone (127.0.0.1, with a token).
 
-    More options go to JupyterLab, for example --no-browser.
+    In a folder made by `cambook lessons` it opens that copy. Elsewhere an installed package copies the lessons to
+    cambook-lessons first. More options go to JupyterLab, for example --no-browser.
     """
+    from cambook.course import handout
+
+    folder = lessons()[0].parent
+    if handout.is_copy(Path.cwd()):
+        folder = Path.cwd()
+    elif files.INSTALLED:
+        folder = Path.cwd() / handout.DEFAULT
+        if not handout.is_copy(folder):
+            handout.hand_out(folder)
+            typer.echo(f"The lessons are copied to {from_here(folder)}.")
     command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", *context.args]
-    raise typer.Exit(subprocess.run(command, cwd=lessons()[0].parent).returncode)
+    raise typer.Exit(subprocess.run(command, cwd=folder).returncode)
+
+
+@app.command("lessons")
+def copy_lessons(
+    folder: Annotated[Path, typer.Argument(help="is made if it is missing")] = Path("cambook-lessons"),
+    student: Annotated[
+        bool, typer.Option("--student", help="without the solutions; checks and hints work as always")
+    ] = False,
+    with_solutions: Annotated[
+        bool, typer.Option("--with-solutions", help="brings them into a copy that was made without")
+    ] = False,
+) -> None:
+    """Copy the lessons to a folder to work in, or bring a copy up to date; what you changed stays as it is."""
+    from cambook.course import handout
+
+    if student and with_solutions:
+        raise typer.BadParameter("--student leaves the solutions out and --with-solutions brings them: give one")
+    done = handout.hand_out(folder, True if with_solutions else False if student else None)
+    shown = "with" if done.solutions else "without"
+    where = f"{from_here(folder)}: {len(done.written)} files written, {shown} solutions"
+    typer.echo(f"{where}. To open them: `cambook lab` in that folder.")
+    if done.changed:
+        changed = f"{', '.join(done.changed)}: you have changed {'it' if len(done.changed) == 1 else 'them'}"
+        typer.echo(f"cambook: {changed}, and there is a newer version: rename yours and call this again.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command("progress")
+def show_progress(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FOLDER...", help="of a student; several for a class", show_default="your runs"),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="write every exercise to a CSV file")] = None,
+) -> None:
+    """Say which exercises are solved: yours, or those of a class, as in `cambook progress /home/* --csv class.csv`."""
+    from cambook.course import progress
+    from cambook.course.lessons import check
+
+    if not folders and not (files.RUNS / progress.RECORD).is_file():
+        raise FileNotFoundError(f"No exercise was checked yet: {from_here(files.RUNS / progress.RECORD)} is missing.")
+    known = check.by_lesson()
+    rows = [row for folder in folders or [files.RUNS] for row in progress.progress(folder, known)]
+    print_progress(rows)
+    if csv:
+        progress.write(rows, csv)
+        typer.echo(f"every exercise: {from_here(csv)}")
 
 
 @app.command()

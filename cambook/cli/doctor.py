@@ -161,6 +161,23 @@ def _folders() -> Iterator[Finding]:
     existing = next(folder for folder in (files.CACHE, *files.CACHE.parents) if folder.exists())
     free = shutil.disk_usage(existing).free
     yield Finding(free > 1e9, "disk", f"{_size(free)} free", "" if free > 1e9 else "free 1 GB for cache and runs")
+    if files.SHARED:
+        yield _shared_cache()
+
+
+def _shared_cache() -> Finding:
+    """How many of the networks that a class shares this machine can take, and why not all of them."""
+    from cambook import training
+
+    try:
+        fit, misfits = training.shared_networks()
+    except FileNotFoundError as error:
+        return Finding(False, "shared cache", "cannot be read", str(error))
+    found = f"{files.SHARED}, {fit} of {fit + sum(misfits.values())} networks fit here"
+    mend = "; ".join(f"{number} {reason}" for reason, number in misfits.items())
+    if not fit and not misfits:
+        mend = f"CAMBOOK_CACHE={files.SHARED} cambook course makes them"
+    return Finding(True if fit and not misfits else None if fit else False, "shared cache", found, mend)
 
 
 def _for_tests() -> Iterator[Finding]:

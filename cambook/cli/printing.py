@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
+
+if TYPE_CHECKING:
+    from cambook.course.progress import Progress
 
 
 def from_here(path: Path) -> str:
@@ -34,3 +39,17 @@ def print_runs(rows: list[RunRow]) -> None:
     for name, seconds, metric, folder in lines:
         row = f"{name:<{widths[0]}}  {seconds:>{widths[1]}}  {metric:<{widths[2]}}  {folder}"
         typer.echo(row.rstrip())
+
+
+def print_progress(rows: Iterable[Progress]) -> None:
+    """One line for each student: how many exercises are solved, in all and of each lesson that was begun."""
+    for student, mine in groupby(rows, key=lambda row: row.student):
+        mine = list(mine)
+        begun = []
+        for lesson, each in groupby(mine, key=lambda row: row.lesson):
+            states = [row.state for row in each]
+            if set(states) != {"not attempted"}:
+                begun.append(f"{lesson} {states.count('solved')}/{len(states)}")
+        solved, tried = (sum(row.state == state for row in mine) for state in ("solved", "tried"))
+        detail = f"; by lesson {', '.join(begun)}" if begun else ""
+        typer.echo(f"{student}: {solved} of {len(mine)} solved, {tried} tried{detail}")

@@ -73,24 +73,30 @@ def load_atlas() -> Atlas:
         >>> load_atlas().cutouts.shape[1:]
         (192, 192, 4)
     """
-    path = _atlas_path()
-    if path.exists():
-        try:
-            atlas, made_with = _read_atlas(path)
-        except ValueError as error:
-            warnings.warn(f"{path} is damaged ({error}): the cut-outs are made again.", stacklevel=2)
-        else:
-            installed = _versions()
-            if len(installed) < len(PACKAGES) or made_with == installed:
-                return atlas
+    if found := _kept():
+        return found[1]
     drawings = scene_table("classes.csv") + scene_table("clutter.csv")
     cutouts = np.stack([_cutout(row["code_point"], row.get("without"), row.get("crop")) for row in drawings])
     photos = np.stack([tile for row in scene_table("grounds.csv") for tile in _ground_tiles(row)])
     digest = _digest(cutouts, photos)
-    with atomic_write(path) as temporary:
+    with atomic_write(_atlas_path()) as temporary:
         versions = json.dumps(_versions())
         np.savez_compressed(temporary, cutouts=cutouts, photos=photos, digest=digest, versions=versions)
     return Atlas(cutouts, photos, digest)
+
+
+def _kept() -> tuple[Path, Atlas] | None:
+    """The atlas in the user's cache or a class's, and its file; None if neither has one that these packages make."""
+    installed = _versions()
+    for path in files.cached(_atlas_path().name):
+        try:
+            atlas, made_with = _read_atlas(path)
+        except ValueError as error:
+            warnings.warn(f"{path} is damaged ({error}): the cut-outs are made again.", stacklevel=3)
+            continue
+        if len(installed) < len(PACKAGES) or made_with == installed:
+            return path, atlas
+    return None
 
 
 def _read_atlas(path: Path) -> tuple[Atlas, dict[str, str]]:
@@ -149,8 +155,9 @@ def save_atlas(path: str | Path) -> None:
         True
     """
     load_atlas()
+    kept, _ = _kept()
     with atomic_write(path) as part:
-        shutil.copyfile(_atlas_path(), part)
+        shutil.copyfile(kept, part)
 
 
 def install_atlas(path: str | Path) -> None:

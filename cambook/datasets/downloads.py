@@ -58,26 +58,26 @@ _GROWTH, _ROOM = 10, 64 * 2**20  # an archive may unpack to so many times its si
 
 
 def folder_of(name: str) -> Path:
-    """The folder in the cache where a downloaded data set lies or would lie.
+    """The folder where a downloaded data set lies, in the user's cache or a class's, or would lie.
 
     Args:
         name: the data set's, such as "cub".
 
     Returns:
-        `files.CACHE`/datasets/name; whether it exists is not looked at.
+        The first that exists of `files.cached`; if none does, `files.CACHE`/datasets/name, where it would be unpacked.
 
     Example:
-        >>> folder_of("cub").relative_to(files.CACHE).as_posix()
-        'datasets/cub'
+        >>> folder_of("cub").parts[-2:]
+        ('datasets', 'cub')
     """
-    return files.CACHE / "datasets" / name
+    return next(iter(files.cached("datasets", name)), files.CACHE / "datasets" / name)
 
 
 def fetch_archives(name: str, archives: tuple[Archive, ...]) -> Path:
     """Downloads a data set's archives and unpacks them into one folder.
 
-    A folder that is there already is returned. A download continues where an earlier one stopped; a second process that
-    wants the same data set waits.
+    A folder that is there already, in the user's cache or a class's, is returned. A download continues where an earlier
+    one stopped; a second process that wants the same data set waits.
 
     Args:
         name: the data set's, which becomes its folder's name in the cache.
@@ -100,8 +100,7 @@ def fetch_archives(name: str, archives: tuple[Archive, ...]) -> Path:
     """
     from filelock import FileLock  # slow to import, as requests below
 
-    folder = folder_of(name)
-    kept = folder.parent / "downloads"
+    folder, kept = folder_of(name), files.CACHE / "datasets" / "downloads"
     if folder.is_dir():
         _remove(archives, kept)  # left by a process that was killed when it had unpacked them
         return folder

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -196,13 +197,11 @@ class Photographs(DataSet):
         describe = f"looking through {self.name} {self.split}"
         with tqdm(total=len(listed), desc=describe, unit="image", leave=False) as bar:
             for start in range(0, len(listed), _PART):
-                part, found = listed[start : start + _PART], []
+                part = listed[start : start + _PART]
                 file = self._remembered_in(part) if len(part) >= _WORTH_REMEMBERING else None
-                if file and file.is_file():
-                    found = _remembered(file)
-                    bar.update(len(found))
-                if len(found) != len(part):
-                    found = []
+                found = _remembered(file, len(part)) if file else []
+                bar.update(len(found))
+                if not found:
                     with quiet_decoders(), ThreadPoolExecutor(cores()) as pool:
                         for seen in pool.map(self._look, part):
                             found.append(seen)
@@ -323,12 +322,17 @@ def _stacked(masks: Sequence[np.ndarray | None]) -> Tensor | None:
 # ---- what is remembered of the first look
 
 
-def _remembered(file: Path) -> list[Inspection]:
-    """What was found in a part; nothing if the file was damaged."""
-    try:
-        return [Inspection(**fields) for fields in json.loads(file.read_text(encoding="utf-8"))]
-    except (ValueError, TypeError):
-        return []
+def _remembered(file: Path, length: int) -> list[Inspection]:
+    """What was found in a part of so many images, in the user's cache or a class's; nothing if no file is whole."""
+    for kept in files.cached(*file.relative_to(files.CACHE).parts):
+        try:
+            found = [Inspection(**fields) for fields in json.loads(kept.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError):
+            found = []
+        if len(found) == length:
+            return found
+        warnings.warn(f"{kept} is damaged: its images are looked through again.", stacklevel=2)
+    return []
 
 
 def _state(file: str | None) -> tuple[int, int] | None:

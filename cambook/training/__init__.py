@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cambook.training.cache import Trained, before_and_after, trained
+from cambook.training.cache import Trained, before_and_after, shared_networks, trained
 from cambook.training.fingerprint import EXEMPT, modules_of, source_key, tree_of
 from cambook.training.fitting import (
     CHECKPOINT_SECONDS,
@@ -35,6 +35,7 @@ __all__ = [
     "modules_of",
     "policy",
     "recipe_for",
+    "shared_networks",
     "source_key",
     "throughput",
     "trained",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import warnings
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,8 @@ from cambook.training.fingerprint import (
 from cambook.training.fitting import fit
 from cambook.training.plans import Plan, policy, trained_already
 from cambook.training.recipes import Recipe
+
+MOST_THREADS = 256  # up to so many are tried to say with how many a network in the class's cache was trained
 
 
 @dataclass
@@ -127,19 +131,21 @@ def trained(
         "source": source_key(network),
         "torch": [str(torch.__version__), torch.device(device).type, torch.get_num_threads()],
     }
-    key, entry, others = _entries(name, determined_by)
-    for file in (entry, *others):
+    key, entry, kept = _entries(name, determined_by)
+    for file in kept:
         found = distributed.from_first(lambda file=file: load_whole(file))
         if found and (reason := networks.misfit(network, found.get("network"))):
             warnings.warn(f"{file} does not fit {name} ({reason}): it is left aside and made again.", stacklevel=2)
             continue
         if found:
-            if file != entry:
+            if file.name != entry.name:
                 warnings.warn(f"{name} was trained by {found['processes']} processes: taken from {file}.", stacklevel=2)
             network.load_state_dict(found["network"])
             network.to(device=resolve_device(device), memory_format=torch.channels_last).eval()
             key = file.stem.removeprefix(f"{name}-")
             return Trained(network, found["history"], found["seconds"], True, key, found["processes"])
+    if mend := _threads_of_shared(name, determined_by):
+        warnings.warn(mend, stacklevel=2)
     bar = f"training {name}" + (f", {describe}" if describe else "")
     part = entry.with_suffix(".part")
     history = fit(network, data, recipe, checkpoint=part if checkpoints else None, describe=bar, **how)
@@ -170,7 +176,7 @@ def _built(name: str, classes: int, weights: str | None, start: Trained | None, 
 
 
 def _entries(name: str, determined_by: dict) -> tuple[str, Path, list[Path]]:
-    """The key, its file in the cache and, for one process, those of several processes that stand in for it."""
+    """The key, its file in the cache, and where it can be taken from: there, the class's cache, several processes'."""
     processes, (*version, threads) = distributed.world_size(), determined_by["torch"]
     source = [determined_by["source"], tree_of(Path(distributed.__file__))]
     together = key_of({**determined_by, "torch": version, "source": source})
@@ -178,7 +184,77 @@ def _entries(name: str, determined_by: dict) -> tuple[str, Path, list[Path]]:
     if len(set(distributed.gather(key))) > 1:
         raise ValueError(f"{name}: give all {processes} processes the same package, settings and data set.")
     entry = files.CACHE / "networks" / f"{name}-{key}.pt"
-    return key, entry, sorted(entry.parent.glob(f"{name}-{together}-*.pt")) if processes == 1 else []
+
+    def kept() -> list[Path]:
+        found = files.cached("networks", entry.name)
+        if processes == 1:
+            found += [file for folder in files.cached("networks") for file in _made_together(folder, name, together)]
+        return found
+
+    return key, entry, distributed.from_first(kept)  # the same list in every process, wherever it runs
+
+
+def _made_together(folder: Path, name: str, together: str) -> list[Path]:
+    return sorted(folder.glob(f"{glob.escape(name)}-{together}-*.pt"))
+
+
+def _threads_of_shared(name: str, determined_by: dict) -> str:
+    """What to set so that the class's cache has a network that this machine has to train; empty if it has not."""
+    if not files.SHARED:
+        return ""
+    *same, here = determined_by["torch"]
+    for threads in range(1, MOST_THREADS + 1):
+        key = key_of({**determined_by, "torch": [*same, threads]})
+        if threads != here and (found := files.cached("networks", f"{name}-{key}.pt")):
+            return (
+                f"{name} is in {found[-1].parent} as trained with {threads} threads, and this process has {here}: set "
+                f"OMP_NUM_THREADS={threads} before Python starts to take it; it is trained here now."
+            )
+    return ""
+
+
+def shared_networks() -> tuple[int, dict[str, int]]:
+    """How many networks of the class's cache this machine can take, and how many it cannot, by the reason.
+
+    A network is taken only if everything that determined it is the same. Looked at here is what a machine or an
+    installation can differ in: torch's version, the kind of device, the number of threads, and the code that trains.
+
+    Returns:
+        The number that fit, and one entry for each reason why others do not.
+
+    Raises:
+        FileNotFoundError: if the folder that CAMBOOK_CACHE_SHARED names cannot be read.
+
+    Example:
+        >>> shared_networks() if not files.SHARED else (0, {})
+        (0, {})
+    """
+    shared = [folder for folder in files.cached("networks") if files.SHARED in folder.parents]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a damaged file, which is one of the reasons
+        reasons = [_misfit(load_whole(file)) for folder in shared for file in sorted(folder.glob("*.pt"))]
+    return reasons.count(""), {reason: reasons.count(reason) for reason in sorted({*reasons} - {""})}
+
+
+def _misfit(entry: dict | None) -> str:
+    """Why this machine cannot take an entry of the cache; empty if it can."""
+    how = (entry or {}).get("determined_by", {})
+    if not {"name", "source", "torch"} <= set(how):
+        return "damaged"
+    (version, device, threads), here = how["torch"], torch.get_num_threads()
+    if version != str(torch.__version__):
+        return f"made with torch {version}, here {torch.__version__}"
+    if device != ("cuda" if torch.cuda.is_available() else "cpu"):
+        return f"made on {device}, which is not the device here"
+    if threads != here and entry["processes"] == 1:
+        return f"made with {threads} threads, here {here}: set OMP_NUM_THREADS={threads}"
+    return "" if how["source"] == _source_of(how["name"]) else "made by another version of cambook"
+
+
+@cache
+def _source_of(name: str) -> str | None:
+    """The code that takes part in training a named network; None for one of the reader's own."""
+    return source_key(networks.build(name, 2)) if name in networks.names() else None
 
 
 def before_and_after(

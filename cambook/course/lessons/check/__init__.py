@@ -19,6 +19,16 @@ LESSONS = [
 ]
 
 
+def by_lesson() -> dict[str, str]:
+    """The lesson of each of the course's exercises, 00 to 10, by the exercise's name; in the lessons' order."""
+    return {
+        each.name: module.__name__[-2:]
+        for module in LESSONS
+        for each in vars(module).values()
+        if isinstance(each, (Exercise, Number))
+    }
+
+
 def show_solutions(on: bool = True) -> None:
     """For a teacher: from here on every check also prints its solution; with False it does not any more."""
     for each in EXERCISES.values():
@@ -32,4 +42,4 @@ def __getattr__(name: str) -> Exercise | Number:
 
 
 def __dir__() -> list[str]:
-    return sorted([*EXERCISES, "show_solutions"])
+    return sorted([*EXERCISES, "by_lesson", "show_solutions"])

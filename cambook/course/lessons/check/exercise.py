@@ -10,7 +10,8 @@ Written with decorators, so that a lesson's exercises read from top to bottom:
     def summed(feature_maps):
         return feature_maps.sum((2, 3))
 
-A reader calls `gap(their_function)`, `gap.hint()` and `gap.solution()`; each prints and returns nothing.
+A reader calls `gap(their_function)`, `gap.hint()` and `gap.solution()`; each prints and returns nothing. Each also adds
+to the reader's record what came of it (`progress`), but for an exercise that was not attempted.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from cambook.course import handout, progress
+
 SEED = 20160627
 TOLERANCE = 1e-5
+ANSWERED = {"✓": progress.SOLVED, "✗": progress.TRIED}  # what an answer that begins so adds to the record
 EXERCISES: dict[str, Exercise | Number] = {}  # every exercise by its name
 
 
@@ -84,7 +88,7 @@ class Exercise:
         return list(self._inputs(np.random.default_rng(SEED)))
 
     def __call__(self, function: Callable) -> None:
-        print(self.answer(function))
+        _say(self.name, self.answer(function))
         if self.shows_solution:
             self.solution()
 
@@ -131,11 +135,13 @@ class Exercise:
         """Print the next hint; the last one stays."""
         self._hints_shown = min(self._hints_shown + 1, len(self.hints))
         number = self._hints_shown
+        progress.note(self.name, progress.HINT)
         print(f"hint {number} of {len(self.hints)}: {self.hints[number - 1]}" if number else "there is no hint.")
 
     def solution(self) -> None:
-        """Print the reference's source."""
-        print(source_of(self.reference))
+        """Print the reference's source, unless the solutions are not released yet."""
+        if _may_be_seen(self.name):
+            print(source_of(self.reference))
 
     def __repr__(self) -> str:
         return f"check.{self.name}: {self.question}"
@@ -166,7 +172,7 @@ class Number:
         register(self)
 
     def __call__(self, value: Any) -> None:
-        print(self.answer(value))
+        _say(self.name, self.answer(value))
         if self.shows_solution:
             self.solution()
 
@@ -188,8 +194,9 @@ class Number:
     hint = Exercise.hint
 
     def solution(self) -> None:
-        """Print how the number is found."""
-        print(self.working)
+        """Print how the number is found, unless the solutions are not released yet."""
+        if _may_be_seen(self.name):
+            print(self.working)
 
     __repr__ = Exercise.__repr__
 
@@ -199,6 +206,22 @@ def exercise(
 ) -> Callable[[Callable], Exercise]:
     """Decorate the reference solution: the name becomes an `Exercise`, and `check` knows it under that name."""
     return lambda reference: Exercise(question, reference, inputs, hints)
+
+
+def _say(name: str, answer: str) -> None:
+    """Prints what a check answers and adds it to the reader's record."""
+    print(answer)
+    if answer[0] in ANSWERED:
+        progress.note(name, ANSWERED[answer[0]])
+
+
+def _may_be_seen(name: str) -> bool:
+    """Whether a solution may be printed, which then goes into the record; if not, says so in its place."""
+    if handout.released():
+        progress.note(name, progress.SOLUTION)
+        return True
+    print(f"The solution of {name} comes when your lecturer releases it; until then check.{name}.hint() helps.")
+    return False
 
 
 def normal(generator: np.random.Generator, *shape: int) -> torch.Tensor:
