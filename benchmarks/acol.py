@@ -74,7 +74,8 @@ def write(table: list[dict], command: str) -> None:
     with files.atomic_write(files.DATA / "results" / "acol.csv") as file:
         file.write_text(
             f"# {command}\n# {date.today()}, {platform.machine()} CPU, {python}, torch {torch.__version__}, "
-            f"torchvision {torchvision.__version__}\n" + pd.DataFrame(table).round(2).to_csv(index=False),
+            f"torchvision {torchvision.__version__}\n"
+            + pd.DataFrame(table).round(2).to_csv(index=False, lineterminator="\n"),
             encoding="utf-8",
         )
 

@@ -129,7 +129,7 @@ def measure() -> None:
             f"# python benchmarks/course.py\n"
             f"# {date.today()}, {form.device()}, "
             f"python {platform.python_version()}, torch {torch.__version__}, torchvision {torchvision.__version__}\n"
-            + table.to_csv(index=False),
+            + table.to_csv(index=False, lineterminator="\n"),
             encoding="utf-8",
         )
     write_bench(table)

@@ -54,7 +54,7 @@ def main(folder: str) -> None:
         file.write_text(
             f"# python benchmarks/photographs.py FOLDER ({' and '.join(train.classes)})\n"
             f"# {date.today()}, {platform.machine()} CPU, {python}, torch {torch.__version__}, "
-            f"torchvision {torchvision.__version__}\n" + table.to_csv(index=False),
+            f"torchvision {torchvision.__version__}\n" + table.to_csv(index=False, lineterminator="\n"),
             encoding="utf-8",
         )
     print(table.to_string())

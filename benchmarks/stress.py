@@ -46,7 +46,7 @@ def record(row: dict) -> None:
     table = pd.DataFrame([rows[subject] for subject in SUBJECTS if subject in rows])
     with files.atomic_write(RESULT) as file:
         file.write_text("# make stress: kills at random moments, and how many lost and damaged nothing\n", "utf-8")
-        table.to_csv(file, mode="a", index=False)
+        table.to_csv(file, mode="a", index=False, lineterminator="\n")
 
 
 def main() -> None:

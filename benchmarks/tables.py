@@ -32,7 +32,8 @@ def main(names: str, seeds: str) -> None:
         )
         with files.atomic_write(files.DATA / "results" / f"{name}.csv") as file:
             file.write_text(
-                about + table.round({"value": 4}).to_csv(columns=papers.COLUMNS, index=False), encoding="utf-8"
+                about + table.round({"value": 4}).to_csv(columns=papers.COLUMNS, index=False, lineterminator="\n"),
+                encoding="utf-8",
             )
 
 

@@ -77,7 +77,7 @@ def main(folder: str | None) -> None:
             f"# python benchmarks/weak_supervision.py{' FOLDER' if folder else ''} ({shown}: {len(train)} to train on, "
             f"{len(test)} to test on; {network}, {steps} steps, confidence {weak_labels.CONFIDENCE})\n"
             f"# {date.today()}, {platform.machine()} CPU, {python}, torch {torch.__version__}, "
-            f"torchvision {torchvision.__version__}\n" + table.to_csv(index=False),
+            f"torchvision {torchvision.__version__}\n" + table.to_csv(index=False, lineterminator="\n"),
             encoding="utf-8",
         )
     print(table.to_string())

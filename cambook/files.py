@@ -184,7 +184,7 @@ def halves(path: str | os.PathLike) -> list[Path]:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder, atomic_write(Path(folder, "note.txt")) as part:
-        ...     _ = part.write_text("half of")
+        ...     _ = part.write_text("half of", encoding="utf-8")
         ...     halves(Path(folder, "note.txt")) == [part]
         True
     """
@@ -209,8 +209,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     with atomic_write(Path(folder, "a", "note.txt")) as part:
-        ...         _ = part.write_text("whole")
-        ...     Path(folder, "a", "note.txt").read_text()
+        ...         _ = part.write_text("whole", encoding="utf-8")
+        ...     Path(folder, "a", "note.txt").read_text(encoding="utf-8")
         'whole'
     """
     path = Path(path)
@@ -222,9 +222,40 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
     try:
         yield temporary
-        os.replace(temporary, path)
+        move(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(PermissionError):  # Windows, if what failed has not closed it; a later write removes it
+            temporary.unlink(missing_ok=True)
+
+
+def move(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Give a file or folder another name on the same disk; a file that has it is replaced.
+
+    Windows refuses that as long as a program has one of the two open, which a virus scanner does with a new file for a
+    moment. So there it is tried again for a second and a half.
+
+    Args:
+        source: What is there.
+        target: The name it gets; a folder must not have it yet.
+
+    Raises:
+        OSError: It cannot be done, as without the right to write there.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Path(folder, "part").touch()
+        ...     move(Path(folder, "part"), Path(folder, "whole"))
+        ...     os.listdir(folder)
+        ['whole']
+    """
+    for seconds in (0.05, 0.1, 0.2, 0.4, 0.8, None):
+        try:
+            return os.replace(source, target)
+        except PermissionError as error:
+            if seconds is None or getattr(error, "winerror", None) not in (5, 32):  # access denied, sharing violation
+                raise
+        time.sleep(seconds)
 
 
 def save_whole(state: dict, path: Path) -> str:

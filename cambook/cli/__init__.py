@@ -4,5 +4,7 @@
 def main() -> None:
     """The `cambook` command."""
     from cambook.cli.commands import main
+    from cambook.cli.printing import replace_unprintable
 
+    replace_unprintable()
     main()

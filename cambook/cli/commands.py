@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -21,6 +22,7 @@ from cambook import files
 from cambook.cli.printing import RunRow, from_here, print_progress, print_runs
 
 PACKAGE = Path(files.__file__).parent
+LONGEST_NAME = 120  # bytes of a run's folder: a name has at most 255, and Windows likes no path of more than 260
 
 app = typer.Typer(
     help="Class Activation Mapping: a course that runs.",
@@ -85,7 +87,11 @@ def run_folder(notebook: Path, given: dict[str, str]) -> Path:
     if not given:
         return folder
     name = ",".join(f"{parameter}={value}" for parameter, value in sorted(given.items()))
-    return folder / re.sub(r"[^\w.=,-]+", "-", name)
+    name = re.sub(r"[^\w.=,-]+", "-", name)
+    if len(name.encode()) > LONGEST_NAME or name.endswith("."):  # no folder of Windows ends in a dot
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = name.encode()[: LONGEST_NAME - 9].decode(errors="ignore") + f"-{digest}"
+    return folder / name
 
 
 def _run_all(notebooks: list[Path], run: Callable, parameters: dict[str, str]) -> int:
@@ -190,7 +196,8 @@ def sweep(
         outcomes = sweeps.carry_out(planned, jobs, cluster, title=file.stem)
     except KeyboardInterrupt:
         done = sum(one.finished() for one in planned)
-        command = shlex.join(["cambook", *sys.argv[1:]])
+        quoted = subprocess.list2cmdline if os.name == "nt" else shlex.join
+        command = quoted(["cambook", *sys.argv[1:]])
         typer.echo(f"\nStopped: {done} of {len(planned)} runs are done. To continue: {command}", err=True)
         raise typer.Exit(130) from None
     labels = {one.run: one.label for one in planned}

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from cambook.course.progress import Progress
 
 
+def replace_unprintable() -> None:
+    """From here on prints a question mark for what the screen's or the pipe's encoding lacks, instead of an error.
+
+    cp949, in which a Korean Windows writes to a pipe, lacks the ü of a folder's name; stderr never fails.
+    """
+    with suppress(AttributeError):  # there is no stdout, or it is not the one that Python made
+        sys.stdout.reconfigure(errors="replace")
+
+
 def from_here(path: Path) -> str:
     """A path as the reader sees it from the current folder."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

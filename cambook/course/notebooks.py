@@ -143,7 +143,7 @@ def execute(
                     )
                     break
                 except PapermillExecutionError as fault:
-                    os.replace(copy, failed)
+                    files.move(copy, failed)
                     error = f"{fault.ename}: {fault.evalue}".strip().splitlines()[0]
                     raise RunError(
                         f"{notebook.name} stopped in cell [{fault.exec_count}] with {error} (look at {failed})"

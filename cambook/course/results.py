@@ -111,8 +111,8 @@ def report(table: pd.DataFrame, folder: str | os.PathLike) -> str:
     """
     folder, found = Path(folder), summary(table)
     contents = {
-        "results.csv": table.to_csv(index=False),
-        "summary.csv": found.to_csv(index=False),
+        "results.csv": table.to_csv(index=False, lineterminator="\n"),
+        "summary.csv": found.to_csv(index=False, lineterminator="\n"),
         "summary.md": found.to_markdown(index=False, floatfmt=".4g", missingval="") + "\n",
     }
     for name, content in contents.items():

@@ -119,7 +119,9 @@ def read(file: str | os.PathLike, **instead: Any) -> Sweep:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         line = getattr(error, "problem_mark", None)
         where = f", line {line.line + 1}" if line else ""
-        raise ParameterError(f"{file.name}{where} is not YAML: {getattr(error, 'problem', None) or error}.") from None
+        why = str(getattr(error, "problem", None) or error)
+        why += ", write a path with backslashes without quotes or in single ones" * ("escape" in why)
+        raise ParameterError(f"{file.name}{where} is not YAML: {why}.") from None
     if not isinstance(written, dict):
         raise ParameterError(f"{file.name} is not a sweep: begin with a line like `notebook: table2`.")
     try:
@@ -273,7 +275,7 @@ def _attempt(one: Planned, slots: Sequence[tuple[str, Path]]) -> Outcome:
         raise
     if one.folder.exists():  # of an attempt that failed
         shutil.rmtree(one.folder)
-    attempt.rename(one.folder)
+    files.move(attempt, one.folder)
     _remove_attempts(one)  # the kernel of a killed one lives on for a second, and may have written its record again
     return Outcome(one.run, "failed" if error else "ran", error)
 

@@ -81,7 +81,7 @@ class CUB(Photographs):
         for identity, file in files.items():
             if (part_of.get(identity, "1") == "1") != (split == "train"):
                 continue
-            stem = str(Path(file).with_suffix(""))
+            stem = Path(file).with_suffix("").as_posix()
             box = read_numbers(box_of.get(identity, ""))
             if Path(file).is_absolute() or ".." in Path(file).parts:
                 problem = "images.txt names a path outside images/"

@@ -73,7 +73,7 @@ class ClassFolders(Photographs):
                 by_digest = sorted(files, key=lambda f: hashlib.sha256(f.name.encode()).digest())
                 cut = max(1, len(files) // 4)
                 files = by_digest[:cut] if split == "test" else by_digest[cut:]
-            listed += [Listed(str(f.relative_to(root)), label, str(f)) for f in files]
+            listed += [Listed(f.relative_to(root).as_posix(), label, str(f)) for f in files]
         self.look_through(listed, classes, length, seed)
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:

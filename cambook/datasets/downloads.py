@@ -121,7 +121,7 @@ def fetch_archives(name: str, archives: tuple[Archive, ...]) -> Path:
         try:
             for file in downloaded:
                 unpack(file, unpacked)
-            unpacked.rename(folder)
+            files.move(unpacked, folder)
         finally:
             shutil.rmtree(unpacked, ignore_errors=True)
         _remove(archives, kept)
@@ -166,7 +166,7 @@ def _download(archive: Archive, kept: Path, name: str) -> Path:
             f"{archive.name} has the {kind} checksum {found} and should have {expected}: it was deleted and nothing of "
             f"it was used; run `cambook data {name}` to download it again."
         )
-    part.rename(file)
+    files.move(part, file)
     return file
 
 

@@ -51,9 +51,9 @@ def load_picture(path: str | Path, size: int | None = None) -> Tensor:
 
     Example:
         >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile(suffix=".png") as file:
-        ...     Image.new("RGB", (80, 40), "red").save(file.name)
-        ...     load_picture(file.name, 20).shape
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (80, 40), "red").save(f"{folder}/red.png")
+        ...     load_picture(f"{folder}/red.png", 20).shape
         torch.Size([1, 3, 20, 40])
     """
     path = Path(path).expanduser()

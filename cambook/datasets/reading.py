@@ -57,7 +57,7 @@ def read_inside(path: Path, root: Path | None) -> bytes:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = Path(folder, "train.txt").write_text("cat-1")
+        ...     _ = Path(folder, "train.txt").write_bytes(b"cat-1")
         ...     read_inside(Path(folder, "train.txt"), Path(folder))
         b'cat-1'
     """

@@ -44,6 +44,8 @@ def register(cls: D) -> D:
     kind = getattr(cls, "kind", "")
     if not re.fullmatch(r"[\w.-]+", kind):
         raise ValueError(f'{cls.__qualname__}.kind is "{kind}": name it with letters, digits, "-", "_" and "." alone')
+    if re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.", kind, re.IGNORECASE):
+        raise ValueError(f'{cls.__qualname__}.kind is "{kind}": Windows has no folder of that name, choose another')
     if cls.needs not in ("", *_EXAMPLES):
         raise ValueError(f'{cls.__qualname__}.needs is "{cls.needs}": write {" or ".join(_EXAMPLES)}, or leave it out')
     for other in KNOWN.values():

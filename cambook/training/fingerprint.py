@@ -118,7 +118,7 @@ def tree_of(file: Path) -> str:
     Example:
         >>> import tempfile
         >>> one, other = (Path(tempfile.mkdtemp(), "code.py") for _ in range(2))
-        >>> _ = one.write_text("x = 1  # the first"), other.write_text("x = (\\n    1)")
+        >>> _ = one.write_bytes(b"x = 1  # the first"), other.write_bytes(b"x = (\\n    1)")
         >>> tree_of(one) == tree_of(other)
         True
     """

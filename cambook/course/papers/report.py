@@ -113,7 +113,8 @@ def write(name: str, results: pd.DataFrame, folder, pictures: Mapping[str, np.nd
     text = [f"# {find_table(name).title}", "", "Percent; ours is the mean over seeds, spread their standard deviation."]
     text += ["", "All our rows: " + "; ".join(common) + "."] if common else []
     text += ["", _markdown(rest), "", "## What the papers claim", "", _markdown(judged), ""]
-    contents = {f"{name}.csv": whole.to_csv(index=False), f"{name}-claims.csv": judged.to_csv(index=False)}
+    tables = {name: whole, f"{name}-claims": judged}
+    contents = {f"{each}.csv": rows.to_csv(index=False, lineterminator="\n") for each, rows in tables.items()}
     written = []
     for file, content in (contents | {f"{name}.md": "\n".join(text)}).items():
         written.append(Path(folder) / file)
