@@ -75,7 +75,7 @@ class Folder:
                 self.add(f"{name}-{split}", split=split, xml=annotation(thing(name)))
 
     def add(self, identity="dirty", data=None, xml=None, split="train", ending=".jpg"):
-        data = encoded(picture()) if data is None else data
+        data = encoded(picture()) + identity.encode() if data is None else data  # no copies of one another
         xml = annotation(thing()) if xml is None else xml
         (self.root / "JPEGImages" / f"{identity}{ending}").write_bytes(data)
         (self.root / "Annotations" / f"{identity}.xml").write_text(xml, encoding="utf-8")
@@ -385,7 +385,8 @@ UPRIGHT_BOXES = {  # where the stored box (10, 5, 30, 15) of 80 x 40 pixels goes
 
 
 @pytest.mark.parametrize("orientation", UPRIGHT_BOXES)
-def test_exif_turns_the_picture_and_boxes_drawn_on_the_stored_one(folder, orientation):
+def test_exif_turns_the_picture_and_boxes_drawn_on_the_stored_one(folder, orientation, monkeypatch):
+    monkeypatch.setenv("CAMBOOK_BOXES", "stored")
     folder.add(data=exif_jpeg(orientation, picture()))
     width, height = (HEIGHT, WIDTH) if orientation >= 5 else (WIDTH, HEIGHT)
     line = kept(folder, np.array(UPRIGHT_BOXES[orientation]) * ([SIZE / width, SIZE / height] * 2))
@@ -631,6 +632,30 @@ def test_an_annotation_nested_a_hundred_thousand_deep_does_no_harm(folder):
 def test_a_giant_annotation_is_left_out_unread(folder):
     folder.add(xml=annotation(thing(), " " * (annotations.MAX_ANNOTATION_BYTES + 1)))
     assert "more than any box file needs" in left_out(folder)
+
+
+# ---- what a load says in one line
+
+
+def test_a_load_counts_what_was_used_repaired_and_left_out(folder):
+    assert folder.train().summary == "train: 2 images used, 0 repaired, 0 left out"
+    folder.add("grey", encoded(picture().convert("L")))
+    folder.add("empty", b"")
+    folder.enlist("nowhere")
+    data = folder.train()
+    assert data.summary == "train: 3 images used, 1 repaired, 2 left out: see report"
+    assert (len(data), data.repaired, data.left_out) == (3, 1, 2)
+
+
+def test_lessons_that_load_a_readers_photographs_print_the_report():
+    notebooks = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9]*.ipynb"))
+    told = []
+    for notebook in notebooks:
+        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        code = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code")
+        if "datasets.load(dataset" in code:
+            told.append("for line in [*train.report, *test.report]:\n    print(line)" in code)
+    assert len(told) >= 4 and all(told)
 
 
 # ---- what stops before long work

@@ -62,12 +62,13 @@ class Parameters(BaseModel):
     def _known_dataset(cls, name: str | None) -> str | None:
         if name is None:
             return None
+        from cambook.datasets.reading import as_on_disk
         from cambook.datasets.registry import find, kind_and_folder
 
         kind, folder = kind_and_folder(name)
         if folder is None:
             return name
-        place = Path(folder).expanduser().absolute()
+        place = as_on_disk(Path(folder).expanduser().absolute())
         what, there = ("file", os.path.isfile) if find(name).needs == "FILE" else ("folder", os.path.isdir)
         if not there(place):
             raise ValueError(f"the {what} {place} does not exist, give the one that contains the data set")
@@ -89,7 +90,9 @@ class Parameters(BaseModel):
     def _image_there(cls, image: str | None) -> str | None:
         if image is None:
             return None
-        path = Path(image).expanduser()
+        from cambook.datasets.reading import as_on_disk
+
+        path = as_on_disk(Path(image).expanduser())
         if os.path.isfile(path):  # False, while Path.is_file raises, for a name too long for any file
             return str(path.absolute())
         from cambook.datasets.examples import EXAMPLE_PICTURES

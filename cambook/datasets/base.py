@@ -11,6 +11,7 @@ from cambook.datasets.batches import Batch
 from cambook.datasets.downloads import Archive
 
 SPLITS = ("train", "test")
+BOXES = "CAMBOOK_BOXES"  # the environment variable that says which image boxes were drawn on: upright or stored
 
 
 class DataSet:
@@ -47,6 +48,7 @@ class DataSet:
         labels: (N,) int64.
         fingerprint: SHA-256 of all that determines its images and labels.
         report: one sentence for each file that was repaired or left out.
+        repaired, left_out: how many images were repaired and used, and how many were left out.
 
     Example:
         >>> from cambook.datasets import find
@@ -74,6 +76,20 @@ class DataSet:
     labels: np.ndarray
     fingerprint: str
     report: list[str]
+    repaired: int = 0
+    left_out: int = 0
+
+    @property
+    def summary(self) -> str:
+        """What came of loading it, in one line.
+
+        Example:
+            >>> from cambook.datasets import load
+            >>> load("scenes", "test", 64, length=24).summary
+            'test: 24 images used, 0 repaired, 0 left out'
+        """
+        counts = f"{self.split}: {len(self)} images used, {self.repaired} repaired, {self.left_out} left out"
+        return f"{counts}: see report" if self.report else counts
 
     @classmethod
     def written(cls) -> str:

@@ -10,7 +10,15 @@ import numpy as np
 from cambook.datasets.decoding import decode_mask
 from cambook.datasets.downloads import Archive
 from cambook.datasets.photographs import Listed, Photographs, Truth
-from cambook.datasets.reading import Unusable, existing_folder, read_lines, read_numbers
+from cambook.datasets.reading import (
+    Unusable,
+    as_on_disk,
+    existing_folder,
+    files_by_stem,
+    read_lines,
+    read_numbers,
+    suffixes,
+)
 from cambook.datasets.registry import register
 
 
@@ -41,6 +49,7 @@ class CUB(Photographs):
     """
 
     kind = "cub"
+    drawn_on = "stored"  # as all tools of its time did
     splits = {"train": 5994, "test": 5794}
     source = "Caltech-UCSD Birds-200-2011, https://data.caltech.edu/records/65de6-vp158"
     licence = "non-commercial research and education; images belong to their photographers"
@@ -94,7 +103,8 @@ class CUB(Photographs):
             elif len(box) != 4 or min(box[2:]) <= 0:
                 problem = f"bounding_boxes.txt gives no box: {box_of[identity]}"
             else:
-                picture, mask = root / "images" / file, segmentations and str(segmentations / f"{stem}.png")
+                picture = as_on_disk(root / "images" / file)
+                mask = segmentations and str(as_on_disk(segmentations / f"{stem}.png"))
                 listed.append(Listed(stem, order[label_of[identity]], str(picture), mask, box))
                 continue
             listed.append(Listed(stem, None, None, problem=problem))
@@ -137,6 +147,7 @@ class Pets(Photographs):
     """
 
     kind = "pets"
+    drawn_on = "stored"  # as all tools of its time did
     splits = {"train": 3680, "test": 3669}
     source = "Oxford-IIIT Pet, https://www.robots.ox.ac.uk/~vgg/data/pets/"
     licence = "CC BY-SA 4.0; images belong to their photographers"
@@ -160,7 +171,8 @@ class Pets(Photographs):
             if not (root / part).exists():
                 raise FileNotFoundError(f"{root} has no {part}: unpack images.tar.gz and annotations.tar.gz there")
         super().__init__(folder, split, size, root)
-        lists = {part: self._read_list(root / "annotations" / f"{part}.txt") for part in ("trainval", "test")}
+        pictures = files_by_stem(root / "images", suffixes())
+        lists = {part: self._read_list(root / "annotations" / f"{part}.txt", pictures) for part in ("trainval", "test")}
         breeds: dict[int, str] = {}
         for name, number in {**lists["trainval"], **lists["test"]}.items():
             breed = " ".join(word.title() for word in name.rsplit("_", 1)[0].split("_"))
@@ -171,13 +183,13 @@ class Pets(Photographs):
         order = sorted(breeds)
         listed = []
         for name, number in lists["trainval" if split == "train" else "test"].items():
-            picture, trimap = root / "images" / f"{name}.jpg", root / "annotations" / "trimaps" / f"{name}.png"
-            listed.append(Listed(name, order.index(number), str(picture), str(trimap)))
+            picture = pictures.get(name) or str(root / "images" / f"{name}.jpg")
+            trimap = as_on_disk(root / "annotations" / "trimaps" / f"{name}.png")
+            listed.append(Listed(name, order.index(number), picture, str(trimap)))
         self.look_through(listed, [breeds[number] for number in order], length, seed)
 
-    @staticmethod
-    def _read_list(file: Path) -> dict[str, int]:
-        found = {}
+    def _read_list(self, file: Path, pictures: dict[str, str]) -> dict[str, int]:
+        found, mended = {}, []
         for number, line in enumerate(read_lines(file), 1):
             words = line.split()
             if not words or words[0].startswith("#"):
@@ -186,7 +198,16 @@ class Pets(Photographs):
                 raise ValueError(
                     f'{file}, line {number} is "{line[:60]}": it must be an image\'s name and its class id'
                 )
-            found[words[0]] = int(words[1])
+            name, stem = words[0], Path(words[0]).stem
+            if name not in pictures and stem in pictures:
+                mended.append(name)
+                name = stem
+            found[name] = int(words[1])
+        if mended:
+            self.report.append(
+                f"annotations/{file.name}: {len(mended)} names are written with an ending, the first of them "
+                f"{mended[0]}, and are read without it"
+            )
         return found
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
 
 from cambook.datasets.photographs import Listed, Photographs, Truth
-from cambook.datasets.reading import SUFFIXES, existing_folder
+from cambook.datasets.reading import existing_folder, files_below, folders_in, nfc, suffixes
 from cambook.datasets.registry import register
+from cambook.datasets.splits import single_folder, split_folders
 
 
 @register
@@ -17,18 +19,19 @@ class ClassFolders(Photographs):
     """Labelled images without boxes, one folder for each class, as torchvision's ImageFolder.
 
     Batches come from `Photographs.batch`. Classes are the sorted names of the folders; images may lie in folders inside
-    them. Boxes are (0, 4).
+    them. Boxes are (0, 4). Hidden files and folders and what operating systems leave are passed over.
 
     Args:
-        folder: contains train/CLASS/ and test/CLASS/ (or val/CLASS/ in place of test); or CLASS/ alone, if no
-            split is published. Then of each class a quarter, at least one image, is "test": those whose names have the
-            smallest SHA-256.
+        folder: contains train/CLASS/ and test/CLASS/ (or val/CLASS/ in place of test), called so or in one of the usual
+            other ways, such as training_set or Validation; or CLASS/ alone, if no split is published. Then of each
+            class a quarter, at least one image, is "test": those whose names have the smallest SHA-256.
         split: "train" or "test".
         size, length, seed: as for `load`.
 
     Raises:
         FileNotFoundError: if the folder is missing, or has a train split and no test split.
-        ValueError: for fewer than two classes, a class that only one split has, or if no image can be used.
+        ValueError: for fewer than two classes, a class that only one split has, folders that may be splits or classes,
+            or if no image can be used.
 
     Example:
         >>> import tempfile
@@ -49,32 +52,54 @@ class ClassFolders(Photographs):
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         root = existing_folder(folder)
         super().__init__(folder, split, size, root)
-        parts = {part: root / part for part in ("train", "test", "val") if (root / part).is_dir()}
-        if parts and not ("train" in parts and len(parts) > 1):
-            raise FileNotFoundError(
-                f"{root} has {' and '.join(parts)} alone: it must contain train and test, or classes"
-            )
-        roots = {"train": parts.get("train", root), "test": parts.get("test", parts.get("val", root))}
-        there = {
-            part: sorted(p.name for p in each.iterdir() if p.is_dir() and not p.name.startswith("."))
-            for part, each in roots.items()
-        }
+        parts = split_folders(root, self.report)
+        roots = parts or {"train": root, "test": root}
+        there: dict[str, dict[str, list[Path]]] = {"train": {}, "test": {}}
+        for part, each in roots.items():
+            for folder_of_class in folders_in(each):
+                there[part].setdefault(nfc(folder_of_class.name), []).append(folder_of_class)
         if lone := sorted(set(there["train"]) ^ set(there["test"])):
-            raise ValueError(f"{root}: class {lone[0]} is in one of train and test alone; put a folder into the other")
-        classes = there[split]
+            raise ValueError(
+                f"{root}: class {lone[0]} is in one of {roots['train'].name} and {roots['test'].name} alone; put a "
+                "folder into the other"
+            )
+        classes = sorted(there[split])
         if len(classes) < 2:
             raise ValueError(
                 f"{roots[split]} contains {len(classes)} folders, and each of at least two classes needs one"
+                + single_folder(roots[split])
             )
-        listed = []
+        listed, others, unread = [], [], []
         for label, name in enumerate(classes):
-            files = sorted(f for f in (roots[split] / name).rglob("*") if f.suffix.lower() in SUFFIXES)
-            if not parts:
-                by_digest = sorted(files, key=lambda f: hashlib.sha256(f.name.encode()).digest())
+            if len(there[split][name]) > 1:
+                self.report.append(f'{len(there[split][name])} folders are called "{name}" and are read as one class')
+            files = _images(there[split][name], self.report, unread)
+            if parts:
+                others += _images(there["test" if split == "train" else "train"][name], [], [])
+            else:
+                by_digest = sorted(files, key=_digest)
                 cut = max(1, len(files) // 4)
-                files = by_digest[:cut] if split == "test" else by_digest[cut:]
-            listed += [Listed(f.relative_to(root).as_posix(), label, str(f)) for f in files]
+                test, train = by_digest[:cut], by_digest[cut:]
+                files, rest = (test, train) if split == "test" else (train, test)
+                others += rest
+            listed += [Listed(nfc(f.relative_to(root).as_posix()), label, str(f)) for f in files]
+        self.report_unread(unread)
         self.look_through(listed, classes, length, seed)
+        self.compare_with_other_split(map(str, others))
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
         return Truth(one.label, np.zeros((0, 4)), None)
+
+
+def _images(folders: list[Path], report: list[str], unread: list[str]) -> list[Path]:
+    """The images of one class, sorted; a file of another ending goes into `unread`."""
+    known, images = suffixes(), []
+    for folder in folders:
+        for file in files_below(folder, report):
+            ending = os.path.splitext(file)[1].lower()
+            (images if ending in known else unread).append(file)
+    return sorted(map(Path, images))
+
+
+def _digest(file: Path) -> bytes:
+    return hashlib.sha256(nfc(file.name).encode("utf-8", "surrogateescape")).digest()

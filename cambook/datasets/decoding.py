@@ -14,10 +14,13 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from cambook.datasets.reading import Unusable
 
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF", "DIB")
+_LARGEST = 4  # a JPEG of up to so many times the pixels that Pillow decodes is read at a part of its size
+_STORED_SIZE = "size in the file"  # key of an image's info if it was read at a part of its size for that reason
 _MAX_MISSING_ROWS = 0.1  # share of a cut-off JPEG that may be missing
 _FEW_PIXELS, _RIBBON = 8, 20  # a shorter side in pixels, or a longer side as a multiple of it, that is worth a note
 _MODE_NAMES = {"L": "grey", "1": "black and white", "P": "palette"}
@@ -35,6 +38,10 @@ _UPRIGHT = {
 }
 
 
+class TooLarge(Unusable):
+    """An image with more pixels than are decoded."""
+
+
 def decode_image(data: bytes, at_least: int | None = None) -> tuple[Image.Image, int, list[str]]:
     """The RGB image in a file as it is stored, its EXIF orientation, and what was repaired.
 
@@ -48,7 +55,9 @@ def decode_image(data: bytes, at_least: int | None = None) -> tuple[Image.Image,
         The image, not yet turned; its orientation, 1 to 8; one sentence for each repair.
 
     Raises:
-        Unusable: if the file is not an image, is damaged or has too many pixels.
+        Unusable: if the file is not an image or is damaged.
+        TooLarge: if it has more pixels than Pillow decodes. A JPEG that has is read at a half, a quarter or an eighth
+            of its size instead, up to four times as many pixels; `stored_size` says what it was.
 
     Example:
         >>> file = BytesIO()
@@ -63,26 +72,71 @@ def decode_image(data: bytes, at_least: int | None = None) -> tuple[Image.Image,
         raise Unusable("the file contains a web page or other text, not an image")
     notes: list[str] = []
     try:
-        image = Image.open(BytesIO(data), formats=_FORMATS)
-        if math.prod(image.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
-            raise Image.DecompressionBombError
+        image = _opened(data)
+        stored = image.size
         notes += _odd(image)
-        if at_least is not None:
+        if part := _part(stored):
+            notes.append(f"{stored[0]} x {stored[1]} pixels are more than Pillow decodes: read at 1/{part} of its size")
+            image.draft(None, (stored[0] // part, stored[1] // part))
+        elif at_least is not None:
             image.draft(None, (at_least, at_least))
         try:
             image.load()
         except OSError:
             image = _mend_cut_off(data, image, notes)
         orientation = _orientation(image, notes)
-        return _to_rgb(image, notes), orientation, notes
+        image = _to_rgb(image, notes)
+        if part:
+            image.info[_STORED_SIZE] = stored
+        return image, orientation, notes
     except Unusable:
         raise
     except Image.DecompressionBombError as error:
-        raise Unusable(f"the image has more than {Image.MAX_IMAGE_PIXELS} pixels") from error
+        raise TooLarge(f"the image has more than {Image.MAX_IMAGE_PIXELS} pixels: make it smaller") from error
     except Image.UnidentifiedImageError as error:
         raise Unusable("the file contains no image of a known format") from error
     except Exception as error:  # decoders fail in every way there is
         raise Unusable(f"the image is damaged ({error})") from error
+
+
+def stored_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height that an image of `decode_image` has in its file, at whatever size it was read.
+
+    Example:
+        >>> stored_size(Image.new("RGB", (4, 2)))
+        (4, 2)
+    """
+    return image.info.get(_STORED_SIZE, image.size)
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The image of a file, not yet decoded. Raises Image.DecompressionBombError if it has too many pixels."""
+    size = _jpeg_size(data)
+    if size and _part(size):
+        return JpegImageFile(BytesIO(data))  # Image.open refuses what `draft` makes small enough
+    image = Image.open(BytesIO(data), formats=(*_FORMATS, "HEIF") if "HEIF" in Image.OPEN else _FORMATS)
+    if math.prod(image.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise Image.DecompressionBombError
+    return image
+
+
+def _part(size: tuple[int, int]) -> int:
+    """2, 4 or 8 if a JPEG must be read at a half, a quarter or an eighth of its size, otherwise 0."""
+    most, pixels = Image.MAX_IMAGE_PIXELS or math.inf, math.prod(size)
+    if not most < pixels <= _LARGEST * most:
+        return 0
+    return next(part for part in (2, 4, 8) if -(-size[0] // part) * -(-size[1] // part) <= most)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in the header of a JPEG's frame; None if the file is not a JPEG."""
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+        at += 2 + length
+    return None
 
 
 @contextmanager
@@ -108,6 +162,8 @@ def _odd(image: Image.Image) -> Iterator[str]:
 def _mend_cut_off(data: bytes, image: Image.Image, notes: list[str]) -> Image.Image:
     """A cut-off baseline JPEG, closed with an end mark: the decoder paints what is missing in one grey."""
     if image.format not in ("JPEG", "MPO") or image.info.get("progressive"):
+        raise Unusable("the image is cut off or damaged")
+    if _part(_jpeg_size(data) or (0, 0)):
         raise Unusable("the image is cut off or damaged")
     mended = Image.open(BytesIO(data + b"\xff\xd9"), formats=_FORMATS)
     mended.load()
@@ -200,7 +256,7 @@ def decode_mask(data: bytes) -> Image.Image:
     try:
         image = Image.open(BytesIO(data), formats=("PNG",))
         if math.prod(image.size) > (Image.MAX_IMAGE_PIXELS or math.inf):
-            raise Unusable("the mask has too many pixels")
+            raise TooLarge("the mask has too many pixels: make it smaller, together with its image")
         return image.convert("L")
     except Unusable:
         raise

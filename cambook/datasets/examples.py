@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from cambook.datasets.base import check_counts
-from cambook.datasets.decoding import decode_image, quiet_decoders, upright
-from cambook.datasets.reading import Unusable, nearest_path
+from cambook.datasets.decoding import TooLarge, decode_image, quiet_decoders, upright
+from cambook.datasets.reading import Unusable, as_on_disk, nearest_path
 
 # Name -> (package whose files contain the photograph, credit and licence).
 EXAMPLE_PICTURES = {
@@ -40,7 +40,8 @@ def load_picture(path: str | Path, size: int | None = None) -> Tensor:
 
     Args:
         path: the file.
-        size: length of the shorter side in pixels, with the aspect ratio kept (None: as stored).
+        size: length of the shorter side in pixels, with the aspect ratio kept (None: as stored; a JPEG with more
+            pixels than Pillow decodes comes at a half, a quarter or an eighth of its size).
 
     Returns:
         (1, 3, H, W) float32 in [0, 1].
@@ -56,7 +57,7 @@ def load_picture(path: str | Path, size: int | None = None) -> Tensor:
         ...     load_picture(f"{folder}/red.png", 20).shape
         torch.Size([1, 3, 20, 40])
     """
-    path = Path(path).expanduser()
+    path = as_on_disk(Path(path).expanduser())
     if size is not None:
         check_counts(size, None)
     if os.path.isdir(path):
@@ -66,6 +67,8 @@ def load_picture(path: str | Path, size: int | None = None) -> Tensor:
     try:
         with quiet_decoders():
             image, orientation, _ = decode_image(path.read_bytes())
+    except TooLarge as error:
+        raise ValueError(f"{path} cannot be shown: {error}, for example half as wide") from error
     except (Unusable, OSError) as error:
         raise ValueError(f"{path} cannot be shown: {error}; save it again as JPEG or PNG") from error
     image = upright(image, orientation)

@@ -11,13 +11,13 @@ import numpy as np
 from cambook.datasets.annotations import read_annotation
 from cambook.datasets.photographs import Listed, Photographs, Truth
 from cambook.datasets.reading import (
-    SUFFIXES,
     Unusable,
     existing_folder,
     files_by_stem,
     read_lines,
     read_numbers,
     short_path,
+    suffixes,
 )
 from cambook.datasets.registry import register
 
@@ -56,6 +56,7 @@ class ILSVRC(Photographs):
     """
 
     kind, needs = "ilsvrc", "FOLDER"
+    drawn_on = "stored"  # as all tools of its time did
     splits = {"train": 1_281_167, "test": 50_000}
     source = (
         "register at https://image-net.org/download-images, unpack the images and boxes of ILSVRC 2012 (task "
@@ -98,26 +99,33 @@ class ILSVRC(Photographs):
         self.look_through(listed, _unique(self.synsets, names), length, seed)
 
     def _list(self, pictures: Path, annotations: Path | None) -> list[Listed]:
-        boxes = {stem: file for _, stem, file in self._in_synsets(annotations, (".xml",))} if annotations else {}
+        boxes = {stem: file for _, stem, file in self._in_synsets(annotations, (".xml",), [])} if annotations else {}
         listed: dict[str, Listed] = {}
-        for synset, stem, file in self._in_synsets(pictures, SUFFIXES):
+        unread: list[str] = []
+        for synset, stem, file in self._in_synsets(pictures, suffixes(), unread):
             if synset is None and self.split == "train":
                 continue
             if stem in listed:
                 self.report.append(
-                    f"{short_path(Path(listed[stem].picture))}: not used, {short_path(Path(file))}has that name"
+                    f"{short_path(Path(listed[stem].picture))}: not used, {short_path(Path(file))} has that name"
                 )
             missing = self.split != "train" and stem not in boxes
             problem = f"Annotations/{stem}.xml is missing" if missing else None
             listed[stem] = Listed(stem, self._index.get(synset), file, boxes.get(stem), None, problem)
+        self.report_unread(unread)
         return list(listed.values())
 
-    def _in_synsets(self, folder: Path, suffixes: tuple[str, ...]) -> Iterator[tuple[str | None, str, str]]:
-        """(synset, stem, path) of the files that lie in a folder itself (None) and in its synsets' folders."""
+    def _in_synsets(
+        self, folder: Path, endings: tuple[str, ...], unread: list[str]
+    ) -> Iterator[tuple[str | None, str, str]]:
+        """(synset, stem, path) of the files that lie in a folder itself (None) and in its synsets' folders.
+
+        What has another ending goes into `unread`.
+        """
         for synset in (None, *self.synsets):
             inner = folder / (synset or "")
             if inner.is_dir():
-                for stem, file in files_by_stem(inner, suffixes).items():
+                for stem, file in files_by_stem(inner, endings, unread).items():
                     yield synset, stem, file
 
     def _without_blacklisted(self, listed: list[Listed], top: Path) -> list[Listed]:
@@ -198,6 +206,7 @@ class TinyImageNet(Photographs):
     """
 
     kind, needs = "tiny-imagenet", "FOLDER"
+    drawn_on = "stored"  # as all tools of its time did
     splits = {"train": 100_000, "test": 10_000}
     source = "unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip (MD5 90528d7ca1a48142e341f4ef8d21d0de)"
     licence = "ImageNet's terms: non-commercial research and education"

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -27,17 +27,18 @@ from tqdm.auto import tqdm
 
 from cambook import files
 from cambook.datasets.annotations import fit_boxes
-from cambook.datasets.base import DataSet, check_counts
+from cambook.datasets.base import BOXES, DataSet, check_counts
 from cambook.datasets.batches import Batch, onto
-from cambook.datasets.decoding import decode_image, decode_mask, quiet_decoders, upright
-from cambook.datasets.reading import Unusable, read_inside, short_path
+from cambook.datasets.decoding import decode_image, decode_mask, quiet_decoders, stored_size, upright
+from cambook.datasets.reading import Unusable, read_inside, short_path, unread_endings
 from cambook.machine import cores
 
 _VERSION = 2  # raised whenever the same files would give other images, boxes, masks or labels
-_SENTENCES = 2  # raised whenever the report would say something else about them
+_SENTENCES = 3  # raised whenever the report would say something else about them
 _PART = 10_000  # so many images are looked through and remembered at a time; a killed first load goes on there
 _WORTH_REMEMBERING = 500  # fewer images are looked through each time
 _REPORTED_SINGLY = 20  # more files with the same repair get one sentence together
+DRAWN_ON = ("upright", "stored")
 
 
 class Listed(NamedTuple):
@@ -125,6 +126,7 @@ class Photographs(DataSet):
     """
 
     smaller = True  # whether JPEGs may be decoded at a part of their size
+    drawn_on = "upright"  # the image that boxes were drawn on, if nothing else says it: "upright" or as it is "stored"
 
     def __init__(self, folder: str | Path, split: str, size: int, root: Path | None) -> None:
         """root: the folder that no link may leave; None if the images may lie elsewhere, linked to."""
@@ -132,6 +134,9 @@ class Photographs(DataSet):
         self.name, self.split, self.size = f"{self.kind}:{folder}", split, size
         self.root = root and root.resolve()
         self.report: list[str] = []
+        self.drawn_on = os.environ.get(BOXES, "") or self.drawn_on
+        if self.drawn_on not in DRAWN_ON:
+            raise ValueError(f'{BOXES} is "{self.drawn_on}": write {" or ".join(DRAWN_ON)}, or leave it out')
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
         """What the contents of one.truth, or the lists, say about an image's object. Raises Unusable."""
@@ -169,6 +174,8 @@ class Photographs(DataSet):
             digest.update(seen.digest.encode())
             for file, sentence in seen.notes:
                 repairs.setdefault(sentence, []).append(file)
+            self.left_out += bool(seen.refused)
+            self.repaired += bool(seen.notes) and not seen.refused
             if seen.refused:
                 where = short_path(Path(one.picture)) if one.picture else one.name
                 repairs.setdefault(f"left out: {seen.refused}", []).append(where)
@@ -193,6 +200,27 @@ class Photographs(DataSet):
         for label in sorted(set(range(len(classes))) - set(labels)):
             self.report.append(f'no usable image of class "{classes[label]}" in the {self.split} list')
 
+    def report_unread(self, files: list[str]) -> None:
+        """Reports and counts the files whose endings nobody reads (`unread_endings`)."""
+        for count, sentence in unread_endings(files):
+            self.left_out += count
+            self.report.append(sentence)
+
+    def compare_with_other_split(self, files: Iterable[str]) -> None:
+        """Reports images of this split whose bytes are also those of an image of the other split.
+
+        Args:
+            files: the images of the other split. Only files of equal size are read.
+        """
+        other = "test" if self.split == "train" else "train"
+        copies = _copies(self._pictures, files)
+        sentence = f"also in the {other} split, byte by byte, so that what is learned here is already known there"
+        if len(copies) > _REPORTED_SINGLY:
+            first, twin = copies[0]
+            self.report.append(f"{len(copies)} images, the first of them {first} ({twin}): {sentence}")
+        else:
+            self.report += [f"{one}: {sentence} ({twin})" for one, twin in copies]
+
     def _looked_at(self, listed: list[Listed]) -> Iterator[Inspection]:
         describe = f"looking through {self.name} {self.split}"
         with tqdm(total=len(listed), desc=describe, unit="image", leave=False) as bar:
@@ -213,6 +241,7 @@ class Photographs(DataSet):
 
     def _remembered_in(self, part: list[Listed]) -> Path:
         key = hashlib.sha256(repr((_VERSION, _SENTENCES, type(self).__name__, str(self.root), self.classes)).encode())
+        key.update(self.drawn_on.encode())
         for one in part:
             key.update(repr((one, _state(one.picture), _state(one.truth))).encode())
         return files.CACHE / "datasets" / "looked-through" / f"{key.hexdigest()[:24]}.json"
@@ -228,14 +257,19 @@ class Photographs(DataSet):
                 raise Unusable(one.problem)
             truth = self.truth(one, data)
             image, orientation, notes = decode_image(picture)
+            stored = stored_size(image)
+            whole = stored[::-1] if orientation >= 5 else stored
             boxes, box_notes = truth.boxes, []
             if len(boxes):
-                tag = image.size if one.box and truth.tag is None else truth.tag  # a list counts pixels as stored
-                boxes, box_notes = fit_boxes(boxes, tag, image.size, orientation)
+                boxes, box_notes, told = fit_boxes(
+                    boxes, truth.tag, stored, orientation, self.drawn_on, tagged=one.box is None
+                )
+                if not told and self.drawn_on == "upright":
+                    sha.update(b"boxes drawn on the upright image")
             if truth.mask:
-                seen.turn = _turn(truth.mask, image.size, orientation)
+                seen.turn = _turn(truth.mask, stored, orientation, self.drawn_on)
             seen.label = truth.label
-            seen.boxes = (boxes / np.array([*upright(image, orientation).size] * 2)).tolist()
+            seen.boxes = (boxes / np.array([*whole] * 2)).tolist()
             seen.notes = [[short_path(Path(one.picture)), note] for note in notes]
             seen.notes += [[short_path(Path(one.truth or one.picture)), note] for note in (*truth.notes, *box_notes)]
         except Unusable as error:
@@ -306,12 +340,13 @@ class Photographs(DataSet):
 # ---- masks
 
 
-def _turn(mask: tuple[int, int], stored: tuple[int, int], orientation: int) -> int:
+def _turn(mask: tuple[int, int], stored: tuple[int, int], orientation: int, drawn_on: str) -> int:
     """The orientation by which a mask is turned upright: the image's, unless it was drawn on the upright image."""
+    whole = stored[::-1] if orientation >= 5 else stored
+    if mask == whole and (mask != stored or drawn_on == "upright"):
+        return 1
     if mask == stored:
         return orientation
-    if orientation >= 5 and mask == stored[::-1]:
-        return 1
     raise Unusable(f"the mask has {mask[0]} x {mask[1]} pixels, the image {stored[0]} x {stored[1]}")
 
 
@@ -342,3 +377,30 @@ def _state(file: str | None) -> tuple[int, int] | None:
     except (OSError, TypeError):
         return None
     return found.st_size, found.st_mtime_ns
+
+
+# ---- copies
+
+
+def _copies(files: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
+    """(file, other file) with the same bytes, by their short names; only files of equal size are read."""
+    by_size: dict[int, list[str]] = {}
+    for file in others:
+        by_size.setdefault((_state(file) or (-1,))[0], []).append(file)
+    digests: dict[str, bytes] = {}
+
+    def digest(file: str) -> bytes:
+        if file not in digests:
+            try:
+                digests[file] = hashlib.sha256(Path(file).read_bytes()).digest()
+            except OSError:
+                digests[file] = file.encode("utf-8", "surrogateescape")  # equal to no other's
+        return digests[file]
+
+    found = []
+    for file in files:
+        twins = [each for each in by_size.get((_state(file) or (-2,))[0], ()) if each != file]
+        twin = next((each for each in twins if digest(each) == digest(file)), None)
+        if twin:
+            found.append((short_path(Path(file)), short_path(Path(twin))))
+    return found

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
 from cambook.datasets import downloads
-from cambook.datasets.base import DataSet, check_counts
+from cambook.datasets.base import BOXES, DataSet, check_counts
+from cambook.machine import environ
 
 KNOWN: dict[str, type[DataSet]] = {}  # each data set's name as it is written, such as voc:FOLDER -> its class
 
@@ -122,7 +124,9 @@ def kind_and_folder(name: str) -> tuple[str, str | None]:
 # ---- loading one
 
 
-def load(name: str, split: str, size: int, *, length: int | None = None, seed: int = 0, boxes: bool = True) -> DataSet:
+def load(
+    name: str, split: str, size: int, *, length: int | None = None, seed: int = 0, boxes: bool | str = True
+) -> DataSet:
     """The data set of that name.
 
     One that can be downloaded and is named without a folder lies in the cache; the first use downloads it there.
@@ -133,7 +137,9 @@ def load(name: str, split: str, size: int, *, length: int | None = None, seed: i
         size: side of the square images, in pixels.
         length: how many scenes to draw; for photographs, at most so many of them, chosen by `seed` (None: all).
         seed: for scenes, other images; for photographs, another choice.
-        boxes: whether boxes will be needed. False admits `folder:FOLDER`, which has labels alone.
+        boxes: whether boxes will be needed. False admits `folder:FOLDER`, which has labels alone. "upright" or "stored"
+            says which image boxes of your photographs were drawn on if EXIF turns it and nothing else says it; True
+            means what the environment variable CAMBOOK_BOXES says, else "upright", or "stored" for published sets.
 
     Returns:
         A `DataSet`: name, split, classes, size, labels, `len`, `batch(indices)`, fingerprint, report.
@@ -161,7 +167,8 @@ def load(name: str, split: str, size: int, *, length: int | None = None, seed: i
             "or run reproduce/table1 or reproduce/table5, which ask for labels alone"
         )
     where = (folder or fetch(kind),) if cls.needs or cls.archives else ()
-    data = cls(*where, split, size, length=length, seed=seed)
+    with environ(BOXES, boxes) if isinstance(boxes, str) else nullcontext():
+        data = cls(*where, split, size, length=length, seed=seed)
     data.name = name
     return data
 

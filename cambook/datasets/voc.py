@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 
 from cambook.datasets.annotations import Annotation, read_annotation
 from cambook.datasets.base import check_counts
 from cambook.datasets.downloads import Archive
 from cambook.datasets.photographs import Listed, Photographs, Truth
-from cambook.datasets.reading import SUFFIXES, Unusable, nearest_path, read_inside, short_path
+from cambook.datasets.reading import (
+    Unusable,
+    as_on_disk,
+    decoded,
+    existing_folder,
+    files_below,
+    is_litter,
+    nfc,
+    read_inside,
+    short_path,
+    suffixes,
+)
 from cambook.datasets.registry import register
+from cambook.datasets.splits import split_lists
 
 
 @register
@@ -23,9 +37,14 @@ class VOCFolder(Photographs):
 
     Args:
         folder: the one that contains JPEGImages, Annotations and ImageSets/Main.
-        split: "train" reads train.txt; "test" reads test.txt or else val.txt. Any other list in ImageSets/Main is
-            called by its own name ("trainval"; "cat_val", whose lines "id 1" belong to it and "id -1" and "id 0" not).
+        split: "train" reads train.txt; "test" reads test.txt or else val.txt, or a list called after the split in
+            another of the usual ways, such as Training.txt. Any other list in ImageSets/Main is called by its own name
+            ("trainval"; "cat_val", whose lines "id 1" belong to it and "id -1" and "id 0" not).
         size, length, seed: as for `load`.
+
+    A list names images by their ids, file names without ending; "day1/cat0" is in the folder day1 of JPEGImages. Lines
+    with an ending, quotes, backslashes or a longer path are read as the image that they can only mean, which `report`
+    says.
 
     Raises:
         FileNotFoundError: before decoding, for a missing folder or list.
@@ -50,28 +69,26 @@ class VOCFolder(Photographs):
     smaller = False  # data/results/photographs.csv was measured on images that were decoded in full
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
-        root = Path(folder).expanduser()
+        root = as_on_disk(Path(folder).expanduser())
         super().__init__(folder, split, size, root)
         check_counts(size, length)
         lists = _split_lists(root)
-        pictures = _listing(root, "JPEGImages", SUFFIXES)
-        annotations = _listing(root, "Annotations", (".xml",))
-        chosen_list = _list_of(split, lists, root)
-        ids = self._read_list(chosen_list, pictures)
-        listed = set(ids)
-        for file in _files(root, "JPEGImages", SUFFIXES):
-            if file.stem in listed and file != pictures[file.stem]:
-                used = pictures[file.stem].name
-                self.report.append(f"{short_path(file)}: not used, {used} is the image of that name")
+        files = _Files(root, self.report)
+        standard = split_lists(lists)
+        ids = self._read_list(_list_of(split, lists, standard, root), files)
+        for identity in ids:
+            for unused in files.twins.get(identity, ()):
+                used = Path(files.pictures[identity]).name
+                self.report.append(f"{short_path(Path(unused))}: not used, {used} is the image of that name")
 
-        split_ids = {s: set(_listed(lists[n], pictures)) for s, n in _standard_lists(lists).items()}
-        known, problems = _read_annotations(sorted(set(ids).union(*split_ids.values())), annotations, root)
-        classes = _classes({i: one for i, one in known.items() if i in pictures}, problems, root)
+        split_ids = {s: set(_listed(lists[n], files)[0]) for s, n in standard.items()}
+        known, problems = _read_annotations(sorted(set(ids).union(*split_ids.values())), files, root)
+        classes = _classes({i: one for i, one in known.items() if i in files.pictures}, problems, root)
         for identity in sorted(set(ids).intersection(*split_ids.values()) if len(split_ids) == 2 else ()):
             self.report.append(f"{identity}: kept, though it is in the train list and in the test list")
-        problems |= {identity: _why_missing(identity) for identity in ids if identity not in pictures}
+        problems |= {identity: files.why_missing(identity) for identity in ids if identity not in files.pictures}
         self.look_through(
-            [Listed(i, None, _text(pictures.get(i)), _text(annotations.get(i)), None, problems.get(i)) for i in ids],
+            [Listed(i, None, files.pictures.get(i), files.annotation(i), None, problems.get(i)) for i in ids],
             classes,
             length,
             seed,
@@ -83,9 +100,17 @@ class VOCFolder(Photographs):
             )
         if difficult := sum(known[name].difficult for name in self.names):
             self.report.append(f"{difficult} objects marked difficult are ignored, as in the VOC challenge")
+        other = split_ids.get({"train": "test", "test": "train"}.get(split, ""), ())
+        self.compare_with_other_split([files.pictures[i] for i in sorted(other) if i in files.pictures])
 
-    def _read_list(self, list_file: Path, pictures: dict[str, Path]) -> list[str]:
-        listed = _listed(list_file, pictures)
+    def _read_list(self, list_file: Path, files: _Files) -> list[str]:
+        listed, others = _listed(list_file, files)
+        if others:
+            line, identity = next(iter(others.items()))
+            self.report.append(
+                f"{short_path(list_file)}: {len(others)} of {len(listed)} lines are not the names of images without "
+                f'ending, and are read as those that they mean, the first of them "{line}" as {identity}'
+            )
         for identity, times in Counter(listed).items():
             if times > 1:
                 self.report.append(f"{short_path(list_file)}: {identity} is listed {times} times, used once")
@@ -112,6 +137,7 @@ class VOC2007(VOCFolder):
     """
 
     kind, needs = "voc2007", ""
+    drawn_on = "stored"  # as all tools of its time did
     splits = {"train": 5011, "test": 4952}
     source = "Pascal VOC 2007, http://host.robots.ox.ac.uk/pascal/VOC/voc2007/"
     licence = "images under Flickr's terms of use"
@@ -137,37 +163,106 @@ class VOC2007(VOCFolder):
 
 
 def _split_lists(root: Path) -> dict[str, Path]:
-    if not os.path.isdir(root):
-        raise FileNotFoundError(f"there is no folder {root}{nearest_path(root)}")
+    existing_folder(root)
     for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
         if not (root / part).is_dir():
-            nested = next((p.parent for p in root.glob(f"*/{part.split('/')[0]}") if p.is_dir()), None)
+            inside = [p.parent for p in sorted(root.glob(f"*/{part.split('/')[0]}")) if p.is_dir()]
+            nested = next((each for each in inside if not is_litter(each.name)), None)
             mend = f"give {nested}" if nested else "it must contain JPEGImages, Annotations and ImageSets/Main"
             raise FileNotFoundError(f"{root} has no folder {part}: {mend}")
         if not (root / part).resolve().is_relative_to(root.resolve()):
             raise ValueError(f"{root / part} is a link that leaves the folder: put the files there")
-    return _listing(root, "ImageSets/Main", (".txt",))
+    files = [p for p in sorted((root / "ImageSets/Main").iterdir()) if p.suffix.lower() == ".txt" and p.is_file()]
+    return {nfc(p.stem): p for p in files if not is_litter(p.name)}
 
 
-def _listing(root: Path, part: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Id -> file. Ids are only ever looked up here, so that no id can name a file outside."""
-    return {p.stem: p for p in _files(root, part, suffixes)}
+class _Files:
+    """The images and annotations of a folder by id, the path without ending; no id can name a file outside.
+
+    Attributes:
+        pictures: id -> file.
+        twins: id -> files that are not used, as another one of that id is.
+    """
+
+    def __init__(self, root: Path, report: list[str]) -> None:
+        known = suffixes()
+        self.pictures: dict[str, str] = {}
+        self.twins: dict[str, list[str]] = {}
+        self._unread: dict[str, str] = {}
+        ranked = []
+        for identity, ending, file in _with_ids(root / "JPEGImages", report):
+            if ending in known:
+                ranked.append((known.index(ending), file, identity))
+            else:
+                self._unread[identity] = ending
+        for _, file, identity in sorted(sorted(ranked, key=itemgetter(1), reverse=True), key=itemgetter(0)):
+            if identity in self.pictures:
+                self.twins.setdefault(identity, []).append(file)
+            else:
+                self.pictures[identity] = file
+        annotations = sorted(_with_ids(root / "Annotations", report))
+        self._annotations = {identity: file for identity, ending, file in annotations if ending == ".xml"}
+        self._by_name: dict[str, list[str]] = {}
+        for identity in self.pictures:
+            self._by_name.setdefault(identity.rpartition("/")[2], []).append(identity)
+
+    def identity(self, text: str) -> str | None:
+        """The id of the image that a line of a list means; None if there is none, or more than one."""
+        if text in self.pictures:
+            return text
+        path = _as_path(text)
+        *folders, name = path.split("/")
+        if "JPEGImages" in folders:
+            folders = folders[len(folders) - folders[::-1].index("JPEGImages") :]
+        elif path.startswith("/") or ":" in path.partition("/")[0]:  # absolute
+            return None
+        if ".." in folders:
+            return None
+        stem, ending = os.path.splitext(name)
+        names = [name, stem] if ending.lower() in (*suffixes(), ".xml") else [name]
+        for first in range(len(folders) + 1):
+            for each in names:
+                if (found := "/".join([*folders[first:], each])) in self.pictures:
+                    return found
+        if not folders:
+            for each in names:
+                if len(found := self._by_name.get(each, ())) == 1:
+                    return found[0]
+        return None
+
+    def annotation(self, identity: str) -> str | None:
+        """The annotation of an image: of its id, or of its name if no other image is called so."""
+        name = identity.rpartition("/")[2]
+        alone = len(self._by_name.get(name, ())) == 1
+        return self._annotations.get(identity) or (self._annotations.get(name) if alone else None)
+
+    def why_missing(self, identity: str) -> str:
+        path = _as_path(identity)
+        name = path.rpartition("/")[2]
+        if len(several := self._by_name.get(name, ())) > 1 and name == identity:
+            return f"JPEGImages has several images of this name: list the one that is meant, such as {min(several)}"
+        if ending := self._unread.get(path) or self._unread.get(os.path.splitext(path)[0]):
+            return f"Pillow does not read files with {ending}: save it as JPEG or PNG"
+        if "/" in path:
+            return "an id is the name of an image in JPEGImages and may not be a path out of it"
+        return "JPEGImages has no image of this name"
 
 
-def _files(root: Path, part: str, suffixes: tuple[str, ...]) -> list[Path]:
-    """The files of a part, of those with one id the one to be used last: that with the earliest suffix."""
-    files = [p for p in sorted((root / part).iterdir()) if p.suffix.lower() in suffixes and p.is_file()]
-    return sorted(files, key=lambda p: suffixes.index(p.suffix.lower()), reverse=True)
+def _as_path(line: str) -> str:
+    """A line of a list without quotes and commas around it, with slashes between its folders."""
+    return line.strip("\"'`,; \t").replace("\\", "/").removeprefix("./")
 
 
-def _standard_lists(lists: dict[str, Path]) -> dict[str, str]:
-    candidates = {"train": ("train",), "test": ("test", "val")}
-    found = {split: next((n for n in names if n in lists), None) for split, names in candidates.items()}
-    return {split: name for split, name in found.items() if name}
+def _with_ids(folder: Path, report: list[str]) -> Iterator[tuple[str, str, str]]:
+    """(id, ending, path) of the files in a folder and those inside it."""
+    start = len(str(folder)) + 1
+    for file in files_below(folder, report):
+        stem, ending = os.path.splitext(file[start:])
+        yield nfc(stem.replace(os.sep, "/")), ending.lower(), file
 
 
-def _list_of(split: str, lists: dict[str, Path], root: Path) -> Path:
-    name = _standard_lists(lists).get(split, split)
+def _list_of(split: str, lists: dict[str, Path], standard: dict[str, str], root: Path) -> Path:
+    name = standard.get(split, nfc(split))
     if name not in lists:
         there = ", ".join(f"{n}.txt" for n in sorted(lists)[:8]) or "none"
         wanted = "test.txt or val.txt" if split == "test" else f"{split}.txt"
@@ -177,46 +272,47 @@ def _list_of(split: str, lists: dict[str, Path], root: Path) -> Path:
     return lists[name]
 
 
-def _listed(list_file: Path, pictures: dict[str, Path]) -> list[str]:
+def _listed(list_file: Path, files: _Files) -> tuple[list[str], dict[str, str]]:
+    """The ids in a list, and line -> id for lines that are not ids and can only mean that one."""
     root = list_file.parents[2]
     try:
-        lines = read_inside(list_file, root).decode("utf-8-sig", "replace").splitlines()
+        lines = decoded(read_inside(list_file, root)).splitlines()
     except Unusable as error:
         raise ValueError(f"{list_file}: {error}; put a text file with one id per line there") from error
-    listed = []
+    listed, others, folders = [], {}, {}
     for line in filter(None, map(str.strip, lines)):
-        *identity, flag = line.split()
-        if line in pictures or not identity or flag not in ("1", "0", "-1"):
-            listed.append(line)
-        elif flag == "1":
-            listed.append(" ".join(identity))
-    return listed
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
-
-
-def _why_missing(identity: str) -> str:
-    if "/" in identity or "\\" in identity:
-        return "an id is the name of an image in JPEGImages and may not be a path"
-    return "JPEGImages has no image of this name"
+        *words, flag = line.split()
+        named, flagged = files.identity(line), len(words) > 0 and flag in ("1", "0", "-1")
+        if named is None and flagged:
+            line = " ".join(words)
+            named = files.identity(line)
+            if flag != "1":
+                continue
+        if named not in (None, line):
+            others[line] = named
+            folder = _as_path(line).rpartition("/")[0].rpartition("JPEGImages")[2]
+            if folder and folders.setdefault(named, folder) != folder:
+                raise ValueError(
+                    f"{list_file}: {folders[named]}/{named} and {folder}/{named} may both mean JPEGImages/{named}: put "
+                    "the images into those folders of JPEGImages"
+                )
+        listed.append(line if named is None else named)
+    return listed, others
 
 
 # ---- the annotations
 
 
-def _read_annotations(
-    ids: list[str], annotations: dict[str, Path], root: Path
-) -> tuple[dict[str, Annotation], dict[str, str]]:
+def _read_annotations(ids: list[str], files: _Files, root: Path) -> tuple[dict[str, Annotation], dict[str, str]]:
     """Id -> its annotation, and id -> why it has none that can be used."""
     known: dict[str, Annotation] = {}
     problems: dict[str, str] = {}
     for identity in ids:
         try:
-            if identity not in annotations:
+            file = files.annotation(identity)
+            if file is None:
                 raise Unusable(f"Annotations/{identity}.xml is missing")
-            known[identity] = read_annotation(read_inside(annotations[identity], root))
+            known[identity] = read_annotation(read_inside(Path(file), root))
         except Unusable as error:
             problems[identity] = str(error)
     return known, problems
