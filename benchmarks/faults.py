@@ -600,8 +600,8 @@ MUTANTS = [
     Mutant(
         "datasets/photographs.py",
         "boxes as shares of the image before it is turned",
-        "boxes / np.array([*upright(image, orientation).size] * 2)",
-        "boxes / np.array([*image.size] * 2)",
+        "boxes / np.array([*whole] * 2)",
+        "boxes / np.array([*stored] * 2)",
     ),
     Mutant(
         "datasets/photographs.py",

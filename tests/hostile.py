@@ -22,6 +22,7 @@ from cambook import datasets, networks, training
 from cambook.datasets import Batch
 
 KINDS = ("pictures", "annotations", "archives", "checkpoints", "parameters", "maps", "batches", "tables")
+KINDS += ("folders", "lists")
 
 
 # ---- what has to come of a case
@@ -93,7 +94,7 @@ def voc(folder: Path, data=None, xml=None, ending=".jpg", identity="dirty", list
         (folder / "Annotations" / f"{name}.xml").write_bytes(xml.encode() if isinstance(xml, str) else xml)
 
     for name in ("cat", "dog"):
-        add(name, encoded(picture()), annotation(thing(name=name)))
+        add(name, encoded(picture()) + name.encode(), annotation(thing(name=name)))  # no copies of one another
     add(identity, encoded(picture()) if data is None else data, annotation(thing()) if xml is None else xml, ending)
     (folder / "ImageSets/Main/train.txt").write_text(f"cat\ndog\n{listed or identity}\n", encoding="utf-8")
     (folder / "ImageSets/Main/val.txt").write_text("cat\ndog\n", encoding="utf-8")

@@ -304,6 +304,9 @@ def train(
         with distributed.first_before_others():
             data = datasets.load(dataset, "train", size, length=length, seed=seed)
             test = datasets.load(dataset, "test", size, seed=seed)
+        if distributed.rank() == 0 and not data.drawn:
+            for each in (data, test):
+                typer.echo("\n  ".join([each.summary, *each.report]))
         how = {"seed": seed, "device": device}
         plan = training.policy(network, data, epochs, learning_rate)
         if spec.original:
