@@ -217,7 +217,8 @@ def shared_networks() -> tuple[int, dict[str, int]]:
     """How many networks of the class's cache this machine can take, and how many it cannot, by the reason.
 
     A network is taken only if everything that determined it is the same. Looked at here is what a machine or an
-    installation can differ in: torch's version, the kind of device, the number of threads, and the code that trains.
+    installation can differ in: torch's version, the kind of device, the number of threads, and, of networks that
+    `networks.build` knows, the code that trains.
 
     Returns:
         The number that fit, and one entry for each reason why others do not.
@@ -248,13 +249,14 @@ def _misfit(entry: dict | None) -> str:
         return f"made on {device}, which is not the device here"
     if threads != here and entry["processes"] == 1:
         return f"made with {threads} threads, here {here}: set OMP_NUM_THREADS={threads}"
+    if how["name"] not in networks.names():  # made by a lesson or by the reader, whose code cannot be looked up
+        return ""
     return "" if how["source"] == _source_of(how["name"]) else "made by another version of cambook"
 
 
 @cache
-def _source_of(name: str) -> str | None:
-    """The code that takes part in training a named network; None for one of the reader's own."""
-    return source_key(networks.build(name, 2)) if name in networks.names() else None
+def _source_of(name: str) -> str:
+    return source_key(networks.build(name, 2))
 
 
 def before_and_after(
