@@ -59,6 +59,8 @@ class BuildWithResources(build_py):
 
 setup(
     cmdclass={"build_py": BuildWithResources},
+    author="the cambook authors",
+    author_email=f"{REPOSITORY.split('/')[3]}@users.noreply.github.com",  # indexes want one; this reaches nobody
     long_description=readme(),
     long_description_content_type="text/markdown",
     project_urls={

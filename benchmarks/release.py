@@ -50,7 +50,7 @@ def faults(tag: str | None = None, root: Path = ROOT) -> Iterator[str]:
     described = project(root)
     version, repository = described["project"]["version"], described["tool"]["cambook"]["repository"]
     if not re.fullmatch(r"https://github\.com/[\w.-]+/cambook", repository):
-        yield f"pyproject.toml: [tool.cambook] repository = {repository!r} is not https://github.com/NAME/cambook."
+        yield f"pyproject.toml: [tool.cambook] repository = {repository!r} does not name a repository on GitHub."
     elif f"/{PLACEHOLDER}/" in repository:
         yield f"pyproject.toml: write the account that owns the repository for {PLACEHOLDER} in {repository}."
     for name, others in other_addresses(root).items():

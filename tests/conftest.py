@@ -1,7 +1,11 @@
-"""What all tests share: where runs go, the order of the stages, tiny notebooks, the real photographs."""
+"""What all tests share: where runs go, the order of the stages, tiny notebooks, the real photographs, the wheel."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
+import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -61,3 +65,64 @@ def make_notebook():
         return path
 
     return make
+
+
+# Files that may lie in a clone and belong to no package.
+STRAY = (
+    "build/lib/cambook/gone.py",
+    "cambook/__pycache__/files.cpython-311.pyc",
+    "cambook/maps/notes.csv",
+    "cambook/scratch/half.py",
+    "data/cache/scenes.json",
+    "data/real/mine.jpg",
+    "data/results/.table.0a1b2c3d.csv",
+    "notebooks/.ipynb_checkpoints/00-checkpoint.ipynb",
+    "notebooks/runs/02/02_class_score.ipynb",
+    "notebooks/scratch.py",
+    "runs/02/record.json",
+)
+
+
+@pytest.fixture(scope="session")
+def build():
+    """build(tree, folder, "wheel" or "sdist") makes one of the two from a source tree and returns its path."""
+
+    def make(tree, folder, kind):
+        folder.mkdir(parents=True, exist_ok=True)
+        code = f"import sys; from setuptools import build_meta; print(build_meta.build_{kind}(sys.argv[1]))"
+        command = [sys.executable, "-c", code, str(folder)]
+        made = subprocess.run(command, cwd=tree, capture_output=True, text=True, encoding="utf-8")
+        assert made.returncode == 0, made.stderr
+        return folder / made.stdout.splitlines()[-1]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def stray_files(tmp_path_factory):
+    """A copy of the tracked files, and among them strays."""
+    import release
+
+    folder = tmp_path_factory.mktemp("tree")
+    for path in release.tracked():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / path, folder / path)
+    for name in STRAY:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sdist(build, stray_files, tmp_path_factory):
+    """The source distribution."""
+    return build(stray_files, tmp_path_factory.mktemp("sdist"), "sdist")
+
+
+@pytest.fixture(scope="session")
+def wheel(build, sdist, tmp_path_factory):
+    """The wheel, made from the source distribution once for all tests."""
+    folder = tmp_path_factory.mktemp("wheel")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder / "source", filter="data")
+    return build(next((folder / "source").iterdir()), folder, "wheel")
