@@ -124,6 +124,29 @@ def _(folder):
         return in_old_tool(folder, True)
 
 
+@case(
+    "annotations",
+    "a bird's box and mask drawn on the upright image",
+    Right([[20, 20, 40, 40], [0, 0, 20, 20], [0, 0, 20, 20]], "Bird_1_0001.png: EXIF .* 3: .*upright image, kept .*"),
+)
+def _(folder):
+    from test_photographs import SIZE as SMALL
+    from test_photographs import block, cub, grey, replace_line, scene
+
+    drawn = (0, 0, 40, 20)
+    image = exif_jpeg(3, scene(drawn).transpose(TURNS[3]))
+    (cub(folder) / "CUB_200_2011/images/001.Bird_1/Bird_1_0001.jpg").write_bytes(image)
+    (folder / "segmentations/001.Bird_1/Bird_1_0001.png").write_bytes(grey(block(255, 0, drawn)))
+    replace_line(folder / "CUB_200_2011/bounding_boxes.txt", "1", "1 0 0 40 20")
+    as_published = datasets.load(f"cub:{folder}", "train", SMALL).batch([0])
+    data = datasets.load(f"cub:{folder}", "train", SMALL, boxes="upright")
+    batch = data.batch([0])
+    rows, columns = np.nonzero(batch.masks[0].numpy())
+    mask = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    report = [line.partition("/")[2] for line in data.report]
+    return Found([as_published.boxes[0][0].tolist(), batch.boxes[0][0].tolist(), mask], report)
+
+
 @case("annotations", "drawn nobody knows where", Refused('CAMBOOK_BOXES is "sideways": write upright or stored'))
 def _(folder):
     in_old_tool(folder, "sideways")
@@ -432,6 +455,7 @@ listed_as("a path", "JPEGImages/dirty.jpg")
 listed_as("a Windows path", "C:\\data\\VOC\\JPEGImages\\dirty.jpg")
 listed_as("another machine's path", "/home/me/VOC/JPEGImages/dirty.jpg")
 listed_as("a path from the list", "../../JPEGImages/dirty.jpg")
+listed_as("capitals, as Windows does not mind", "DIRTY.JPG")
 listed_as("quotes", '"dirty"')
 listed_as("quotes and a comma", "'dirty.jpg',")
 listed_as("a folder that is not there", "day1/dirty")

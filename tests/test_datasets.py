@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngImageFile
 from typer.testing import CliRunner
 
-from cambook import datasets, metrics, networks
+from cambook import datasets, files, metrics, networks
 from cambook.cli import commands
 from cambook.course.parameters import Parameters
 from cambook.datasets import (
@@ -645,6 +646,47 @@ def test_a_load_counts_what_was_used_repaired_and_left_out(folder):
     data = folder.train()
     assert data.summary == "train: 3 images used, 1 repaired, 2 left out: see report"
     assert (len(data), data.repaired, data.left_out) == (3, 1, 2)
+
+
+def test_cambook_train_prints_what_was_repaired_and_left_out(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
+    folder.add("grey", encoded(picture().convert("L")))
+    folder.add("empty", b"")
+    arguments = ["train", "mini-gap", f"voc:{folder.root}", "--epochs", "1"]
+    output = CliRunner().invoke(commands.app, arguments).output
+    assert "train: 3 images used, 1 repaired, 1 left out: see report\n" in output
+    assert "  JPEGImages/empty.jpg: left out: the file is empty\n" in output
+    assert "  JPEGImages/grey.jpg: grey image converted to RGB\n" in output
+    assert "test: 2 images used, 0 repaired, 0 left out\n" in output
+
+
+def test_a_heic_photograph_is_read_once_something_in_pillow_reads_it(folder, monkeypatch):
+    """pillow-heif enters a format HEIF into Pillow; here one that reads a PNG behind five letters."""
+    folder.add("phone", b"HEIC:" + encoded(picture()), ending=".HEIC")
+    assert "Pillow does not read files with .heic: save it as JPEG or PNG" in only_line(folder.train(), "phone")
+
+    def opened(file, name):
+        return PngImageFile(BytesIO(file.read()[5:]))
+
+    monkeypatch.setitem(Image.OPEN, "HEIF", (opened, lambda start: start[:5] == b"HEIC:"))
+    data = folder.train()
+    np.testing.assert_allclose(one(data, "phone")[1], [GRID_BOX], atol=1e-5)
+    np.testing.assert_allclose(red_box(one(data, "phone")[0]), GRID_BOX, atol=1)
+    assert data.report == []
+
+
+def test_copies_are_looked_for_in_files_of_equal_size_alone(folder, monkeypatch):
+    (folder.root / "JPEGImages/dog-val.jpg").write_bytes((folder.root / "JPEGImages/cat-train.jpg").read_bytes())
+    data = folder.train()
+    assert "cat-train.jpg: also in the test split, byte by byte" in only_line(data, "cat-train")
+    assert only_line(data, "cat-train").endswith("(JPEGImages/dog-val.jpg)")
+    monkeypatch.setattr(photographs, "_REPORTED_SINGLY", 0)
+    assert "1 images, the first of them JPEGImages/cat-train.jpg (JPEGImages/dog-val.jpg): also in" in only_line(
+        folder.train(), "cat-train"
+    )
+    monkeypatch.setattr(photographs, "_COMPARED", 1)
+    assert folder.train().report == []
 
 
 def test_lessons_that_load_a_readers_photographs_print_the_report():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -69,14 +71,13 @@ class ClassFolders(Photographs):
                 f"{roots[split]} contains {len(classes)} folders, and each of at least two classes needs one"
                 + single_folder(roots[split])
             )
-        listed, others, unread = [], [], []
+        listed, unread = [], []
+        others: list[Path] = []
         for label, name in enumerate(classes):
             if len(there[split][name]) > 1:
                 self.report.append(f'{len(there[split][name])} folders are called "{name}" and are read as one class')
             files = _images(there[split][name], self.report, unread)
-            if parts:
-                others += _images(there["test" if split == "train" else "train"][name], [], [])
-            else:
+            if not parts:
                 by_digest = sorted(files, key=_digest)
                 cut = max(1, len(files) // 4)
                 test, train = by_digest[:cut], by_digest[cut:]
@@ -85,7 +86,8 @@ class ClassFolders(Photographs):
             listed += [Listed(nfc(f.relative_to(root).as_posix()), label, str(f)) for f in files]
         self.report_unread(unread)
         self.look_through(listed, classes, length, seed)
-        self.compare_with_other_split(map(str, others))
+        other = there["test" if split == "train" else "train"]
+        self.compare_with_other_split(_below(other) if parts else map(str, others))
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
         return Truth(one.label, np.zeros((0, 4)), None)
@@ -99,6 +101,13 @@ def _images(folders: list[Path], report: list[str], unread: list[str]) -> list[P
             ending = os.path.splitext(file)[1].lower()
             (images if ending in known else unread).append(file)
     return sorted(map(Path, images))
+
+
+def _below(folders: dict[str, list[Path]]) -> Iterator[str]:
+    """The images in the folders of all classes, in no order."""
+    known = suffixes()
+    for folder in chain.from_iterable(folders.values()):
+        yield from (file for file in files_below(folder, []) if os.path.splitext(file)[1].lower() in known)
 
 
 def _digest(file: Path) -> bytes:

@@ -203,8 +203,10 @@ class _Files:
         annotations = sorted(_with_ids(root / "Annotations", report))
         self._annotations = {identity: file for identity, ending, file in annotations if ending == ".xml"}
         self._by_name: dict[str, list[str]] = {}
+        self._any_case: dict[str, list[str]] = {}
         for identity in self.pictures:
             self._by_name.setdefault(identity.rpartition("/")[2], []).append(identity)
+            self._any_case.setdefault(identity.casefold(), []).append(identity)
 
     def identity(self, text: str) -> str | None:
         """The id of the image that a line of a list means; None if there is none, or more than one."""
@@ -228,6 +230,9 @@ class _Files:
             for each in names:
                 if len(found := self._by_name.get(each, ())) == 1:
                     return found[0]
+        for each in names:
+            if len(found := self._any_case.get("/".join([*folders, each]).casefold(), ())) == 1:
+                return found[0]
         return None
 
     def annotation(self, identity: str) -> str | None:
