@@ -13,7 +13,7 @@ UV := $(shell command -v uv 2>/dev/null)
 INSTALL := $(if $(UV),uv pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install)
 TORCH_FITS := $(BIN)/python -c 'import torchvision' 2>/dev/null
 
-.PHONY: course test mutants stress flakes bench lab notebooks gpu gpu-pack setup chromium
+.PHONY: course test mutants stress flakes bench lab notebooks editions gpu gpu-pack setup chromium
 
 course: setup
 	$(BIN)/cambook course
@@ -23,6 +23,10 @@ lab: setup
 
 notebooks: setup
 	$(BIN)/cambook notebooks
+
+# The lessons as online notebooks, for Colab and Kaggle; ARGS=FOLDER for another folder.
+editions: setup
+	$(BIN)/python benchmarks/editions.py $(or $(ARGS),runs/editions)
 
 # Every benchmarks/bench_*.py, then the table in docs/results.md; ARGS="maps data" for some. An idle machine, ten minutes.
 bench: setup
@@ -41,7 +45,7 @@ gpu:
 # The fast tests 20 times, each time in another order of files and of tests in a file; it stops at the first failure.
 # Only 20 runs or more that all passed replace the record, and at their end: a test compares it with docs/trust.md.
 # make flakes N=1 SEED=17 is one run again.
-SLOW := browser distributed kill mutants notebooks packaging
+SLOW := browser colab distributed kill mutants notebooks packaging
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 ORDERS := $(VENV)/flakes.csv
 flakes: N := 20
@@ -88,7 +92,7 @@ $(BIN)/python:
 # not exist"); then both are taken again, from the index alone.
 $(READY): pyproject.toml | $(BIN)/python
 	@rm -f $@
-	$(INSTALL) -e '.[test]'
+	$(INSTALL) -e '.[course,test]'
 	@$(TORCH_FITS) || PIP_FIND_LINKS=$(VENV) UV_FIND_LINKS= $(INSTALL) --force-reinstall torch torchvision
 	@$(TORCH_FITS) || { echo "torch and torchvision in $(VENV) do not fit together: take both from one source" \
 	    "(no pip find-links), remove $(VENV) and run make again."; exit 1; }

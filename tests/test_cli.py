@@ -173,16 +173,20 @@ def test_the_doctor_names_what_is_missing_and_how_to_mend_it(monkeypatch, tmp_pa
     monkeypatch.setattr(files, "DATA", tmp_path)
     monkeypatch.setattr(doctor, "_torch", lambda: iter(()))
     requires = ["no-such-package>=2", "numpy>=1e3", "numpy>=1", 'also-missing; extra == "test"']
+    requires += ['no-lab>=4; extra == "course"', 'of-another-system; sys_platform == "none"']
     monkeypatch.setattr(
         doctor.importlib.metadata, "requires", lambda name: [*requires[:1], "numpy>=999", *requires[2:]]
     )
     result = call("doctor")
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
-    assert "NO  no-such-package: missing, needs >=2; run `pip install -e .`" in lines
+    assert "NO  no-such-package: missing, needs >=2; run `pip install cambook` (in a clone: make setup)" in lines
     assert any(line.startswith("NO  numpy: ") and "(>=999); run `pip" in line for line in lines)
     assert any(line.startswith("ok  numpy: ") for line in lines)
-    assert any(line.startswith("--  also-missing: ") for line in lines)
+    assert any(line.startswith("--  also-missing: ") and '"cambook[test]"' in line for line in lines)
+    lab = '--  no-lab: missing, needs >=4; `pip install "cambook[course]"` (in a clone: make setup) brings what runs'
+    assert any(line.startswith(lab) for line in lines)
+    assert not any("of-another-system" in line for line in lines)
     assert any(line.startswith("NO  data/scenes/classes.csv: missing") and "CAMBOOK_HOME" in line for line in lines)
 
 

@@ -11,7 +11,7 @@ import course
 import pytest
 from packaging.requirements import Requirement
 
-from cambook.course import runs
+from cambook.course import extras, runs
 from cambook.course.parameters import check_parameters, declared_parameters
 
 ROOT = Path(__file__).parents[1]
@@ -20,8 +20,10 @@ LISTED = subprocess.run(
 ).stdout
 TRACKED = [ROOT / name for name in LISTED.splitlines() if (ROOT / name).is_file()]
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[!.]*.ipynb"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-REQUIREMENTS = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+CONFIGURATION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = CONFIGURATION["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+REQUIREMENTS = PROJECT["dependencies"] + EXTRAS["course"] + EXTRAS["test"]  # what `make setup` installs
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -50,30 +52,42 @@ def test_python_is_bounded_as_tested_and_the_reason_stands_beside_it():
     assert re.search(r"# .*3\.14.*\n$", before)
 
 
-@pytest.mark.parametrize("line", REQUIREMENTS)
+@pytest.mark.parametrize("line", [*REQUIREMENTS, *EXTRAS["cluster"]])
 def test_a_requirement_has_a_lower_bound_and_no_cap(line):
     assert [bound.operator for bound in Requirement(line).specifier] == [">="]
 
 
 def test_torch_and_torchvision_are_a_pair():
-    assert "torch>=2.11" in REQUIREMENTS and "torchvision>=0.26" in REQUIREMENTS
+    assert "torch>=2.10" in REQUIREMENTS and "torchvision>=0.25" in REQUIREMENTS
 
 
-@pytest.mark.parametrize("line", REQUIREMENTS)
+def test_make_installs_what_conda_installs_and_each_extra_says_what_it_brings():
+    assert "$(INSTALL) -e '.[course,test]'\n" in (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert set(EXTRAS) == set(extras.BRINGS)
+
+
+@pytest.mark.parametrize("line", [*REQUIREMENTS, *EXTRAS["cluster"]])
 def test_every_requirement_says_in_a_comment_why_it_is_there(line):
     assert re.search(
         rf'^    "{re.escape(line)}",  # \w.+$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
     )
 
 
+def called(lines):
+    return {canonical(Requirement(line).name) for line in lines}
+
+
 def test_what_is_imported_is_required():
-    required = {canonical(Requirement(line).name) for line in REQUIREMENTS}
+    of_the_package = called(PROJECT["dependencies"] + EXTRAS["course"] + EXTRAS["cluster"])
+    of_the_build = called(CONFIGURATION["build-system"]["requires"])
+    of_the_rest = called(REQUIREMENTS)
     beside = {path.stem for path in TRACKED if path.parent.name in ("benchmarks", "tests")}
     providers = importlib.metadata.packages_distributions()
     for path in TRACKED:
         if path.suffix != ".py":
             continue
-        allowed = required | {"cambook"}
+        here = of_the_package if path.is_relative_to(ROOT / "cambook") else of_the_rest
+        allowed = {"cambook"} | (of_the_build if path.name == "setup.py" else here)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = []
             if isinstance(node, ast.Import):
@@ -88,8 +102,7 @@ def test_what_is_imported_is_required():
 def test_the_style_of_the_figures_is_part_of_the_package():
     folders = {file.parent.relative_to(ROOT) for file in (ROOT / "cambook").rglob("*.mplstyle")}
     assert len(folders) == 1
-    configuration = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    assert "*.mplstyle" in configuration["package-data"][".".join(folders.pop().parts)]
+    assert "*.mplstyle" in CONFIGURATION["tool"]["setuptools"]["package-data"][".".join(folders.pop().parts)]
 
 
 # ---- what is committed ----

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from cambook import files, machine
-from cambook.course import notebooks, runs
+from cambook.course import kernel, notebooks, runs
 from cambook.course.parameters import ParameterError, Parameters, check_parameters
 
 START = "from cambook.course import runs\nrun = runs.start('tiny', profile=profile, seed=seed)"
@@ -57,7 +57,7 @@ def no_kernel(monkeypatch):
     async def refuse(self, **kwargs):
         raise KernelStarted
 
-    monkeypatch.setattr(notebooks._ThisPython, "start_kernel", refuse)
+    monkeypatch.setattr(kernel.ThisPython, "start_kernel", refuse)
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_a_kernel_that_dies_is_told_from_one_that_ends(make_notebook, tmp_path):
 @pytest.fixture
 def first_die(monkeypatch):
     """first_die(n): the first n kernels die before they answer, as where a port was taken; gives the list of all."""
-    real, started = notebooks._ThisPython.kernel_spec.fget, []
+    real, started = kernel.ThisPython.kernel_spec.fget, []
 
     def make(count):
         def spec(self):
@@ -238,7 +238,7 @@ def first_die(monkeypatch):
                 found.argv = [sys.executable, "-c", "raise SystemExit(1)"]
             return found
 
-        monkeypatch.setattr(notebooks._ThisPython, "kernel_spec", property(spec))
+        monkeypatch.setattr(kernel.ThisPython, "kernel_spec", property(spec))
         return started
 
     return make

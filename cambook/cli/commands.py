@@ -34,12 +34,13 @@ app = typer.Typer(
 
 def main() -> None:
     """The `cambook` command; an expected mistake ends in one sentence, not in a traceback."""
+    from cambook.course.extras import MissingPackage
     from cambook.course.notebooks import RunError
     from cambook.datasets.downloads import DownloadError
 
     try:
         app()
-    except (ValueError, RunError, DownloadError, FileNotFoundError) as error:
+    except (ValueError, RunError, DownloadError, FileNotFoundError, MissingPackage) as error:
         foreign = not Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(PACKAGE)
         if foreign and not isinstance(error, FileNotFoundError):  # a mistake of ours, not of the reader
             raise
@@ -340,7 +341,9 @@ def lab(context: typer.Context) -> None:
     cambook-lessons first. More options go to JupyterLab, for example --no-browser.
     """
     from cambook.course import handout
+    from cambook.course.extras import require
 
+    require("course", "jupyterlab")
     folder = lessons()[0].parent
     if handout.is_copy(Path.cwd()):
         folder = Path.cwd()
@@ -430,5 +433,5 @@ def doctor() -> None:
         mark = {True: "ok", None: "--", False: "NO"}[finding.fit]
         mend = f"; {finding.mend}" if finding.mend else ""
         typer.echo(f"{mark}  {finding.what}: {finding.found}{mend}")
-    typer.echo("All that the quick course needs is here." if not ill else f"{ill} to fix, marked NO above.")
+    typer.echo("All that the quick lessons need is here." if not ill else f"{ill} to fix, marked NO above.")
     raise typer.Exit(1 if ill else 0)

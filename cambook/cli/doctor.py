@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from cambook import files
 from cambook.cli.printing import from_here
+from cambook.course.extras import BRINGS, install
 
 
 class Finding(NamedTuple):
-    """One line of `cambook doctor`; fit is None if what is missing is not needed by the quick course."""
+    """One line of `cambook doctor`; fit is None if what is missing is not needed by the quick lessons."""
 
     fit: bool | None
     what: str
@@ -51,16 +52,19 @@ def _packages() -> Iterator[Finding]:
         yield Finding(False, "cambook", "not installed", "run `pip install -e .` in the repository")
         return
     for requirement in required:
-        missing = None if requirement.marker else False
-        install = "run `pip install -e .[test]`" if requirement.marker else "run `pip install -e .`"
+        marker, extras = requirement.marker, ["", *BRINGS]  # "": what the lessons themselves need
+        extra = next((name for name in extras if not marker or marker.evaluate({"extra": name})), None)
+        if extra is None:  # for another system
+            continue
+        missing, mend = (None, f"{install(extra)} brings {BRINGS[extra]}") if extra else (False, f"run {install()}")
         try:
             version = importlib.metadata.version(requirement.name)
         except importlib.metadata.PackageNotFoundError:
-            yield Finding(missing, requirement.name, f"missing, needs {requirement.specifier}", install)
+            yield Finding(missing, requirement.name, f"missing, needs {requirement.specifier}", mend)
             continue
         fits = requirement.specifier.contains(version, prereleases=True)
         found = f"{version} ({requirement.specifier})"
-        yield Finding(True if fits else missing, requirement.name, found, "" if fits else install)
+        yield Finding(True if fits else missing, requirement.name, found, "" if fits else mend)
 
 
 def _torch() -> Iterator[Finding]:

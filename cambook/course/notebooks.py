@@ -15,12 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ipykernel.kernelspec import get_kernel_dict
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpec
 from PIL import Image
 
 from cambook import files
+from cambook.course.extras import require
 from cambook.course.parameters import check_parameters
 from cambook.course.runs import Record, now
 from cambook.files import RUN_DIR
@@ -34,17 +32,11 @@ LOG_SECONDS = 60  # between two lines of progress if there is no terminal
 # when it was chosen, is the other's, and dies (https://github.com/jupyter/jupyter_client/issues/154).
 KERNELS = 3
 
+RUNNER = ("papermill", "ipykernel", "jupyter_client", "nbformat")  # what a run needs of the extra `course`
+
 
 class RunError(RuntimeError):
     """A notebook that was started and did not reach its end."""
-
-
-class _ThisPython(AsyncKernelManager):
-    """Starts its kernel in the interpreter that runs this, whatever the machine calls `python3`."""
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict(extra_arguments=["--log-level=CRITICAL"]))
 
 
 @contextmanager
@@ -98,23 +90,28 @@ def execute(
     progress: bool = True,
     sharpness: float = 1,
 ) -> Record:
-    """Runs a notebook from its first cell to its last in a kernel of its own, in the notebook's folder.
+    """Runs a notebook from its first cell to its last in a kernel of its own.
 
+    notebook:   is run in its folder; one that came with an installed package, whose folder stays as it is, in out_dir
     parameters: values for names of its cell tagged `parameters`, checked before the kernel starts
     out_dir:    gets the executed copy NAME.ipynb, whole or absent, and record.json, in place of old ones;
                 of a failed run the copy is called NAME.failed.ipynb
     sharpness:  how many times as many pixels a figure's side has
-    raises:     ParameterError, FileNotFoundError or ValueError before a kernel starts (see check_parameters); RunError
-                if a cell fails, the kernel dies or the notebook records no run
+    raises:     ParameterError, FileNotFoundError or ValueError before a kernel starts (see check_parameters), and
+                MissingPackage without the extra `course`; RunError if a cell fails, the kernel dies or the notebook
+                records no run
     """
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
     checked = check_parameters(notebook, parameters)
+    require("course", *RUNNER)
     executed, failed = out_dir / notebook.name, out_dir / f"{notebook.stem}.failed.ipynb"
     old = executed, failed, out_dir / "record.json", out_dir / "progress"
     for leftover in [*old, *(half for file in old for half in files.halves(file))]:  # halves: of a run that was killed
         leftover.unlink(missing_ok=True)
 
     from papermill import PapermillExecutionError, execute_notebook
+
+    from cambook.course.kernel import ThisPython
 
     begun, clock, error = now(), time.monotonic(), None
     answered: list[int] = []  # the cells that a kernel began
@@ -124,6 +121,9 @@ def execute(
             _progress(notebook, progress, out_dir) as after_cell,
             environ(RUN_DIR, str(out_dir)),
             environ(SHARPNESS, str(sharpness)),
+            environ("CAMBOOK_CACHE", str(files.CACHE)),  # a folder given from here means the same there
+            environ("CAMBOOK_CACHE_SHARED", str(files.SHARED or "")),
+            environ("CAMBOOK_RUNS", str(files.RUNS)),
             environ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT)),
         ):
             for kernel in range(1, KERNELS + 1):
@@ -136,8 +136,8 @@ def execute(
                         language="python",
                         progress_bar=False,
                         request_save_on_cell_execute=False,
-                        cwd=notebook.parent,
-                        kernel_manager_class=_ThisPython,
+                        cwd=out_dir if _of_the_package(notebook) else notebook.parent,
+                        kernel_manager_class=ThisPython,
                         on_cell_start=lambda cell, cell_index: answered.append(cell_index),
                         on_cell_executed=after_cell,
                     )
@@ -171,12 +171,17 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
 
     Figures are made smaller. Left out is what differs each time: widgets and their state, progress bars and warnings
     (stderr), times, papermill's notes. Sources, cell ids and tags stay as they are.
-    raises: as execute; RunError if an output names a folder of this machine, or if a cell with a part
-            left out lacks the tag nbval-ignore-output; the notebook is then as before
+    raises: as execute; ValueError if it came with an installed package; RunError if an output names a folder of this
+            machine, or if a cell with a part left out lacks the tag nbval-ignore-output; the notebook is then as before
     """
-    import nbformat  # here and below: two seconds that no lesson needs
+    require("course", *RUNNER)
+    import nbformat  # here and below: of the extra, and two seconds that no lesson needs
 
     notebook, out_dir = Path(notebook), Path(out_dir)
+    if _of_the_package(notebook):
+        raise ValueError(
+            f"{notebook} belongs to an installed package, whose files stay as they are: refresh outputs in a clone."
+        )
     record = execute(notebook, {}, out_dir, progress)
     executed = nbformat.read(out_dir / notebook.name, as_version=4)
     for key in ("papermill", "widgets"):
@@ -216,7 +221,9 @@ def export_figures(executed: str | os.PathLike, folder: str | os.PathLike) -> li
     """Each figure of an executed notebook in the middle of a white slide of 16:9, as FOLDER/03-CELL_ID.png.
 
     returns: the files in the notebook's order; older exports in the folder are removed first
+    raises:  MissingPackage without the extra `course`
     """
+    require("course", "nbformat")
     import nbformat
 
     folder = Path(folder)
@@ -239,6 +246,11 @@ def export_figures(executed: str | os.PathLike, folder: str | os.PathLike) -> li
             with files.atomic_write(made[-1]) as file:
                 slide.save(file)
     return made
+
+
+def _of_the_package(notebook: Path) -> bool:
+    """Whether a notebook came with an installed package, to whose folders nothing is written."""
+    return files.INSTALLED and notebook.resolve().is_relative_to(files.NOTEBOOKS)
 
 
 def _passing(output: Mapping[str, Any]) -> bool:

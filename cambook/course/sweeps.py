@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cambook import files
 from cambook.course import notebooks, runs
+from cambook.course.extras import require
 from cambook.course.parameters import (
     PROFILES,
     ParameterError,
@@ -298,11 +299,9 @@ def _engine(jobs: int, cluster: str | None) -> Iterator[tuple[dict[str, Any], tu
     if cluster is None:
         yield {"backend": "loky", "n_jobs": jobs}, (TerminatedWorkerError,)
         return
-    try:
-        from dask.distributed import CancelledError, Client, KilledWorker
-        from joblib._dask import DaskDistributedBackend
-    except ImportError:
-        raise ParameterError("--cluster needs dask: run `pip install -e .[cluster]`.") from None
+    require("cluster", "dask", "distributed")
+    from dask.distributed import CancelledError, Client, KilledWorker
+    from joblib._dask import DaskDistributedBackend
 
     class Cluster(DaskDistributedBackend):
         def effective_n_jobs(self, n_jobs: int) -> int:
@@ -346,8 +345,8 @@ def carry_out(
     cluster: address of a dask scheduler, such as tcp://10.0.0.1:8786, whose workers see the same folders and have one
              thread each
     returns: an outcome for each planned run, in their order
-    raises:  ParameterError if there is no such cluster, RunError if it is lost, KeyboardInterrupt; after each of them
-             the same call continues
+    raises:  MissingPackage without the extra `course`, or `cluster`; ParameterError if there is no such cluster,
+             RunError if it is lost, KeyboardInterrupt; after each of them the same call continues
     """
     from joblib import Parallel, delayed, parallel_config
     from tqdm import tqdm
@@ -355,6 +354,7 @@ def carry_out(
     outcomes = {one.run: Outcome(one.run, "done") for one in planned if one.finished()}
     if len(outcomes) == len(planned):
         return list(outcomes.values())
+    require("course", *notebooks.RUNNER)
     starter, slots = (os.getpid(), _slots(planned[0].folder.parents[1], jobs)) if cluster is None else (None, [])
     deaths, wait = Counter(), False
     bar = tqdm(total=len(planned), initial=len(outcomes), desc=title, unit="run")
