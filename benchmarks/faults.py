@@ -8,6 +8,8 @@ from typing import NamedTuple
 TESTS = {
     "maps/cam.py": ("test_maps.py", "test_acol.py"),
     "maps/gradients.py": ("test_maps.py", "test_guided.py", "test_grad_cam.py", "test_attributions.py"),
+    "maps/guided.py": ("test_guided.py",),
+    "maps/inside.py": ("test_guided.py", "test_grad_cam.py"),
     "maps/methods.py": ("test_evaluation.py", "test_acol.py"),
     "maps/boxes.py": ("test_boxes.py",),
     "maps/nested.py": ("test_boxes.py",),
@@ -25,6 +27,8 @@ TESTS = {
     "networks/acol.py": ("test_acol.py",),
     "training/fitting.py": ("test_training.py",),
     "training/plans.py": ("test_policy.py",),
+    "training/cache.py": ("test_classroom.py",),
+    "datasets/downloads.py": ("test_classroom.py",),
     "datasets/decoding.py": ("test_datasets.py", "test_photographs.py"),
     "datasets/photographs.py": ("test_datasets.py", "test_photographs.py"),
     "datasets/scenes.py": ("test_scenes.py",),
@@ -46,6 +50,8 @@ TESTS = {
     "course/parameters.py": ("test_runs.py",),
     "course/runs.py": ("test_runs.py",),
     "course/notebooks.py": ("test_runs.py",),
+    "course/handout.py": ("test_lessons_command.py",),
+    "course/progress.py": ("test_classroom.py",),
     "course/results.py": ("test_experiments.py",),
     "course/sweeps.py": ("test_experiments.py",),
 }
@@ -130,9 +136,9 @@ MUTANTS = [
         "alpha = found.gradients.mean((3, 4))",
         "alpha = found.gradients.relu().mean((3, 4))",
     ),
-    Mutant("maps/gradients.py", "Grad-CAM in training mode", "    network.eval()\n", "    network.train()\n"),
+    Mutant("maps/inside.py", "Grad-CAM in training mode", "    network.eval()\n", "    network.train()\n"),
     Mutant(
-        "maps/gradients.py",
+        "maps/inside.py",
         "Grad-CAM leaves the network in evaluation mode",
         "            module.training = mode\n",
         "            module.training = False\n",
@@ -156,10 +162,10 @@ MUTANTS = [
         "alpha = positive.sum((3, 4))",
     ),
     Mutant(
-        "maps/gradients.py",
+        "maps/guided.py",
         "guided backpropagation of a network with another activation",
-        "if others or not inside:",
-        "if not inside:",
+        "if others or not relus:",
+        "if not relus:",
     ),
     # ---- boxes ----
     Mutant(
@@ -576,6 +582,37 @@ MUTANTS = [
     ),
     Mutant(
         "training/plans.py", "a cut learns as fast as its original", "lr=found.scratch_lr / 3", "lr=found.scratch_lr"
+    ),
+    # ---- a class's cache and records ----
+    Mutant(
+        "training/cache.py",
+        "the class's cache is not looked into",
+        'found = files.cached("networks", entry.name)',
+        "found = [entry] if entry.exists() else []",
+    ),
+    Mutant(
+        "datasets/downloads.py",
+        "what is left of a download is removed from the class's cache",
+        'folder, kept = folder_of(name), files.CACHE / "datasets" / "downloads"',
+        'folder, kept = folder_of(name), folder_of(name).parent / "downloads"',
+    ),
+    Mutant(
+        "course/progress.py",
+        "half a line spoils the next one",
+        'record.write(f"\\n{json.dumps(said)}".encode())',
+        'record.write(f"{json.dumps(said)}\\n".encode())',
+    ),
+    Mutant(
+        "course/progress.py",
+        "tries go on after the first right answer",
+        "tries = len(answers) if first is None else first + 1",
+        "tries = len(answers)",
+    ),
+    Mutant(
+        "course/handout.py",
+        "a newer lesson overwrites what a student wrote",
+        "said == known.get(name) and said != _said(new, name)",
+        "said != _said(new, name)",
     ),
     # ---- decoding ----
     Mutant(

@@ -16,8 +16,9 @@ LAYERS = {
 }
 
 
-def whole(name, dtype=torch.float64):
-    extra = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+def whole(name, dtype=torch.float64, **extra):
+    if name == "googlenet":
+        extra = {"init_weights": False, "aux_logits": False}
     torch.manual_seed(0)
     return torchvision.models.get_model(name, weights=None, num_classes=7, **extra).to(dtype).eval()
 
@@ -115,6 +116,51 @@ def test_maps_equal_those_of_torch_cam(name, dtype, tolerance, pictures):
     with methods.GradCAM(network, target_layer=LAYERS[name]) as extractor:
         (theirs,) = extractor(c, network(images), normalized=False)
     assert (ours - theirs).abs().max() <= tolerance * theirs.max()
+
+
+def swin_maps(values):
+    """reshape_transform as pytorch-grad-cam's examples write it for Swin Transformers."""
+    return values.transpose(2, 3).transpose(1, 2)
+
+
+def vit_maps(values):
+    """reshape_transform of its examples for Vision Transformers, the class token left out."""
+    side = int((values.size(1) - 1) ** 0.5)
+    return values[:, 1:, :].reshape(values.size(0), side, side, values.size(2)).transpose(2, 3).transpose(1, 2)
+
+
+TRANSFORMERS = {
+    "swin_t": ("features.7", None, swin_maps, (1, 2, 2)),
+    "swin_v2_t": ("features.5", None, swin_maps, (1, 4, 4)),
+    "vit_b_16": ("encoder.layers.encoder_layer_11.ln_1", "tokens", vit_maps, (1, 4, 4)),
+    "convnext_tiny": ("features.7.2", None, None, (1, 2, 2)),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_maps_equal_those_of_pytorch_grad_cam_wherever_channels_and_positions_are(name):
+    library = pytest.importorskip("pytorch_grad_cam")
+    targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
+    layer, layout, transform, shape = TRANSFORMERS[name]
+    network = whole(name, **({"image_size": 64} if layout else {}))
+    if layout:  # its last layer starts from zeros
+        nn.init.normal_(network.heads.head.weight)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = grad_cam(network, images, torch.arange(7), layer, layout=layout)
+    c = found.maps.amax((0, 2, 3)).argmax().item()
+    ours = found.maps[:, c]
+    assert ours.shape == shape and ours.max() > 0
+    theirs = {}
+
+    class Seen(library.GradCAM):
+        def get_cam_image(self, *given):
+            theirs["raw"] = super().get_cam_image(*given)
+            return theirs["raw"]
+
+    with Seen(network, [network.get_submodule(layer)], reshape_transform=transform) as extractor:
+        extractor(images, [targets.ClassifierOutputTarget(c)])
+    raw = torch.from_numpy(theirs["raw"]).clamp(min=0)
+    assert (ours - raw).abs().max() <= 1e-10 * raw.max()
 
 
 @pytest.mark.parametrize("k", [1, 5])
@@ -255,5 +301,5 @@ def test_the_layer_of_the_packages_networks_need_not_be_named(pictures, mini):
 
 
 def test_a_layer_without_places_is_refused(pictures):
-    with pytest.raises(ValueError, match="layer 'fc' gives no"):
+    with pytest.raises(ValueError, match=r"layer 'fc' gives shape \(2, 7\), no"):
         grad_cam(whole("resnet18"), pictures, 1, "fc")

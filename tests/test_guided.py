@@ -1,11 +1,14 @@
 """Guided backpropagation: its rule, where it is refused, and a network left as it was found."""
 
+import warnings
+
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from cambook import networks
-from cambook.maps import guided_backprop
+from cambook.maps import check_relu, guided_backprop
 
 
 @pytest.fixture
@@ -81,12 +84,32 @@ def test_the_network_and_the_pictures_are_left_as_found(mini, pictures, fails):
 
 
 @pytest.mark.parametrize(
-    "activation, named", [(nn.ReLU6(), "ReLU6"), (nn.SiLU(), "SiLU"), (nn.Identity(), "no activation module")]
+    "activation, named", [(nn.ReLU6(), "ReLU6"), (nn.SiLU(), "SiLU"), (nn.Identity(), "no activation that ran")]
 )
 def test_a_network_without_plain_relu_is_refused(activation, named, pictures):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ValueError, match=named):
         guided_backprop(network, pictures, torch.tensor([0, 1, 2]))
+
+
+@pytest.mark.parametrize("activation, named", [(nn.ReLU6(), "ReLU6"), (nn.SiLU(), "SiLU"), (nn.PReLU(), "PReLU")])
+def test_a_module_that_is_another_activation_is_refused_before_it_runs(activation, named):
+    check_relu(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
+    with pytest.raises(ValueError, match=f"the network has {named}: use mini-gap"):
+        check_relu(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), activation))
+
+
+@pytest.mark.parametrize("name, size", [("resnet18", 64), ("vgg11", 64)])
+def test_where_all_relus_are_modules_it_is_captums(name, size):
+    captum = pytest.importorskip("captum.attr")
+    torch.manual_seed(0)
+    network = torchvision.models.get_model(name, weights=None, num_classes=7).double().eval()
+    images = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ours = guided_backprop(network, images, torch.tensor([2, 5]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = captum.GuidedBackprop(network).attribute(images.clone(), torch.tensor([2, 5]))
+    assert (ours - theirs).abs().max() <= 1e-12 * theirs.abs().max()
 
 
 def test_lite0_is_refused(pictures):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cambook.maps.arrays import as_array, widened
 from cambook.maps.boxes import (
     MEASURES,
     RULES,
@@ -18,14 +19,14 @@ from cambook.maps.gradients import (
     GradCAM,
     LayerGradients,
     Logits,
-    check_relu,
     choose_classes,
     grad_cam,
     grad_cam_plus_plus,
-    guided_backprop,
     layer_gradients,
     saliency,
 )
+from cambook.maps.guided import check_relu, guided_backprop
+from cambook.maps.layouts import LAYOUTS
 from cambook.maps.methods import (
     BLUR_SIGMA,
     GRID,
@@ -45,6 +46,7 @@ __all__ = [
     "DELTA",
     "GRID",
     "GradCAM",
+    "LAYOUTS",
     "LEVELS",
     "LayerGradients",
     "Logits",
@@ -52,6 +54,7 @@ __all__ = [
     "MEASURES",
     "Method",
     "RULES",
+    "as_array",
     "blur",
     "box_from_map",
     "box_iou",
@@ -80,4 +83,5 @@ __all__ = [
     "saliency",
     "tight_box",
     "upsample",
+    "widened",
 ]

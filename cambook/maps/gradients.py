@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple
+import reprlib
+from collections.abc import Callable, Mapping
+from numbers import Integral
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from cambook.maps.cam import class_activation_map
+from cambook.maps.inside import evaluating, find_layer, name_of, recording, unwrapped
+from cambook.maps.layouts import check_layout, check_shape, known_layout, maps_from
 
 # ---- which classes ----
 
@@ -24,7 +26,7 @@ def choose_classes(
     Args:
         logits: (B, C), the network's scores.
         classes: a number, the same class for every image; (n,) the same n classes for every image, or with `one_each`
-            (B,) one class per image; (B, n) each image's own.
+            (B,) one class per image; (B, n) each image's own. Lists and NumPy arrays are read as tensors.
         top: in place of classes: the k most likely classes of each image.
         one_each: how a tensor of one dimension is read.
 
@@ -46,7 +48,8 @@ def choose_classes(
         _check_range(asked, logits.shape[1])
         return asked
     count = logits.shape[1]
-    if classes is not None or not 1 <= top <= count:
+    whole = isinstance(top, Integral) and not isinstance(top, bool)
+    if classes is not None or not whole or not 1 <= top <= count:
         raise ValueError(f"classes={classes}, top={top} of {count} classes: give one of them, top from 1 to {count}.")
     return logits.topk(top).indices
 
@@ -55,8 +58,8 @@ def _per_image(classes: Tensor | int | None, images: Tensor, one_each: bool) -> 
     """The classes asked for as (B, n) int64, on the device of the images (or logits) of which there are B."""
     if classes is None:
         raise ValueError("no class is asked for: give classes, a number or a tensor, or top=k, the k most likely.")
-    asked, number = torch.as_tensor(classes, device=images.device), len(images)
-    if asked.is_floating_point() or asked.dtype == torch.bool:
+    asked, number = _as_tensor(classes), len(images)
+    if asked.is_floating_point() or asked.is_complex() or asked.dtype == torch.bool:
         raise ValueError(f"classes has type {asked.dtype}: give whole numbers from 0.")
     shape = tuple(asked.shape)
     if asked.dim() == 0:
@@ -66,7 +69,18 @@ def _per_image(classes: Tensor | int | None, images: Tensor, one_each: bool) -> 
     if asked.dim() != 2 or len(asked) != number or not asked.numel():
         one = f"({number},)" if one_each else "(n,)"
         raise ValueError(f"classes has shape {shape}: give a number, {one} or ({number}, n), n classes per image.")
-    return asked.long()
+    return asked.to(images.device, torch.int64)
+
+
+def _as_tensor(classes: Any) -> Tensor:
+    """Classes as they come, in a tensor of any shape and type."""
+    if isinstance(classes, Tensor):
+        return classes.clone() if classes.is_inference() else classes
+    try:
+        return torch.tensor(np.array(classes) if hasattr(classes, "__array__") else classes)
+    except (TypeError, ValueError, RuntimeError, OverflowError):  # text, rows of different lengths, None in a list
+        shown = reprlib.repr(classes)
+        raise ValueError(f"classes={shown} cannot be read: give a whole number from 0, or a tensor of them.") from None
 
 
 def _check_range(classes: Tensor, count: int) -> None:
@@ -75,16 +89,41 @@ def _check_range(classes: Tensor, count: int) -> None:
         raise ValueError(f"classes run from {low} to {high}: the network has classes 0 to {count - 1}.")
 
 
-def _logits_of(output: Tensor | tuple) -> Tensor:
-    """The logits (B, C) of what a network returns: them alone, or a tuple that begins with them."""
-    return output if isinstance(output, Tensor) else output[0]
+def _logits_of(output: Any, *, any_shape: bool = False) -> Tensor:
+    """The logits (B, C) of what a network returns: them alone, first in a tuple, or named logits or out."""
+    found = output
+    while not isinstance(found, Tensor):
+        if isinstance(found, Mapping):
+            named = [name for name in ("logits", "out") if name in found] or (list(found) if len(found) == 1 else [])
+            found = found[named[0]] if named else None
+        elif isinstance(found, tuple | list) and found:
+            found = found[0]
+        else:
+            found = getattr(found, "logits", None)
+        if found is None:
+            break
+    if isinstance(found, Tensor) and (found.dim() == 2 or any_shape):
+        return found
+    raise ValueError(
+        f"the network returns {_in_words(output, found)}: give one that returns logits (B, C), one row per image."
+    )
+
+
+def _in_words(output: Any, found: Tensor | None) -> str:
+    """What came in place of logits."""
+    if isinstance(found, Tensor):
+        shape = f"a tensor of shape {tuple(found.shape)}"
+        return f"scores for each position, {shape}" if found.dim() > 2 else shape
+    if isinstance(output, Mapping):
+        return f"a {type(output).__name__} with the entries {reprlib.repr(list(output))}"
+    return "None" if output is None else f"an object of type {type(output).__name__} without logits"
 
 
 class Logits(nn.Module):
     """A network as one that returns its logits alone, as captum requires.
 
     Args:
-        network: returns logits (B, C), or a tuple that begins with them.
+        network: returns logits (B, C), a tuple that begins with them, or a dictionary with an entry logits or out.
         classes: those that will be asked for, checked in each forward pass: ValueError for one outside 0 to C - 1.
 
     Example:
@@ -118,8 +157,8 @@ def saliency(
     max over colour channels of |dS_c / dx|, the score S_c taken BEFORE the softmax.
 
     Args:
-        network: returns logits (B, C), or a tuple that begins with them; left in the mode and with the gradients it
-            had.
+        network: returns logits (B, C), a tuple that begins with them, or a dictionary with an entry logits or out; left
+            in the mode and with the gradients it had.
         images: (B, 3, H, W).
         classes: a number, the same class for every image; (B,) one class per image; (B, n) n per image.
         top: in place of classes: the k most likely classes of each image.
@@ -128,7 +167,7 @@ def saliency(
         (B, n, H, W), not negative; n = 1 for a number or (B,).
 
     Raises:
-        ValueError: as choose_classes.
+        ValueError: as choose_classes; an output without logits (B, C).
 
     Source: Simonyan et al. 2014, section 3.
 
@@ -138,10 +177,11 @@ def saliency(
         >>> saliency(network, torch.rand(1, 3, 2, 2), 1).tolist()
         [[[[3.0, 3.0], [3.0, 3.0]]]]
     """
-    maps = []
-    with torch.enable_grad():
+    network, maps = unwrapped(network), []
+    with recording(network, images) as images, torch.enable_grad():
         images = images.detach().requires_grad_(True)
         logits = _logits_of(network(images))
+        _check_recorded(logits)
         columns = choose_classes(logits, classes, top, one_each=True).unbind(1)
         for left, column in zip(range(len(columns) - 1, -1, -1), columns, strict=True):
             (gradient,) = torch.autograd.grad(
@@ -151,72 +191,12 @@ def saliency(
     return torch.cat(maps, 1)
 
 
-def guided_backprop(
-    network: nn.Module, images: Tensor, classes: Tensor | int | None = None, *, top: int | None = None
-) -> Tensor:
-    """Guided backpropagation: the gradient if every ReLU also drops negative gradients.
-
-    Times the Grad-CAM map at the image's size it is Guided Grad-CAM (Selvaraju et al. 2017, section 3.2). Computed by
-    captum.
-
-    Args:
-        network: returns logits, or a tuple that begins with them; its activations are nn.ReLU modules; left in the mode
-            it had.
-        images: (B, 3, H, W).
-        classes: a number, the same class for every image; (B,) one class per image; (B, n) n per image.
-        top: in place of classes: the k most likely classes of each image, from one more forward pass.
-
-    Returns:
-        (B, 3, H, W), of both signs; (B, n, 3, H, W) for classes (B, n) or top=k.
-
-    Raises:
-        ValueError: no nn.ReLU, or another activation: there the rule says nothing, and the result would silently be the
-            plain gradient; classes as choose_classes.
-
-    Source: Springenberg et al. 2015, section 3.4.
-
-    Example:
-        >>> network = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(3, 1, bias=False))
-        >>> _ = network[2].weight.data.copy_(torch.tensor([[2.0, -2.0, 2.0]]))
-        >>> guided_backprop(network, torch.tensor([1.0, 1.0, -1.0]).view(1, 3, 1, 1), 0).flatten().tolist()
-        [2.0, 0.0, 0.0]
-    """
-    from captum.attr import GuidedBackprop
-
-    check_relu(network)
-    with _evaluating(network), torch.enable_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # captum says that it sets hooks and asks for the images' gradient
-        if top is not None:
-            with torch.no_grad():
-                classes = choose_classes(_logits_of(network(images)), classes, top)
-        found = []
-        for column in _per_image(classes, images, one_each=True).unbind(1):
-            explainer = GuidedBackprop(Logits(network, column))
-            found.append(explainer.attribute(images.detach().clone(), column).detach())
-    several = isinstance(classes, Tensor) and classes.dim() == 2
-    return torch.stack(found, 1) if several else found[0]
-
-
-def check_relu(network: nn.Module) -> None:
-    """Raises unless guided backpropagation is defined: all activations are nn.ReLU.
-
-    Args:
-        network: any module.
-
-    Raises:
-        ValueError: no nn.ReLU module, or another activation.
-
-    Example:
-        >>> check_relu(nn.Sequential(nn.Linear(2, 2), nn.ReLU()))
-        >>> check_relu(nn.Sequential(nn.Linear(2, 2), nn.SiLU()))
-        Traceback (most recent call last):
-        ValueError: guided backpropagation is defined for nn.ReLU and the network has SiLU: use mini-gap.
-    """
-    inside = [m for m in network.modules() if type(m).__module__ == nn.ReLU.__module__]
-    others = {type(m).__name__ for m in inside if not isinstance(m, nn.ReLU)}
-    if others or not inside:
-        found = ", ".join(sorted(others)) or "no activation module"
-        raise ValueError(f"guided backpropagation is defined for nn.ReLU and the network has {found}: use mini-gap.")
+def _check_recorded(logits: Tensor) -> None:
+    if not logits.requires_grad:
+        raise ValueError(
+            "no score depends on the images, or the network switches gradients off: take torch.no_grad() out of its "
+            "forward pass."
+        )
 
 
 # ---- maps of any layer of any network ----
@@ -243,6 +223,7 @@ def layer_gradients(
     score: Callable[[Tensor], Tensor] | None = None,
     *,
     top: int | None = None,
+    layout: str | None = None,
 ) -> LayerGradients:
     """Gradients of several class scores with respect to a layer's output: dy^c / dA.
 
@@ -250,22 +231,29 @@ def layer_gradients(
     backward together (vmap).
 
     Args:
-        network: any module that returns logits (B, C), or a tuple that begins with them; it runs in evaluation mode,
-            and its modes, gradients and hooks are afterwards as they were, also after an error.
+        network: any module that returns logits (B, C), a tuple that begins with them, or a dictionary with an entry
+            logits or out; it runs in evaluation mode, and its modes, gradients and hooks are afterwards as they were,
+            also after an error.
         images: whatever the network takes, usually (B, 3, H, W).
         classes: a number, the same class for every image; (n,) the same n classes for every image; (B, n) each image's
             own.
-        layer: the module itself, or its name in network.named_modules(); its output is (B, K, h, w). One that is called
-            several times is taken at its last call. "cam_conv" is the last convolution of every network built here.
+        layer: the module itself, or its name in network.named_modules(); its output has positions, see layout. One that
+            is called several times is taken at its last call. "cam_conv" is the last convolution of every network built
+            here.
         score: logits (B, C) -> the scores y (B, C) to differentiate; None: the logits themselves, as in Grad-CAM.
         top: in place of classes: the k most likely classes of each image.
+        layout: what the layer's output is: "BCHW", feature maps (B, K, h, w); "BHWC", the same with its channels last,
+            as Swin Transformers have it; "tokens", (B, N, K), as Vision Transformers have it: positions row by row,
+            behind class and register tokens, which are dropped. None: feature maps, whose channels are where the
+            operations that follow read them.
 
     Returns:
         activations (B, K, h, w), gradients (B, n, K, h, w), classes (B, n), logits (B, C).
 
     Raises:
-        ValueError: a layer that is unknown, not reached or without positions; a score that does not depend on the
-            layer; classes as choose_classes.
+        ValueError: a layer that is unknown, not reached or without positions, or whose layout is not known; a score
+            that does not depend on the layer; a traced network; an output without logits (B, C); classes as
+            choose_classes.
 
     Example:
         >>> network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -275,33 +263,45 @@ def layer_gradients(
         >>> layer_gradients(network, torch.rand(2, 3, 5, 5), layer="0", top=2).classes.shape
         torch.Size([2, 2])
     """
-    module = _layer(network, layer)
+    check_layout(layout)
+    network = unwrapped(network)
+    module = find_layer(network, layer)
+    name = name_of(network, module)
     found: list[Tensor] = []
+    clones: list[Tensor] = []
 
     def cut_here(_module, _inputs, output):
-        if not isinstance(output, Tensor) or output.dim() != 4:
-            raise ValueError(f"layer {_name(network, module)} gives no (B, K, h, w): choose a convolutional layer.")
+        check_shape(name, output, layout)
         found[:] = [output.detach().requires_grad_(True)]
         torch.set_grad_enabled(True)
-        return found[0].clone()  # what comes next may work in place
+        clones[:] = [found[0].clone()]  # what comes next may work in place
+        return clones[0]
 
-    with _evaluating(network), torch.no_grad():
+    with recording(network, images) as images, evaluating(network), torch.no_grad():
         hook = module.register_forward_hook(cut_here)
         try:
             output = network(images)
         finally:
             hook.remove()
-        logits = _logits_of(output)
         if not found:
-            raise ValueError(f"layer {_name(network, module)} is not reached by the forward pass: choose another one.")
+            raise ValueError(f"layer {name} is not reached by the forward pass: choose another one.")
+        logits = _logits_of(output, any_shape=score is not None)
         classes = choose_classes(logits, classes, top)
-        scores = (score(logits) if score else logits).gather(1, classes)
+        scores = _logits_of(score(logits)) if score else logits
+        scores = scores.gather(1, classes)
         if not scores.requires_grad:
-            raise ValueError(f"no score depends on layer {_name(network, module)}: choose one before the logits.")
+            raise ValueError(
+                f"no score depends on layer {name}, or the network switches gradients off after it: choose one before "
+                "the logits."
+            )
         wanted = torch.eye(classes.shape[1], dtype=scores.dtype, device=scores.device)
         wanted = wanted[:, None].expand(-1, len(scores), -1)  # (n, B, n): the n-th score of each image
+        as_maps = maps_from(name, found[0], layout or known_layout(network, module, scores, clones[0]), images)
         (gradients,) = torch.autograd.grad(scores, found[0], wanted, is_grads_batched=True)
-    return LayerGradients(found[0].detach(), gradients.movedim(0, 1), classes, logits.detach())
+    gradients = as_maps(gradients).movedim(0, 1)
+    if layout == "tokens" and not gradients.any():
+        raise ValueError(f"no score depends on the positions of layer {name}: choose one before the last attention.")
+    return LayerGradients(as_maps(found[0].detach()), gradients, classes, logits.detach())
 
 
 class GradCAM(NamedTuple):
@@ -320,6 +320,7 @@ def grad_cam(
     score: Callable[[Tensor], Tensor] | None = None,
     *,
     top: int | None = None,
+    layout: str | None = None,
 ) -> GradCAM:
     """Grad-CAM of any network and layer: channels weighted by their mean gradient, then ReLU.
 
@@ -327,7 +328,7 @@ def grad_cam(
     average pooling and a linear layer, alpha_k^c = w_k^c / Z, so L^c is ReLU(M_c) / Z, the class activation map.
 
     Args:
-        network, images, layer: as in layer_gradients.
+        network, images, layer, layout: as in layer_gradients.
         classes: a number, the same class for every image; (n,) the same n classes for every image; (B, n) each image's
             own.
         score: as in layer_gradients; the scores y come before the softmax.
@@ -349,7 +350,7 @@ def grad_cam(
         >>> grad_cam(network, images, layer="0", top=3).maps.shape  # the three most likely of each
         torch.Size([2, 3, 5, 5])
     """
-    found = layer_gradients(network, images, classes, layer, score, top=top)
+    found = layer_gradients(network, images, classes, layer, score, top=top, layout=layout)
     alpha = found.gradients.mean((3, 4))
     return GradCAM(class_activation_map(found.activations, alpha).relu(), found.classes, found.logits)
 
@@ -361,6 +362,7 @@ def grad_cam_plus_plus(
     layer: str | nn.Module = "cam_conv",
     *,
     top: int | None = None,
+    layout: str | None = None,
 ) -> GradCAM:
     """Grad-CAM++: channels weighted by a weighted sum of their positive gradients, then ReLU.
 
@@ -370,7 +372,7 @@ def grad_cam_plus_plus(
     average pooling alpha_k^c = w_k^c / (2 + w_k^c F_k) for w_k^c > 0, F_k the mean of A^k, and 0 for the others.
 
     Args:
-        network, images, layer: as in layer_gradients.
+        network, images, layer, layout: as in layer_gradients.
         classes, top: as in grad_cam.
 
     Returns:
@@ -386,43 +388,11 @@ def grad_cam_plus_plus(
         >>> grad_cam_plus_plus(network, torch.rand(2, 3, 5, 5), classes=1, layer="1").maps.shape
         torch.Size([2, 1, 5, 5])
     """
-    found = layer_gradients(network, images, classes, layer, top=top)
+    found = layer_gradients(network, images, classes, layer, top=top, layout=layout)
     if found.activations.min() < 0:
-        name = _name(network, _layer(network, layer))
+        name = name_of(unwrapped(network), find_layer(unwrapped(network), layer))
         raise ValueError(f"layer {name} gives negative values: choose one that ends with a ReLU.")
     positive = found.gradients.relu()
     total = found.activations.sum((2, 3))[:, None, :, None, None]
     alpha = (positive / (2 + positive * total)).sum((3, 4))
     return GradCAM(class_activation_map(found.activations, alpha).relu(), found.classes, found.logits)
-
-
-def _layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
-    modules = dict(network.named_modules())
-    if isinstance(layer, nn.Module):
-        if not any(layer is module for module in modules.values()):
-            kind = type(layer).__name__
-            raise ValueError(f"the layer given, a {kind}, is not part of the network: pass one of its own.")
-        return layer
-    if layer not in modules or not layer:
-        near = difflib.get_close_matches(layer, modules, 1)
-        top = ", ".join(name for name, _ in network.named_children())
-        raise ValueError(
-            f"layer={layer!r} is unknown{f', did you mean {near[0]!r}?' if near else ''} The network's parts are {top}."
-        )
-    return modules[layer]
-
-
-def _name(network: nn.Module, module: nn.Module) -> str:
-    return repr(next(name for name, each in network.named_modules() if each is module))
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode, each of its modules afterwards in the mode it had."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

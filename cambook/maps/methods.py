@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from cambook.maps.cam import blur, class_activation_map, fuse
-from cambook.maps.gradients import check_relu, grad_cam, grad_cam_plus_plus, guided_backprop, saliency
+from cambook.maps.gradients import grad_cam, grad_cam_plus_plus, saliency
+from cambook.maps.guided import check_relu, guided_backprop
 
 GRID = 224
 BLUR_SIGMA = 9.0
