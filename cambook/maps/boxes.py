@@ -1,7 +1,7 @@
 """From one map to one box, in the order in which it is explained: mask, largest component, tight box, IoU.
 
 A box is half-open, (x0, y0, x1, y1) in pixels: column x1 and row y1 are the first ones outside. All functions
-take NumPy arrays or torch tensors on the CPU. The boxes of all thresholds at once come from
+take NumPy arrays or torch tensors of any kind. The boxes of all thresholds at once come from
 `cambook.metrics.box_sweep`.
 """
 
@@ -11,6 +11,8 @@ import warnings
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+from cambook.maps.arrays import as_array
 
 RULES = ("paper", "wsol")
 MEASURES = ("pixels", "contour area")
@@ -216,7 +218,7 @@ def is_finite(map2d: np.ndarray) -> bool:
 
 
 def _two_dimensional(values: ArrayLike, name: str) -> np.ndarray:
-    values = np.asarray(values)
+    values = as_array(values)
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"The {name} has shape {values.shape}: give one {name} of shape (H, W).")
     if values.dtype.kind not in "biuf":
@@ -225,7 +227,7 @@ def _two_dimensional(values: ArrayLike, name: str) -> np.ndarray:
 
 
 def _boxes(values: ArrayLike, name: str) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
+    values = as_array(values, np.float64)
     if values.size == 0:
         return values.reshape(0, 4)
     if values.ndim != 2 or values.shape[1] != 4:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import wraps
 
 import torch
 import torch.nn.functional as F
@@ -79,6 +81,22 @@ def class_activation_map(feature_maps: Tensor, weight: Tensor) -> Tensor:
     """
     rows = "ck" if weight.dim() == 2 else "bck"
     return torch.einsum(f"bkhw,{rows}->bchw", feature_maps, weight)
+
+
+def _in_one_precision(maths: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function of two tensors for those of different precision, too, as autocast leaves feature maps and weights."""
+
+    @wraps(maths)
+    def of_any(feature_maps: Tensor, weight: Tensor) -> Tensor:
+        if feature_maps.dtype != weight.dtype:
+            wider = torch.promote_types(feature_maps.dtype, weight.dtype)
+            feature_maps, weight = feature_maps.to(wider), weight.to(wider)
+        return maths(feature_maps, weight)
+
+    return of_any
+
+
+class_activation_map = _in_one_precision(class_activation_map)  # so that its own text is the paper's sum alone
 
 
 def upsample(maps: Tensor, size: int | tuple[int, int]) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cambook.machine import cores
+from cambook.maps.arrays import as_array
 from cambook.metrics.intervals import _check_finite
 from cambook.metrics.localization import _ground_truth
 
@@ -80,6 +81,7 @@ class BoxAccuracy:
         """Of the map at that position: the 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
         from cambook.metrics import box_sweep  # here, so that errors can be counted if Numba is not installed
 
+        map2d = as_array(map2d)
         _check_finite(map2d, f"map {place}")
         score = box_sweep.to_uint8(map2d)
         if score.shape != (self.size, self.size):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cambook.machine import compiled
+from cambook.maps.arrays import as_array
 
 MASKS = 255  # masks {score > T} for T = 0 ... 254
 SIDE = 32_000  # largest width or height; rows and columns are counted with 16 bits
@@ -33,7 +34,7 @@ def to_uint8(map2d: ArrayLike) -> np.ndarray:
         >>> to_uint8([[0.0, 0.5, 1.0]]).tolist()
         [[0, 127, 255]]
     """
-    map2d = np.asarray(map2d)
+    map2d = as_array(map2d)
     if map2d.ndim != 2 or map2d.size == 0:
         raise ValueError(f"The map has shape {map2d.shape}: give one map of shape (H, W).")
     if not (map2d.min() >= -1e-6 and map2d.max() <= 1 + 1e-6):
@@ -110,7 +111,7 @@ def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _score(score_u8: ArrayLike) -> np.ndarray:
-    score = np.asarray(score_u8)
+    score = as_array(score_u8)
     if score.ndim != 2 or score.size == 0 or score.dtype != np.uint8:
         raise ValueError(
             f"The map has shape {score.shape} and type {score.dtype}: give (H, W) uint8, see box_sweep.to_uint8."

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cambook.datasets.batches import image_getter, prefetch
 from cambook.machine import resolve_device, tqdm
+from cambook.maps.arrays import widened
 from cambook.maps.boxes import box_from_map
 from cambook.maps.cam import upsample
 from cambook.maps.methods import MAPS, check_source
@@ -160,7 +161,8 @@ def evaluate(
     for batch in tqdm(made, **bar, disable=distributed.rank() > 0):
         logits, feature_maps = network(batch.images)
         guesses = logits.topk(max(tally.ks)).indices
-        raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1)).cpu()
+        raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1))
+        raw = widened(raw).cpu()
         check_finite(logits, batch, data, "a score of the network")
         check_finite(raw, batch, data, f"its {source} map")
         tally.add(batch, logits.cpu(), guesses.cpu().numpy(), raw, data.size)

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch.nn.functional import interpolate
 
+from cambook.maps.arrays import as_array, widened
 from cambook.maps.cam import normalize, upsample
 from cambook.maps.methods import GRID
 from cambook.metrics.box_accuracy import BoxAccuracy
@@ -30,7 +31,7 @@ def maps_on_grid(maps: torch.Tensor) -> np.ndarray:
         >>> grid_maps.shape, float(grid_maps.min()), float(grid_maps.max())
         ((1, 224, 224), 0.0, 1.0)
     """
-    return normalize(upsample(maps, GRID))[:, 0].cpu().numpy()
+    return as_array(normalize(upsample(widened(maps), GRID))[:, 0])
 
 
 def boxes_on_grid(boxes: Sequence[ArrayLike], size: int) -> list[np.ndarray]:

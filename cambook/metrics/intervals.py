@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cambook.maps.arrays import as_array
+
 
 def area_under(curves: ArrayLike) -> np.ndarray:
     """Area under each curve by trapezoids, its points evenly spaced from 0 to 1.
@@ -24,7 +26,7 @@ def area_under(curves: ArrayLike) -> np.ndarray:
         >>> area_under([[1.0, 0.5, 0.0], [0.0, 1.0, 1.0]]).tolist()
         [0.5, 0.75]
     """
-    curves = np.asarray(curves, np.float64)
+    curves = as_array(curves, np.float64)
     if curves.ndim != 2 or curves.shape[1] < 2:
         raise ValueError(f"curves has shape {curves.shape}: give (N, points) with at least two points.")
     _check_finite(curves, "curves")
@@ -48,7 +50,7 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
         >>> rank_correlation([[[0, 1], [5, 100]]], [[[9, 8], [7, 3]]]).round(6).tolist()
         [-1.0]
     """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    a, b = as_array(a, np.float64), as_array(b, np.float64)
     if a.shape != b.shape or a.ndim < 2 or a.size == 0:
         raise ValueError(f"maps have shapes {a.shape} and {b.shape}: give (N, h, w) twice.")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
@@ -134,7 +136,7 @@ def paired_interval(
 
 def _resampled(per_picture: ArrayLike, seed: int, repeats: int, level: float) -> np.ndarray:
     """The metric of `bootstrap_interval` in each resample (repeats,); which images are drawn hangs on seed and N."""
-    values = np.asarray(per_picture)
+    values = as_array(per_picture)
     if values.ndim not in (1, 2, 3) or values.size == 0:
         raise ValueError(f"per_picture has shape {values.shape}: give (N,), (N, levels) or (D, N, levels).")
     if repeats < 1 or not 0 < level < 1:
@@ -179,7 +181,7 @@ def seed_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
         >>> [round(bound, 2) for bound in seed_interval([70.0, 72.0, 74.0])]
         [67.03, 76.97]
     """
-    values = np.asarray(values, np.float64)
+    values = as_array(values, np.float64)
     if values.ndim != 1 or len(values) < 2 or not 0 < level < 1:
         raise ValueError(f"{values.size} values at level={level}: give two or more and a share between 0 and 1.")
     _check_finite(values, "values")
@@ -191,7 +193,7 @@ def seed_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]
 
 def _check_finite(values: ArrayLike, name: str) -> None:
     """raises: ValueError that names the first position where a value is NaN or infinite"""
-    values = np.asarray(values)
+    values = as_array(values)
     finite = np.isfinite(values)
     if not finite.all():
         place = np.unravel_index(np.argmin(finite), finite.shape)

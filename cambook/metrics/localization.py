@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cambook.maps.arrays import as_array
 from cambook.maps.boxes import box_iou, is_finite
 from cambook.metrics.intervals import _check_finite, _percent, bootstrap_interval
 
@@ -29,7 +30,7 @@ def topk_correct(logits: ArrayLike, labels: ArrayLike, k: int) -> np.ndarray:
         >>> topk_correct([[0.1, 0.7, 0.2], [0.5, 0.1, 0.4]], [1, 1], k=1).tolist()
         [True, False]
     """
-    logits, labels = np.asarray(logits), np.asarray(labels)
+    logits, labels = as_array(logits), as_array(labels)
     if logits.ndim != 2 or len(logits) == 0 or labels.shape != logits.shape[:1]:
         raise ValueError(f"logits {logits.shape} and labels {labels.shape} do not fit: give (N, C) and (N,).")
     if k < 1:
@@ -95,7 +96,7 @@ def localization_correct(
         >>> localization_correct([3, 7], [[0, 0, 4, 4], [1, 0, 4, 4]], label=7, gt_boxes=[[0, 0, 4, 4]])
         True
     """
-    guess_labels = np.asarray(guess_labels).reshape(-1)
+    guess_labels = as_array(guess_labels).reshape(-1)
     if len(guess_labels) != len(guess_boxes):
         raise ValueError(f"{len(guess_labels)} labels and {len(guess_boxes)} boxes: give one for each.")
     truth = _ground_truth(gt_boxes)
@@ -139,7 +140,7 @@ def topk_localization_correct(
         raise ValueError(f"Guesses, labels and truth are of {sorted(numbers)} images: give equally many.")
     if k < 1:
         raise ValueError(f"k={k} selects no guess: give 1 or more.")
-    pictures = zip(guess_labels, guess_boxes, np.asarray(labels), gt_boxes, strict=True)
+    pictures = zip(guess_labels, guess_boxes, as_array(labels), gt_boxes, strict=True)
     return np.array([localization_correct(g[:k], b[:k], label, gt, iou) for g, b, label, gt in pictures])
 
 
@@ -245,7 +246,7 @@ def pointing_hit(map2d: ArrayLike, mask_or_boxes: ArrayLike, tolerance: float = 
         >>> pointing_hit(map2d, [[70, 90, 120, 150]]), pointing_hit(map2d, [[70, 90, 120, 150]], tolerance=0)
         (True, False)
     """
-    map2d, target = np.asarray(map2d), np.asarray(mask_or_boxes)
+    map2d, target = as_array(map2d), as_array(mask_or_boxes)
     if map2d.ndim != 2 or map2d.size == 0:
         raise ValueError(f"The map has shape {map2d.shape}: give one map of shape (H, W).")
     if target.dtype == bool:
@@ -289,13 +290,13 @@ def share_inside(map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = N
         >>> share_inside([[3.0, 1.0, -5.0]], [[True, False, False]])
         75.0
     """
-    map2d, mask = np.asarray(map2d, np.float64), np.asarray(mask).astype(bool)
+    map2d, mask = as_array(map2d, np.float64), as_array(mask).astype(bool)
     if map2d.ndim != 2 or map2d.shape != mask.shape or not mask.any():
         raise ValueError(f"Map {map2d.shape} and mask {mask.shape} must be one (H, W), the mask with some object.")
     _check_finite(map2d, "the map")
     positive = np.maximum(map2d, 0)
     if ignore is not None:
-        positive[np.asarray(ignore).astype(bool) & ~mask] = 0
+        positive[as_array(ignore).astype(bool) & ~mask] = 0
     total = positive.sum()
     return 100 * float(positive[mask].sum() / total) if total > 0 else 0.0
 
@@ -316,7 +317,7 @@ def lands_on(maps: ArrayLike, masks: ArrayLike, seed: int) -> dict[str, float]:
         >>> lands_on([[[3.0, 1.0]]], [[[True, False]]], seed=0)
         {'pointing': 100.0, 'low': 100.0, 'high': 100.0, 'mass': 75.0, 'area': 50.0}
     """
-    maps, masks = np.asarray(maps), np.asarray(masks, bool)
+    maps, masks = as_array(maps), as_array(masks, bool)
     hits = np.array([pointing_hit(one, mask, tolerance=0) for one, mask in zip(maps, masks, strict=True)])
     low, high = bootstrap_interval(hits, seed)
     row = {"pointing": _percent(hits), "low": low, "high": high}
@@ -325,7 +326,7 @@ def lands_on(maps: ArrayLike, masks: ArrayLike, seed: int) -> dict[str, float]:
 
 
 def _ground_truth(boxes: ArrayLike) -> np.ndarray:
-    boxes = np.asarray(boxes, dtype=np.float64)
+    boxes = as_array(boxes, np.float64)
     if boxes.ndim != 2 or boxes.shape[1] != 4 or len(boxes) == 0:
         raise ValueError(f"Ground truth has shape {boxes.shape}: give (n, 4), or leave the image out.")
     if not (np.isfinite(boxes).all() and (boxes[:, :2] < boxes[:, 2:]).all()):
@@ -335,4 +336,4 @@ def _ground_truth(boxes: ArrayLike) -> np.ndarray:
 
 def _best_iou(box: ArrayLike | None, gt_boxes: ArrayLike) -> float:
     truth = _ground_truth(gt_boxes)
-    return 0.0 if box is None else float(box_iou(np.reshape(np.asarray(box), (1, 4)), truth).max())
+    return 0.0 if box is None else float(box_iou(np.reshape(as_array(box), (1, 4)), truth).max())

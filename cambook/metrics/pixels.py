@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cambook.maps.arrays import as_array
 from cambook.metrics.intervals import _check_finite
 
 
@@ -56,9 +57,10 @@ class PixelAveragePrecision:
         """
         from cambook.metrics.histograms import add_to_histograms
 
+        map2d = as_array(map2d)
         _check_finite(map2d, f"map {len(self)}")
-        map2d, mask = np.asarray(map2d), np.asarray(mask).astype(bool)
-        ignore = np.zeros_like(mask) if ignore is None else np.asarray(ignore).astype(bool)
+        mask = as_array(mask).astype(bool)
+        ignore = np.zeros_like(mask) if ignore is None else as_array(ignore).astype(bool)
         if map2d.ndim != 2 or map2d.size == 0 or not map2d.shape == mask.shape == ignore.shape:
             shapes = f"{map2d.shape}, {mask.shape}, {ignore.shape}"
             raise ValueError(f"Map, mask and ignore have shapes {shapes}: give the same (H, W) for each.")
@@ -140,7 +142,7 @@ def iou_counts(predicted: ArrayLike, truth: ArrayLike, classes: int = 2) -> np.n
         >>> iou_counts([[[1, 1, 0]]], [[[1, 0, 0]]]).tolist()  # background 1 of 2, object 1 of 2
         [[[1, 2], [1, 2]]]
     """
-    predicted, truth = np.asarray(predicted), np.asarray(truth)
+    predicted, truth = as_array(predicted), as_array(truth)
     if predicted.shape != truth.shape or predicted.ndim != 3:
         raise ValueError(f"predicted {predicted.shape} and truth {truth.shape} do not fit: give both as (N, H, W).")
     for name, of_pixels in (("predicted", predicted), ("truth", truth)):

@@ -15,7 +15,7 @@ from cambook.course.show.style import CONTROL, FOUND
 
 def array(values: Any) -> np.ndarray:
     """Numbers as a numpy array, whether they came as a tensor (on any device), an array or a list."""
-    return values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    return maps.as_array(values)
 
 
 def as_boxes(found: Any) -> np.ndarray:

@@ -141,7 +141,7 @@ def cells(images: Iterable[Any], maps_: torch.Tensor, alone: bool = False) -> li
     alone: without the image under it, and with the highest 1% of the pixels cut to one value: for maps of single
            pixels, which cannot be seen over an image
     """
-    values = maps_.detach().cpu().clamp(min=0)
+    values = maps.widened(maps_).cpu().clamp(min=0)
     if not alone:
         return [overlay(image, one[0]) for image, one in zip(images, maps.normalize(values), strict=True)]
     highest = values.flatten(1).quantile(0.99, dim=1).clamp(min=1e-12)[:, None, None]
