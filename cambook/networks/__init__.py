@@ -19,7 +19,6 @@ from cambook.networks.base import (
     NetworkInNetwork,
     PooledNetwork,
     count_parameters,
-    load_weights,
     misfit,
 )
 from cambook.networks.building import HEADS, build, imagenet_classes, on_backbone
@@ -36,6 +35,7 @@ from cambook.networks.registry import (
     spec,
 )
 from cambook.networks.small import MINI_HIDDEN, mini_backbone, mini_pooled
+from cambook.networks.states import load_weights
 from cambook.networks.surgery import cut
 
 for found in iter_modules(__path__):

@@ -1,9 +1,9 @@
-"""What every network is: backbone, heads, loss; and files of its weights."""
+"""What every network is: backbone, heads, loss; and which weights fit it."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 MINI_SIZE = 64  # side of the images that the small networks are made for, in pixels
+BRIGHTEST = 10  # a value above it belongs to images from 0 to 255, not to noisy ones from 0 to 1
+SCALED = (-2.2, 2.7)  # between these lies an image that is scaled by IMAGENET_MEAN and IMAGENET_STD
 IGNORED = -100  # a label that no loss counts, as in torch.nn.functional.cross_entropy
 
 
@@ -27,6 +29,10 @@ class Network(nn.Module):
         new_layers: the parts that start from random numbers beside pretrained ones; they may learn faster.
         without_weight: why a network of this kind has no `class_weight`, and what to use instead.
 
+    Raises:
+        ValueError: in the forward pass, if the images are not floats from 0 to 1 but run up to 255. On a GPU only the
+            first batch is looked at.
+
     Example:
         >>> network = PooledNetwork(nn.Conv2d(3, 8, 3), channels=8, classes=2, pooling="gap")
         >>> logits, feature_maps = network(torch.rand(4, 3, 32, 32))
@@ -35,6 +41,7 @@ class Network(nn.Module):
     """
 
     new_layers: tuple[str, ...] = ()
+    _looked: frozenset[str] = frozenset()  # the kinds of devices on which images were looked at
     without_weight = "has a head of its own kind: take Grad-CAM, which works for any head, or define class_weight"
 
     def __init__(self, backbone: nn.Module, mean=(0.5,) * 3, std=(0.5,) * 3, cam_conv: nn.Module | None = None):
@@ -52,7 +59,37 @@ class Network(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [0, 1] -> feature_maps (B, K, h, w), what the class activation map is made of."""
+        self.check_range(images)
         return self.cam_conv(self.backbone((images - self.mean) / self.std))
+
+    def check_range(self, images: Tensor) -> None:
+        """Raises ValueError if images cannot be from 0 to 1; warns if they seem to be scaled by mean and std already.
+
+        On a GPU the first batch alone is looked at, since a look waits for it; a compiled or traced network looks at
+        none.
+        """
+        if not isinstance(images, Tensor) or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return
+        where = images.device.type
+        if where in self._looked and where != "cpu" and images.is_floating_point():
+            return
+        try:
+            low, high = (float(end) for end in images.detach().aminmax())
+        except RuntimeError:  # no image at all, or no numbers yet, as under vmap
+            return
+        if high > BRIGHTEST or images.dtype == torch.uint8:
+            kind = "" if images.is_floating_point() else f" and are {images.dtype}"
+            raise ValueError(
+                f"the images run from {low:g} to {high:g}{kind}, but {self.name or 'the network'} takes floats from 0 "
+                f"to 1: divide them by {255 if high <= 255 else 65535}."
+            )
+        if where not in self._looked and SCALED[0] < low < -0.9 and high < SCALED[1]:
+            warnings.warn(
+                f"The images run from {low:.2g} to {high:.2g}, but {self.name or 'the network'} takes them from 0 to 1 "
+                "and scales them itself: leave out the normalization by mean and std.",
+                stacklevel=3,
+            )
+        self._looked |= {where}
 
     def scores(self, feature_maps: Tensor) -> Tensor:
         """feature_maps (B, K, h, w) -> logits (B, C)."""
@@ -161,38 +198,6 @@ class NetworkInNetwork(Network):
     @property
     def class_bias(self):
         return self.classifier.bias.detach()
-
-
-def load_weights(network: Network, path: Path) -> None:
-    """Loads a state_dict file into the network.
-
-    Args:
-        network: it is changed in place.
-        path: a file that torch.save wrote of the state_dict of such a network.
-
-    Raises:
-        ValueError: if the file is damaged, contains more than weights or does not fit; the network is then as it was.
-
-    Example:
-        >>> import tempfile
-        >>> one, other = (PooledNetwork(nn.Conv2d(3, 2, 1), 2, 2, "gap") for _ in range(2))
-        >>> with tempfile.NamedTemporaryFile() as file:
-        ...     torch.save(one.state_dict(), file.name)
-        ...     load_weights(other, Path(file.name))
-        >>> torch.equal(one.class_weight, other.class_weight)
-        True
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        reason = misfit(network, state)
-    except Exception:  # a damaged file fails in every way there is
-        reason = "it is damaged, or it contains more than weights"
-    if reason:
-        raise ValueError(
-            f"{path} contains no weights of {network.name} with {network.classes} classes ({reason}): "
-            "give a file that torch.save wrote of this network's state_dict()."
-        )
-    network.load_state_dict(state)
 
 
 def misfit(network: nn.Module, state: object) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 
 from cambook import files
-from cambook.networks.base import Network, load_weights
+from cambook.networks.base import Network
 from cambook.networks.registry import spec
+from cambook.networks.states import load_weights
 from cambook.networks.surgery import cut
 
 HEADS = ("classifier", "branch_a", "branch_b")
@@ -28,7 +29,7 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
         classes: how many; by default 1000, ImageNet's. With pretrained weights another number gives the network a new
             last layer.
         weights: None (random, from `seed`), "pretrained" (ImageNet's; for a cut its original's, the new layers random),
-            or a file with a state_dict of this very network.
+            or a file with the weights of this very network (`load_weights`).
         seed: of the random weights. The global random numbers are left alone.
 
     Returns:
