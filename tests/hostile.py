@@ -21,7 +21,7 @@ from test_datasets import BOX, GRID_BOX, HEIGHT, WIDTH, encoded, picture
 from cambook import datasets, networks, training
 from cambook.datasets import Batch
 
-KINDS = ("pictures", "annotations", "archives", "checkpoints", "parameters", "maps", "batches", "tables")
+KINDS = ("pictures", "annotations", "archives", "checkpoints", "parameters", "maps", "networks", "batches", "tables")
 KINDS += ("folders", "lists")
 
 
