@@ -126,7 +126,7 @@ def processor() -> str:
 
 
 def compiled(function: Callable) -> Callable:
-    """Compile a function with Numba, free of the GIL, and keep its machine code for the next process.
+    """Compile a function with Numba, free of the GIL; the next process finds its machine code.
 
     In a clone Numba keeps it beside the source; an installed package, to which nothing is written, in `files.CACHE`.
     NUMBA_CACHE_DIR names another folder for both. If none can be written, each process compiles the function anew.
