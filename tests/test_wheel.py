@@ -247,6 +247,26 @@ def test_a_notebook_of_an_installed_package_is_not_refreshed(as_installed):
     assert lesson.read_bytes() == before and not (as_installed / "out").exists()
 
 
+@pytest.mark.parametrize("owner", ["package", "reader"])
+def test_a_run_writes_beside_a_reader_s_notebook_and_not_beside_the_package_s(
+    owner, as_installed, monkeypatch, make_notebook
+):
+    monkeypatch.setattr(files, "NOTEBOOKS", as_installed / "package")
+    monkeypatch.setattr(files, "RUNS", as_installed / "runs")
+    lesson = make_notebook(
+        as_installed / owner / "tiny.ipynb",
+        "from cambook.course import runs\nrun = runs.start('tiny', profile=profile, seed=seed)",
+        "import os\nfrom cambook import files\nprint(os.getcwd(), files.CACHE, files.RUNS, sep='\\n')",
+    )
+    out = as_installed / "out"
+    notebooks.execute(lesson, {}, out, progress=False)
+    executed = json.loads((out / "tiny.ipynb").read_text(encoding="utf-8"))
+    said = "".join(executed["cells"][-1]["outputs"][0]["text"]).splitlines()
+    where = out if owner == "package" else lesson.parent
+    assert [Path(folder) for folder in said] == [where, files.CACHE, files.RUNS]
+    assert [path.name for path in lesson.parent.iterdir()] == ["tiny.ipynb"]
+
+
 # ---- in any folder, without a clone and without a network ----
 
 # Python looks for this module by itself, in kernels too, and its hook sees every connection and every question for an
