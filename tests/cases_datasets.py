@@ -231,6 +231,28 @@ in_folders(
 )
 
 
+in_folders(
+    "images around the classes",
+    Right([["cats", "dogs"], 6, 2], "2 images directly in input, in no class's folder, are not used"),
+    *each("cats", "dogs"),
+    "1.png",
+    "2.JPG",
+    "notes.txt",
+)
+in_folders(
+    "images around the classes of a split",
+    Right([["cats", "dogs"], 8, 8], "1 images directly in train, in no class's folder, are not used"),
+    *splits("train", "test"),
+    "train/all.png",
+)
+in_folders(
+    "images and annotations, each in a folder",
+    Refused("has images in its folder images alone, .* are needed; if its folders are the classes, give .*images$"),
+    *each("images/cats", "images/dogs"),
+    "annotations/cats.json",
+)
+
+
 def with_lists(folder, train, val) -> Found:
     found = voc(folder)
     lists = folder / "ImageSets" / "Main"
@@ -490,6 +512,17 @@ for name, line in {"no folder": "dirty", "an ending and backslashes": "day1\\dir
     def _(folder, line=line):
         data = rewritten(folder, list=f"cat\ndog\n{line}\n".encode())
         return Found(data.names, [one for one in data.report if "and in the test list" not in one])
+
+
+for encoding, name in {"cp949": PUPPY, "shift_jis": "子犬", "gb18030": "小狗"}.items():
+
+    @case("lists", f"a list in {encoding}", Right(["cat", "dog", name]))
+    def _(folder, encoding=encoding, name=name):
+        voc(folder)
+        for file in [*folder.rglob("dirty.*")]:
+            file.rename(file.with_stem(name))
+        (folder / "ImageSets/Main/train.txt").write_bytes(f"cat\r\ndog 1\r\n{name}.jpg\r\n".encode(encoding))
+        return datasets.load(f"voc:{folder}", "train", SIZE).names
 
 
 @case("lists", "images in folders, annotations in none", Right([IN_FOLDERS, GRID_BOX]))

@@ -147,7 +147,7 @@ def declared_parameters(notebook: str | os.PathLike) -> dict[str, Any]:
     if not os.path.isfile(notebook):
         raise FileNotFoundError(f"{notebook} does not exist: give the path of a notebook.")
     try:
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+        cells = json.loads(notebook.read_text(encoding="utf-8-sig"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     except (ValueError, KeyError, TypeError):
         raise ValueError(f"{notebook} is not a Jupyter notebook (version 4): give the path of one.") from None

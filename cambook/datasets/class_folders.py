@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cambook.datasets.photographs import Listed, Photographs, Truth
-from cambook.datasets.reading import existing_folder, files_below, folders_in, nfc, suffixes
+from cambook.datasets.reading import existing_folder, files_below, files_in, folders_in, nfc, suffixes
 from cambook.datasets.registry import register
 from cambook.datasets.splits import single_folder, split_folders
 
@@ -84,6 +84,15 @@ class ClassFolders(Photographs):
                 files, rest = (test, train) if split == "test" else (train, test)
                 others += rest
             listed += [Listed(nfc(f.relative_to(root).as_posix()), label, str(f)) for f in files]
+        filled = sorted({one.label for one in listed})
+        if len(filled) == 1 and (split == "train" or not parts):
+            only = there[split][classes[filled[0]]][0]
+            raise ValueError(
+                f"{roots[split]} has images in its folder {only.name} alone, and at least two classes are needed"
+                + single_folder(only)
+            )
+        if stray := sum(os.path.splitext(each.name)[1].lower() in suffixes() for each in files_in(roots[split])):
+            self.report.append(f"{stray} images directly in {roots[split].name}, in no class's folder, are not used")
         self.report_unread(unread)
         self.look_through(listed, classes, length, seed)
         other = there["test" if split == "train" else "train"]

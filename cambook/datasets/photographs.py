@@ -15,6 +15,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -241,7 +242,7 @@ class Photographs(DataSet):
                             found.append(seen)
                             bar.update()
                     if file:
-                        with files.atomic_write(file) as temporary:
+                        with suppress(OSError), files.atomic_write(file) as temporary:  # a cache that is read-only
                             temporary.write_text(json.dumps([asdict(seen) for seen in found]), encoding="utf-8")
                 yield from found
 

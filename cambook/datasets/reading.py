@@ -148,12 +148,14 @@ def nearest_path(path: Path) -> str:
 def short_path(path: Path) -> str:
     """A path for a report: the file and its folder; of a list the folder above as well.
 
+    Bytes of a name that are not UTF-8 become question marks, so that every path can be printed.
+
     Example:
         >>> short_path(Path("/data/voc/JPEGImages/cat.jpg")), short_path(Path("/data/voc/ImageSets/Main/train.txt"))
         ('JPEGImages/cat.jpg', 'ImageSets/Main/train.txt')
     """
     depth = 3 if path.suffix == ".txt" else 2
-    return "/".join(path.parts[-depth:])
+    return "/".join(path.parts[-depth:]).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def read_inside(path: Path, root: Path | None) -> bytes:
@@ -214,6 +216,21 @@ def folders_in(folder: Path) -> list[Path]:
     """
     with os.scandir(folder) as entries:
         return sorted(folder / e.name for e in entries if not is_litter(e.name) and e.is_dir())
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files directly in a folder, sorted, without litter.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("cat.jpg", "._cat.jpg"):
+        ...         _ = Path(folder, name).write_bytes(b"")
+        ...     [each.name for each in files_in(Path(folder))]
+        ['cat.jpg']
+    """
+    with os.scandir(folder) as entries:
+        return sorted(folder / e.name for e in entries if not is_litter(e.name) and e.is_file())
 
 
 def files_below(folder: Path, report: list[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,7 +88,7 @@ def split_folders(root: Path, report: list[str]) -> dict[str, Path]:
     folders = folders_in(root)
     called = roles(each.name for each in folders)
     by_role: dict[str, list[Path]] = {"train": [], "test": [], "val": []}
-    flat, mixed = [], []
+    flat: list[Path] = []
     for each in folders:
         if each.name not in called:
             continue
@@ -98,10 +97,9 @@ def split_folders(root: Path, report: list[str]) -> dict[str, Path]:
             flat.append(each)
         elif inner:
             by_role[called[each.name]].append(each)
-            mixed += [each] if images else []
     train, test = _the_one(root, by_role, "train"), _the_one(root, by_role, "test", "val")
     if train and test:
-        report += [f"{each.name}: its images that lie in no class's folder are not used" for each in flat + mixed]
+        report += [f"{each.name}: its images that lie in no class's folder are not used" for each in flat]
         return {"train": _unwrapped(train), "test": _unwrapped(test)}
     others = [each for each in folders if each.name not in called]
     alone = [each for found in by_role.values() for each in found]
@@ -200,16 +198,16 @@ def split_lists(lists: Iterable[str]) -> dict[str, str]:
 
 
 def single_folder(root: Path) -> str:
-    """The end of a sentence about a folder with too few classes: the one folder inside it, if there is just one.
+    """The end of a sentence about a folder with too few classes: which folder to give, if the classes lie deeper.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Path(folder, "birds/cats").mkdir(parents=True)
-        ...     single_folder(Path(folder)).startswith("; if its folders are the classes, give ")
-        True
+        ...     Path(folder, "birds/owls").mkdir()
+        ...     single_folder(Path(folder)).partition(", give ")[0]
+        '; if its folders are the classes'
     """
     inner = folders_in(root)
-    if len(inner) == 1 and os.path.isdir(inner[0]) and folders_in(inner[0]):
-        return f"; if its folders are the classes, give {inner[0]}"
-    return ""
+    deeper = root if len(inner) > 1 else inner[0] if inner else root
+    return f"; if its folders are the classes, give {deeper}" if len(folders_in(deeper)) > 1 else ""

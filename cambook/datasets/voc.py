@@ -281,7 +281,7 @@ def _listed(list_file: Path, files: _Files) -> tuple[list[str], dict[str, str]]:
     """The ids in a list, and line -> id for lines that are not ids and can only mean that one."""
     root = list_file.parents[2]
     try:
-        lines = decoded(read_inside(list_file, root)).splitlines()
+        lines = _lines(read_inside(list_file, root), files)
     except Unusable as error:
         raise ValueError(f"{list_file}: {error}; put a text file with one id per line there") from error
     listed, others, folders = [], {}, {}
@@ -303,6 +303,21 @@ def _listed(list_file: Path, files: _Files) -> tuple[list[str], dict[str, str]]:
                 )
         listed.append(line if named is None else named)
     return listed, others
+
+
+def _lines(data: bytes, files: _Files) -> list[str]:
+    """The lines of a list, in UTF-8 or else in the encoding of East Asia in which most of them name images."""
+
+    def known(text: str) -> int:
+        lines = [line.strip() for line in text.splitlines()]
+        return sum(
+            (files.identity(line) or files.identity(line.rpartition(" ")[0].rstrip())) is not None for line in lines
+        )
+
+    texts = [decoded(data)]
+    if "\N{REPLACEMENT CHARACTER}" in texts[0]:
+        texts += [nfc(data.decode(codec, "replace")) for codec in ("cp949", "cp932", "gb18030", "big5hkscs")]
+    return max(texts, key=known).splitlines() if len(texts) > 1 else texts[0].splitlines()
 
 
 # ---- the annotations
