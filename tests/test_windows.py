@@ -16,7 +16,7 @@ from pathlib import Path, PureWindowsPath
 import pandas as pd
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
-from test_datasets import Folder
+from test_datasets import Folder, annotation, thing
 from test_photographs import class_folders, cub, ilsvrc, pets, tiny
 
 from cambook import datasets, files, machine
@@ -32,8 +32,10 @@ ROOT = Path(__file__).parents[1]
 
 # Of these modules each name that Windows has, as far as the package uses it, by the type stubs of Python 3.13.
 ON_WINDOWS = {
-    "os": "F_OK PathLike R_OK W_OK X_OK access cpu_count environ fspath getcwd getpid getppid linesep listdir lstat "
-    "makedirs mkdir name path remove replace rmdir scandir sep stat unlink utime walk",
+    "os": "DirEntry F_OK O_APPEND O_CREAT O_EXCL O_RDONLY O_RDWR O_TRUNC O_WRONLY PathLike R_OK SEEK_END SEEK_SET W_OK "
+    "X_OK access chdir close cpu_count devnull environ fdopen fsdecode fsencode fspath fstat fsync get_terminal_size "
+    "getcwd getpid getppid linesep listdir lstat makedirs mkdir name open path pathsep pipe read remove replace rmdir "
+    "scandir sep stat stat_result strerror truncate unlink urandom utime walk write",
     "signal": "SIGINT SIGTERM SIG_DFL SIG_IGN Signals default_int_handler getsignal raise_signal signal",
 }
 # Names of others that it lacks, and modules.
@@ -46,7 +48,7 @@ LACKING = {
     "pathlib": "PosixPath",
 }
 MODULES = "crypt curses fcntl grp nis posix pty pwd readline resource spwd syslog termios tty".split()
-FOLDERS = ("/bin/", "/dev/", "/etc/", "/home/", "/mnt/", "/opt/", "/proc/", "/root/", "/sys/", "/tmp", "/usr/", "/var/")
+FOLDERS = re.compile("/(bin|dev|etc|home|mnt|opt|proc|root|sys|tmp|usr|var)(/|$)")
 VARIABLES = ("HOME", "LOGNAME", "SHELL", "TMPDIR", "USER", "XDG_CACHE_HOME")
 FORBIDDEN = re.compile(r'[<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\..*)?$', re.IGNORECASE)
 DONE = (ast.Return, ast.Raise, ast.Continue, ast.Break)
@@ -137,7 +139,7 @@ def faults(node: ast.AST):
             yield "a name that only POSIX has", "ImportError"
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and lacks(node.value.id, node.attr):
         yield "a name that only POSIX has", "AttributeError"
-    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(FOLDERS):
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and FOLDERS.match(node.value):
         yield "a folder that only POSIX has", "OSError", "FileNotFoundError"
     if isinstance(node, ast.Subscript) and ast.unparse(node.value).endswith("environ") and in_environment(node.slice):
         yield "an environment variable that Windows does not set", "KeyError"
@@ -556,6 +558,13 @@ def test_a_data_set_is_read_from_any_folder(tmp_path, monkeypatch, kind, name):
     assert len(list((tmp_path / "cache" / name).rglob("*.json"))) == 1
 
 
+def test_lists_and_annotations_are_read_in_hangul(tmp_path):
+    folder = Folder(tmp_path / "voc")
+    folder.add("고양이 1", xml=annotation(thing("고양이")))
+    data = folder.train()
+    assert "고양이" in data.classes and "고양이 1" in data.names and data.report == []
+
+
 @in_such_a_folder
 def test_files_are_written_whole_to_any_folder(tmp_path, name):
     record = runs.Record(notebook=name, parameters={}, metrics={"정확도": 1}, started="", seconds=0, environment={})
@@ -575,7 +584,7 @@ def test_a_notebook_runs_from_such_a_folder_into_another(make_notebook, tmp_path
         "from cambook import datasets, files\nfrom cambook.course import runs",
         "run = runs.start('제출', profile=profile, seed=seed, dataset=dataset)",
         "data = datasets.load(run.parameters.dataset, 'train', 32)\nprint(dataset, files.CACHE, files.RUNS)",
-        "with files.atomic_write(files.CACHE / 'ü.txt') as part:\n    part.write_bytes(b'')",
+        "with files.atomic_write(files.CACHE / '결과.txt') as part:\n    part.write_bytes(b'')",
         "runs.record('사진', len(data))",
     ]
     declared = 'profile = "quick"\nseed = 0\ndataset = "scenes"'
@@ -583,14 +592,12 @@ def test_a_notebook_runs_from_such_a_folder_into_another(make_notebook, tmp_path
     folders = {f"CAMBOOK_{what}": str(tmp_path / what / HOME) for what in ("HOME", "CACHE", "RUNS")}
     (tmp_path / "HOME" / HOME / "notebooks").mkdir(parents=True)
     command = [sys.executable, "-m", "cambook.cli", "run", str(notebook), "-p", f"dataset=voc:{voc}"]
-    ran = subprocess.run(
-        command, cwd=home, env={**os.environ, **folders}, capture_output=True, text=True, encoding="utf-8"
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = subprocess.run(command, cwd=home, env={**os.environ, **folders}, capture_output=True)
+    assert ran.returncode == 0, ran.stderr.decode(errors="replace")
     (file,) = (tmp_path / "RUNS" / HOME).rglob("record.json")
     record = runs.Record.load(file.parent)
     assert record.metrics == {"사진": 2} and record.parameters["dataset"] == f"voc:{HOME}"
-    assert (tmp_path / "CACHE" / HOME / "ü.txt").is_file() and str(tmp_path) not in file.read_text(encoding="utf-8")
+    assert (tmp_path / "CACHE" / HOME / "결과.txt").is_file() and str(tmp_path) not in file.read_text(encoding="utf-8")
     copy = json.loads((file.parent / "00_제출.ipynb").read_text(encoding="utf-8"))
     said = "".join(
         line for cell in copy["cells"] for output in cell.get("outputs", []) for line in output.get("text", [])

@@ -140,14 +140,15 @@ def _commit() -> str | None:
         if Path(_git("rev-parse", "--show-toplevel")).resolve() != files.ROOT.resolve():
             return None
         return _git("describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=+")
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, ValueError, subprocess.SubprocessError):  # ValueError: a path that is not UTF-8
         return None
 
 
 def _git(*arguments: str) -> str:
     command = ["git", *arguments]
-    how = {"capture_output": True, "text": True, "encoding": "utf-8", "check": True, "timeout": 10}
-    return subprocess.run(command, cwd=files.ROOT, **how).stdout.strip()
+    how = {"stdout": subprocess.PIPE, "encoding": "utf-8", "check": True, "timeout": 10}
+    quiet = subprocess.DEVNULL  # its complaints are in the user's language and encoding
+    return subprocess.run(command, cwd=files.ROOT, stderr=quiet, **how).stdout.strip()
 
 
 def _version(package: str) -> str | None:
