@@ -5,7 +5,7 @@
     python benchmarks/editions.py --check    fails if those links are not what --badges would write
 
 An edition is a lesson without its outputs, behind two cells more: one says what to know about Colab and Kaggle, the
-other installs cambook. Its relative links become absolute, because an online notebook stands in no folder. The workflow
+other installs cambook. Its relative links become absolute, because an online notebook stands alone. The workflow
 editions.yml pushes the editions to the branch that the links lead to. The standard library is enough.
 """
 

@@ -21,10 +21,12 @@ import nbformat
 import pytest
 import release
 from filelock import FileLock
+from packaging.utils import canonicalize_name
+from test_colab import COLAB as PINS
+from test_colab import LIST
 from test_notebooks import EXPECTED, faults
 
 ROOT = Path(__file__).parents[1]
-COLAB = ROOT / "tests" / "colab.txt"
 OWNER = "somebody"
 ADDRESS = f"https://github.com/{OWNER}/cambook"
 LESSONS = editions.lessons()
@@ -180,7 +182,7 @@ def test_the_script_writes_every_lesson_and_nothing_under_a_placeholder(copy, tm
 
 # ---- on Colab's packages ----
 
-STACK = re.search(r"Python (3\.\d+)", COLAB.read_text(encoding="utf-8"))[1]  # in the list's head
+STACK = re.search(r"Python (3\.\d+)", LIST.read_text(encoding="utf-8"))[1]  # in the list's head
 BESIDE = ["ipykernel", "ipython", "nbclient", "nbformat", "pip"]  # what Colab's own kernel and server are made of
 
 
@@ -208,11 +210,10 @@ def colab():
         pytest.skip("several GB: set CAMBOOK_COLAB_ENV to a folder for Colab's packages to run lessons on them")
     from platformdirs import user_cache_path
 
-    uv = shutil.which("uv")
-    assert uv, "uv is not on the path, and only uv makes Colab's environment in reasonable time"
+    uv = [sys.executable, "-m", "uv"]
     folder = Path(folder) if folder else user_cache_path("cambook-tests", appauthor=False)
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
-    key = hashlib.sha256("\n".join([COLAB.read_text(encoding="utf-8"), *needed, *BESIDE]).encode()).hexdigest()[:12]
+    key = hashlib.sha256("\n".join([LIST.read_text(encoding="utf-8"), *needed, *BESIDE]).encode()).hexdigest()[:12]
     environment = folder / f"colab-{key}"
     python = environment / ("Scripts" if os.name == "nt" else "bin") / "python"
     folder.mkdir(parents=True, exist_ok=True)
@@ -220,24 +221,17 @@ def colab():
         if not (environment / "ready").exists():
             for old in folder.glob("colab-*"):
                 shutil.rmtree(old)
-            call(uv, "venv", "--python", colab_python(), environment)
-            call(uv, "pip", "install", "--python", python, "-c", COLAB, *needed, *BESIDE)
+            call(*uv, "venv", "--python", colab_python(), environment)
+            call(*uv, "pip", "install", "--python", python, "-c", LIST, *needed, *BESIDE)
             (environment / "ready").touch()
         yield python
 
 
 def test_the_environment_has_colabs_versions(colab):
-    pins = dict(
-        line.lower().replace("_", "-").split("==")
-        for line in COLAB.read_text(encoding="utf-8").splitlines()
-        if "==" in line and not line.startswith("#")
-    )
     said = json.loads(call(colab, "-m", "pip", "list", "--format=json", "--no-index"))
-    found = {row["name"].lower().replace("_", "-"): row["version"].partition("+")[0] for row in said}
-    assert {"torch", "torchvision", "numpy", "ipython", "ipykernel", "matplotlib"} <= set(pins) & set(found)
-    assert {name: found[name] for name in set(pins) & set(found)} == {
-        name: pins[name] for name in set(pins) & set(found)
-    }
+    found = {canonicalize_name(row["name"]): row["version"].partition("+")[0] for row in said}
+    assert {"torch", "torchvision", "numpy", "ipython", "ipykernel", "matplotlib"} <= set(found) & set(PINS)
+    assert {name: version for name, version in found.items() if version != PINS.get(name, version)} == {}
     assert call(colab, "--version").startswith(f"Python {STACK}.")
 
 
@@ -265,11 +259,12 @@ def test_lessons_run_on_colabs_packages_in_an_empty_folder(colab, wheel, tmp_pat
         (lesson,) = (lesson for lesson in LESSONS if lesson.name.startswith(number))
         folder = tmp_path / number
         folder.mkdir()
-        text = json.dumps(editions.edition(lesson, ADDRESS, "en"))
-        asked = json.dumps(editions.requirement(ADDRESS))[1:-1]
-        assert text.count(asked) == 1
+        edition = editions.edition(lesson, ADDRESS, "en")
+        install = edition["cells"][1]
+        install["source"] = [source(install).replace(editions.requirement(ADDRESS), f'"{wheel}"')]
+        assert source(install) == f'%pip install -q "{wheel}"'
         notebook = folder / lesson.name
-        notebook.write_text(text.replace(asked, json.dumps(f'"{wheel}"')[1:-1]), encoding="utf-8")
+        notebook.write_text(json.dumps(edition), encoding="utf-8")
         call(colab, "-c", RUN, notebook, cwd=folder, env=variables)
         ran = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         code = [cell for cell in ran if cell["cell_type"] == "code"]
