@@ -15,6 +15,7 @@ from pathlib import Path
 import numba
 import pytest
 import release
+import yaml
 
 from cambook import files
 from cambook.course import notebooks
@@ -135,54 +136,74 @@ def test_no_file_names_another_repository_than_pyproject_does():
     assert release.other_addresses() == {}
 
 
+def test_the_citation_has_the_fields_that_its_format_requires_and_the_project_s_licence():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert citation["type"] == "software" and citation["authors"][0]["name"] == "the cambook authors"
+    assert citation["license"] == PROJECT["project"]["license"] and str(citation["version"]) == TAG[1:]
+
+
 @pytest.fixture
 def small(tmp_path):
-    """A repository of the few files that a release looks at, ready for one."""
-    for name in ("pyproject.toml", "CITATION.cff", "CHANGELOG.md", "cambook/__init__.py"):
+    """A repository of the few files that a release looks at, ready for version 1.2.3 of somebody's."""
+    version = TAG[1:]
+    changed = {
+        REPOSITORY: "https://github.com/{}/cambook".format("somebody"),
+        f'version = "{version}"': 'version = "1.2.3"',
+        f'__version__ = "{version}"': '__version__ = "1.2.3"',
+        f"version: {version}": "version: 1.2.3",
+    }
+    for name in ("pyproject.toml", "CITATION.cff", "cambook/__init__.py"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        for old, new in changed.items():
+            text = text.replace(old, new)
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        text = (ROOT / name).read_text(encoding="utf-8").replace("/OWNER/", "/somebody/")
-        (tmp_path / name).write_text(text.replace("## [Unreleased]", "## [0.1.0] - 2026-12-01"), encoding="utf-8")
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "CHANGELOG.md").write_text("## [Unreleased]\n\n## [1.2.3] - 2026-12-01\n", encoding="utf-8")
     for command in (["init", "-q"], ["add", "."]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
     return tmp_path
 
 
 def test_a_release_of_a_named_owner_with_its_changes_and_its_tag_passes(small):
-    assert list(release.faults(TAG, small)) == []
+    assert list(release.faults("v1.2.3", small)) == []
 
 
 @pytest.mark.parametrize(
     "name, old, new, says",
     [
         ("pyproject.toml", "/somebody/", "/OWNER/", "write the account that owns the repository for OWNER"),
-        (
-            "pyproject.toml",
-            "https://github.com/somebody",
-            "https://example.org/",
-            "does not name a repository on GitHub",
-        ),
-        ("pyproject.toml", 'version = "0.1.0"', 'version = "0.2.0"', "CHANGELOG.md lacks the heading `## [0.2.0]"),
-        ("CITATION.cff", "version: 0.1.0", "version: 0.0.9", "CITATION.cff lacks the line `version: 0.1.0`"),
+        ("pyproject.toml", "https://github.com/somebody", "https://example.org/", "does not name a repository"),
+        ("pyproject.toml", 'version = "1.2.3"', 'version = "1.3.0"', "CHANGELOG.md lacks the heading `## [1.3.0]"),
+        ("CITATION.cff", "version: 1.2.3", "version: 1.2.2", "CITATION.cff lacks the line `version: 1.2.3`"),
         ("CITATION.cff", "/somebody/", "/else/", "CITATION.cff names else/cambook"),
-        ("CHANGELOG.md", "## [0.1.0] - 2026-12-01", "## [Unreleased]", "CHANGELOG.md lacks the heading"),
-        ("cambook/__init__.py", '"0.1.0"', '"0.1.1"', "cambook/__init__.py lacks the line"),
+        ("CHANGELOG.md", "## [1.2.3] - 2026-12-01", "", "CHANGELOG.md lacks the heading"),
+        ("cambook/__init__.py", '"1.2.3"', '"1.2.4"', "cambook/__init__.py lacks the line"),
     ],
 )
 def test_a_release_is_refused_with_the_reason(small, name, old, new, says):
     text = (small / name).read_text(encoding="utf-8")
     assert old in text
     (small / name).write_text(text.replace(old, new), encoding="utf-8")
-    assert any(says in fault for fault in release.faults(TAG, small))
+    assert any(says in fault for fault in release.faults("v1.2.3", small))
 
 
-def test_a_release_is_refused_under_another_tag_and_while_the_owner_is_unknown(small):
+def test_a_release_is_refused_under_another_tag(small):
     assert list(release.faults("v9.9.9", small)) == [
-        "The tag v9.9.9 is not v0.1.0: tag the version that pyproject.toml names, or change it there."
+        "The tag v9.9.9 is not v1.2.3: tag the version that pyproject.toml names, or change it there."
     ]
-    command = [sys.executable, ROOT / "benchmarks" / "release.py", TAG]
-    ready = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-    unknown = f"/{release.PLACEHOLDER}/" in REPOSITORY
-    assert (ready.returncode == 1 and "write the account that owns" in ready.stdout) or not unknown
+
+
+def test_the_workflow_of_a_release_stops_while_the_owner_is_unknown():
+    command = 'python benchmarks/release.py "$GITHUB_REF_NAME"'
+    assert command in (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    checked = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "release.py", TAG], capture_output=True, text=True, encoding="utf-8"
+    )
+    faults = list(release.faults(TAG))
+    assert checked.stdout.splitlines() == (faults or ["Ready to be released."])
+    assert checked.returncode == bool(faults)
+    assert any("write the account that owns" in fault for fault in faults) == (f"/{release.PLACEHOLDER}/" in REPOSITORY)
 
 
 @pytest.mark.parametrize(
