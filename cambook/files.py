@@ -77,7 +77,7 @@ def data_file(*parts: str) -> Path:
 
 
 def cached(*parts: str) -> list[Path]:
-    """Where something in the cache can be read: in the user's own, then in the one that a class shares.
+    """Where something in the cache can be read: in the user's own, in the one a class shares.
 
     This is the only way in which anything looks for `SHARED`; what is made goes to `CACHE`.
 

@@ -58,7 +58,7 @@ _GROWTH, _ROOM = 10, 64 * 2**20  # an archive may unpack to so many times its si
 
 
 def folder_of(name: str) -> Path:
-    """The folder where a downloaded data set lies, in the user's cache or a class's, or would lie.
+    """Where a downloaded data set lies, in the user's cache or a class's, or would lie.
 
     Args:
         name: the data set's, such as "cub".

@@ -214,7 +214,7 @@ def _threads_of_shared(name: str, determined_by: dict) -> str:
 
 
 def shared_networks() -> tuple[int, dict[str, int]]:
-    """How many networks of the class's cache this machine can take, and how many it cannot, by the reason.
+    """How many networks of a class's cache fit this machine, and why others do not.
 
     A network is taken only if everything that determined it is the same. Looked at here is what a machine or an
     installation can differ in: torch's version, the kind of device, the number of threads, and, of networks that
