@@ -10,6 +10,7 @@ TESTS = {
     "maps/gradients.py": ("test_maps.py", "test_guided.py", "test_grad_cam.py", "test_attributions.py"),
     "maps/guided.py": ("test_guided.py",),
     "maps/inside.py": ("test_guided.py", "test_grad_cam.py"),
+    "maps/layouts.py": ("test_grad_cam.py",),
     "maps/methods.py": ("test_evaluation.py", "test_acol.py"),
     "maps/boxes.py": ("test_boxes.py",),
     "maps/nested.py": ("test_boxes.py",),
@@ -166,6 +167,16 @@ MUTANTS = [
         "guided backpropagation of a network with another activation",
         "if others or not relus:",
         "if not relus:",
+    ),
+    Mutant("maps/guided.py", "a ReLU keeps negative gradients", "gradient.clamp(min=0)", "gradient.clamp(max=0)"),
+    Mutant(
+        "maps/layouts.py",
+        "channels that are last taken for the first",
+        "return lambda values: values.movedim(-1, -3)",
+        "return lambda values: values",
+    ),
+    Mutant(
+        "maps/layouts.py", "the class token taken for a position", "values[..., before:, :]", "values[..., :-before, :]"
     ),
     # ---- boxes ----
     Mutant(
@@ -507,6 +518,7 @@ MUTANTS = [
     Mutant(
         "networks/base.py", "pictures not scaled as the weights expect", "(images - self.mean) / self.std))", "images))"
     ),
+    Mutant("networks/base.py", "images up to 255 pass", "high > BRIGHTEST or", "high > 1e9 or"),
     Mutant("networks/base.py", "unknown pixels count as wrong", "wrong.sum() / counted.sum()", "wrong.float().mean()"),
     Mutant("networks/papers.py", "the last max pooling is kept", 'keeps="29",', 'keeps="30",'),
     Mutant(

@@ -14,6 +14,7 @@ from hostile import Right, Squares, call, case, checkpoint, no_weights, right, w
 from torch import nn
 
 from cambook import files, maps, metrics, networks
+from cambook.course import explore, show
 from cambook.maps import boxes
 
 
@@ -434,6 +435,29 @@ def _(folder):
         return equal(maps.grad_cam(network, images.clone(), 1).maps.float(), expected)
 
 
+@case("networks", "an evaluation by Grad-CAM inside inference_mode", Right(True))
+def _(folder):
+    network = networks.build("mini-gap", 2, seed=1)
+    expected = metrics.evaluate(network, Squares(), "grad-cam", batch_size=5)
+    with torch.inference_mode():
+        return metrics.evaluate(network, Squares(), "grad-cam", batch_size=5).row == expected.row
+
+
+class Pair(Two):
+    """It takes a tuple of two images."""
+
+    def forward(self, pair):
+        return super().forward(pair[0] + pair[1])
+
+
+@case("networks", "a tuple of images made inside inference_mode", Right(True))
+def _(folder):
+    network, images = network_of(lambda: Pair(nn.ReLU(), nn.ReLU())), draw(2, 3, 16, 16)
+    expected = maps.grad_cam(network, (images, images), 1, "d").maps
+    with torch.inference_mode():
+        return equal(maps.grad_cam(network, (images.clone(), images.clone()), 1, "d").maps, expected)
+
+
 @case("networks", "classes made inside inference_mode", Right(True))
 def _(folder):
     network, images = mini().double(), draw(2, 3, 64, 64)
@@ -536,6 +560,14 @@ def _(folder):
     return equal(found.maps, maps.grad_cam(network.inner, images, 1, "d").maps)
 
 
+call(
+    "networks",
+    "a score that is not (B, C)",
+    r"score gives a tensor of shape \(2,\): let it give one score per class",
+    lambda: maps.grad_cam(two(), draw(2, 3, 16, 16), 1, "d", score=lambda logits: logits.sum(1)),
+)
+
+
 # ---- networks that hide their layers
 
 
@@ -596,6 +628,53 @@ def wrapped_case(name, wrap, layers):
 wrapped_case("layers of a compiled network", lambda n: torch.compile(n, backend="eager"), ("d", "_orig_mod.d"))
 wrapped_case("layers of a network in data parallel", nn.DataParallel, ("d", "module.d"))
 wrapped_case("layers of a network traced by torch.fx", lambda n: torch.fx.symbolic_trace(n), ("d",))
+
+
+def exported():
+    return torch.export.export(two(), (draw(2, 3, 16, 16),)).module()
+
+
+class Partly(Two):
+    """Its second convolution is a part that was traced."""
+
+    def __init__(self):
+        super().__init__(nn.ReLU(), nn.ReLU())
+        self.d = quietly(torch.jit.trace, nn.Sequential(OrderedDict(inner=self.d)), torch.rand(1, 8, 14, 14))
+
+
+call(
+    "networks",
+    "an exported network",
+    "a network from torch.export cannot be looked into: give the network it was made from",
+    lambda: maps.grad_cam(exported(), draw(2, 3, 16, 16), 1, "d"),
+)
+
+
+def traced_in_one():
+    """torch.fx keeps no module of its own: the second half is a function."""
+    network = torch.fx.symbolic_trace(two())
+    for node in network.graph.nodes:
+        if node.target == "first":
+            with network.graph.inserting_after(node):
+                node.replace_all_uses_with(network.graph.call_function(torch.relu, node.args))
+            network.graph.erase_node(node)
+            break
+    network.recompile()
+    return network
+
+
+call(
+    "networks",
+    "a layer that torch.fx made a function of",
+    "layer 'first' is not reached by the forward pass: a network that torch.fx traced may call none: give",
+    lambda: maps.grad_cam(traced_in_one(), draw(2, 3, 16, 16), 1, "first"),
+)
+call(
+    "networks",
+    "a layer inside a traced part",
+    "layer 'd.inner' is not reached by the forward pass: a traced or scripted part calls none of its layers: give",
+    lambda: maps.grad_cam(network_of(Partly), draw(2, 3, 16, 16), 1, "d.inner"),
+)
 
 
 class Recomputed(Two):
@@ -756,6 +835,18 @@ for name, turn in AS.items():
         )
 
     right("maps", f"{name}, read by everything", True, compare)
+
+
+@case("maps", "half precision and gradients, drawn", Right([True] * len(AS)))
+def _(folder):
+    image, grown = torch.rand(3, 32, 32), maps.normalize(STEPS)
+    expected = show.overlay(image, grown)
+    raw = torch.stack([STEPS, 1 - STEPS])
+    for turn in AS.values():
+        explore.cam_explorer(turn(image), turn(raw), ["cat", "dog"], truth=turn(torch.tensor(TRUTH[0]).float()))
+        show.cells([turn(image)], turn(STEPS[None, None]), alone=True)
+    near = [np.abs(show.overlay(turn(image), turn(grown)).astype(int) - expected).max() for turn in AS.values()]
+    return [bool(one <= 2) for one in near]
 
 
 @case("maps", "feature maps in half precision, and their weight in single", Right([True] * 3))

@@ -1,4 +1,5 @@
 import itertools
+import warnings
 
 import pytest
 import torch
@@ -281,6 +282,34 @@ def test_a_new_head_on_pretrained_lite0_is_named_as_new(lite0):
     assert network.new_layers == ("classifier",) and lite0.new_layers == ()
     pairs = zip(network.backbone.parameters(), lite0.backbone.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_images_up_to_255_are_refused_and_noisy_ones_are_not(train):
+    network = networks.build("mini-gap", 5).train(train)
+    images = torch.rand(2, 3, 64, 64)
+    network(images + 0.2 * torch.randn(images.shape))
+    with pytest.raises(ValueError, match="from 0 to 255, but mini-gap takes floats from 0 to 1: divide them by 255"):
+        network(torch.linspace(0, 255, 12288).view(1, 3, 64, 64))
+
+
+def test_a_scaled_image_is_mentioned_once():
+    network, images = networks.build("mini-gap", 5), torch.linspace(-2.1, 2.6, 12288).view(1, 3, 64, 64)
+    with pytest.warns(UserWarning, match="run from -2.1 to 2.6, .* leave out the normalization by mean and std"):
+        network(images)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network(images)
+
+
+def test_looking_at_the_range_keeps_no_network_from_being_traced_compiled_or_vectorized():
+    network, images = networks.build("mini-gap", 5), torch.rand(2, 3, 64, 64)
+    expected = network(images)[0]
+    each = torch.vmap(lambda one: network(one[None])[0][0])(images)
+    assert torch.allclose(each, expected, atol=1e-5)
+    exported = torch.export.export(network, (images,)).module()
+    assert torch.allclose(exported(images)[0], expected, atol=1e-5)
+    assert torch.allclose(torch.compile(network, backend="eager", fullgraph=True)(images)[0], expected, atol=1e-5)
 
 
 def test_weights_come_back_from_a_file_and_a_foreign_file_is_refused(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cambook.maps.cam import class_activation_map
-from cambook.maps.inside import evaluating, find_layer, name_of, recording, unwrapped
+from cambook.maps.inside import evaluating, find_layer, name_of, recording, unwrapped, why_not_reached
 from cambook.maps.layouts import check_layout, check_shape, known_layout, maps_from
 
 # ---- which classes ----
@@ -50,7 +50,8 @@ def choose_classes(
     count = logits.shape[1]
     whole = isinstance(top, Integral) and not isinstance(top, bool)
     if classes is not None or not whole or not 1 <= top <= count:
-        raise ValueError(f"classes={classes}, top={top} of {count} classes: give one of them, top from 1 to {count}.")
+        shown = f"a tensor {tuple(classes.shape)}" if isinstance(classes, Tensor) else reprlib.repr(classes)
+        raise ValueError(f"classes={shown}, top={top} of {count} classes: give one of them, top from 1 to {count}.")
     return logits.topk(top).indices
 
 
@@ -109,7 +110,7 @@ def _logits_of(output: Any, *, any_shape: bool = False) -> Tensor:
     )
 
 
-def _in_words(output: Any, found: Tensor | None) -> str:
+def _in_words(output: Any, found: Any) -> str:
     """What came in place of logits."""
     if isinstance(found, Tensor):
         shape = f"a tensor of shape {tuple(found.shape)}"
@@ -284,10 +285,12 @@ def layer_gradients(
         finally:
             hook.remove()
         if not found:
-            raise ValueError(f"layer {name} is not reached by the forward pass: choose another one.")
+            raise ValueError(f"layer {name} is not reached by the forward pass: {why_not_reached(network)}.")
         logits = _logits_of(output, any_shape=score is not None)
-        classes = choose_classes(logits, classes, top)
-        scores = _logits_of(score(logits)) if score else logits
+        scores = score(logits) if score else logits
+        if not isinstance(scores, Tensor) or scores.dim() != 2:
+            raise ValueError(f"score gives {_in_words(scores, scores)}: let it give one score per class, (B, C).")
+        classes = choose_classes(logits if logits.dim() == 2 else scores, classes, top)
         scores = scores.gather(1, classes)
         if not scores.requires_grad:
             raise ValueError(

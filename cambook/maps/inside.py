@@ -39,8 +39,10 @@ def find_layer(network: nn.Module, layer: str | nn.Module) -> nn.Module:
             kind = type(layer).__name__
             raise ValueError(f"the layer given, a {kind}, is not part of the network: pass one of its own.")
         return layer
-    named = {_plain(name): module for name, module in modules.items()} | modules
-    for name in (layer, _plain(layer), _plain(layer).removeprefix("module.")):
+    if layer and layer in modules:
+        return unwrapped(modules[layer])
+    named = {_plain(name): module for name, module in modules.items()}
+    for name in (_plain(layer), _plain(layer).removeprefix("module.")):
         if name and name in named:
             return unwrapped(named[name])
     near = difflib.get_close_matches(layer, named, 1)
@@ -60,6 +62,15 @@ def name_of(network: nn.Module, module: nn.Module) -> str:
     return repr(next(_plain(name) for name, each in network.named_modules() if each is module))
 
 
+def why_not_reached(network: nn.Module) -> str:
+    """What to do about a layer that the forward pass does not call."""
+    if isinstance(network, torch.fx.GraphModule):
+        return "a network that torch.fx traced may call none: give the network it was made from"
+    if any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+        return "a traced or scripted part calls none of its layers: give the network it was made from"
+    return "choose another one"
+
+
 @contextmanager
 def recording(network: nn.Module, images: Any) -> Iterator[Any]:
     """The images as gradients can be recorded of them, also inside torch.inference_mode().
@@ -70,8 +81,7 @@ def recording(network: nn.Module, images: Any) -> Iterator[Any]:
         if torch.is_inference_mode_enabled():
             torch.clear_autocast_cache()  # the weights in it cannot be recorded
         stack.enter_context(torch.inference_mode(False))
-        if isinstance(images, Tensor) and images.is_inference():
-            images = images.clone()
+        images = _recordable(images)
         if "torch._dynamo" in sys.modules and any(map(_is_compiled, network.modules())):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         try:
@@ -80,6 +90,17 @@ def recording(network: nn.Module, images: Any) -> Iterator[Any]:
             if reason := _hindrance(str(error)):
                 raise ValueError(reason) from error
             raise
+
+
+def _recordable(images: Any) -> Any:
+    """Images, also several kinds of input in a tuple, list or dictionary, whose gradients can be recorded."""
+    if isinstance(images, Tensor):
+        return images.clone() if images.is_inference() else images
+    if type(images) in (tuple, list):
+        return type(images)(map(_recordable, images))
+    if type(images) is dict:
+        return {name: _recordable(values) for name, values in images.items()}
+    return images
 
 
 def _is_compiled(module: nn.Module) -> bool:
@@ -105,7 +126,12 @@ def _hindrance(message: str) -> str:
 def evaluating(network: nn.Module) -> Iterator[None]:
     """The network in evaluation mode, each of its modules afterwards in the mode it had."""
     modes = {module: module.training for module in network.modules()}
-    network.eval()
+    try:
+        network.eval()
+    except NotImplementedError:  # it is always as it was exported
+        raise ValueError(
+            "a network from torch.export cannot be looked into: give the network it was made from."
+        ) from None
     try:
         yield
     finally:

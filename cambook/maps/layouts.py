@@ -70,12 +70,18 @@ def known_layout(network: nn.Module, module: nn.Module, scores: Tensor, clone: T
 
 
 def _layout_made(module: nn.Module) -> str | None:
-    """The layout in which a module's last part with positions returns them; None if it has no such part."""
-    for part in reversed(list(module.modules())):
-        if type(part) in (nn.LayerNorm, nn.RMSNorm) and len(part.normalized_shape) == 1:
-            return "BHWC"
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d | nn.GroupNorm | nn.MaxPool2d):
-            return "BCHW"
+    """The layout in which a module's last part returns positions, as far as its kind says; else None."""
+    parts = [part for part in module.modules() if not any(part.children())]
+    while parts and (
+        type(parts[-1]).__module__ == nn.ReLU.__module__ or isinstance(parts[-1], nn.Dropout | nn.Identity)
+    ):
+        parts.pop()
+    if not parts:
+        return None
+    if type(parts[-1]) in (nn.LayerNorm, nn.RMSNorm) and len(parts[-1].normalized_shape) == 1:
+        return "BHWC"
+    if isinstance(parts[-1], nn.Conv2d | nn.ConvTranspose2d | nn.BatchNorm2d | nn.GroupNorm | nn.MaxPool2d):
+        return "BCHW"
     return None
 
 
