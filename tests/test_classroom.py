@@ -11,7 +11,9 @@ import sys
 import warnings
 from pathlib import Path
 
+import classroom
 import numpy as np
+import papermill
 import pytest
 import torch
 import yaml
@@ -20,7 +22,7 @@ from typer.testing import CliRunner
 
 from cambook import datasets, files, training
 from cambook.cli import commands, doctor
-from cambook.course import progress
+from cambook.course import notebooks, progress
 from cambook.course.lessons import check
 from cambook.datasets import atlas, downloads, photographs, registry
 
@@ -205,6 +207,19 @@ def test_the_variable_names_the_shared_cache_and_without_it_there_is_none(tmp_pa
     assert said(CAMBOOK_CACHE_SHARED=str(tmp_path)) == str(tmp_path)
 
 
+def test_the_kernel_of_a_run_has_the_same_two_caches(shared, make_notebook, tmp_path, monkeypatch):
+    seen = {}
+
+    def kernel(notebook, copy, *_, **__):
+        seen.update(os.environ)
+        Path(copy).write_text("{}", encoding="utf-8")
+
+    monkeypatch.setattr(papermill, "execute_notebook", kernel)
+    with pytest.raises(notebooks.RunError, match="without a record"):
+        notebooks.execute(make_notebook(tmp_path / "a.ipynb"), {}, tmp_path / "run", progress=False)
+    assert (seen["CAMBOOK_CACHE"], seen["CAMBOOK_CACHE_SHARED"]) == (str(files.CACHE), str(shared))
+
+
 def test_the_scenes_drawings_come_from_the_shared_cache(shared, untouched):
     made = atlas.load_atlas.__wrapped__()
     assert untouched() and own() == []
@@ -305,6 +320,8 @@ def test_six_at_once_train_nothing_and_write_in_their_own_folders_alone(shared, 
 CACHE_IS_NAMED = {
     "cli/doctor.py": "whether it can be written",
     "course/notebooks.py": "a run's kernel has the same",
+    "course/runs.py": "whether it can be written",
+    "course/sweeps.py": "whether it can be written",
     "datasets/atlas.py": "where the drawings are written",
     "datasets/downloads.py": "where archives are unpacked",
     "datasets/photographs.py": "where it is written what was looked through",
@@ -527,6 +544,28 @@ def test_the_page_about_hubs_sets_variables_that_are_read():
     (mount,) = hub["storage"]["extraVolumeMounts"]
     assert mount["readOnly"] and mount["mountPath"] == hub["extraEnv"]["CAMBOOK_CACHE_SHARED"]
     package = "".join(path.read_text(encoding="utf-8") for path in Path(files.__file__).parent.rglob("*.py"))
+    limit = re.search(r"limits\.memory (\d+G)$", page, re.MULTILINE)[1]
+    assert hub["memory"]["limit"] == limit
     for variable, value in C.Spawner.environment.items():
         assert f'"{variable}"' in package or variable == "OMP_NUM_THREADS"
         assert variable == "CAMBOOK_SOLUTIONS" or value in page.partition("## 2.")[0]  # as the networks were made
+
+
+def test_the_page_about_hubs_says_what_was_measured():
+    page = " ".join((DOCS / "classroom.md").read_text(encoding="utf-8").split())
+    peaks = classroom.read()
+    assert set(peaks) <= {path.stem[:2] for path in commands.lessons()}
+    most = max(peaks, key=peaks.get)
+    below = sum(peak < 2000 for peak in peaks.values())
+    said = f"Lesson {most} takes most, {peaks[most] / 1000:.1f} GB, and {below} of {len(peaks)} lessons measured"
+    assert f"{said} stay below 2 GB" in page
+    gigabytes = int(re.search(r"Give each student (\d) GB", page)[1])
+    assert peaks[most] + 100 < 1000 * gigabytes and f"limits.memory {gigabytes}G" in page  # 100: JupyterLab
+    times = files.read_table(files.data_file("results", "course.csv"))
+    lessons, trained = (times[times.kind == kind] for kind in ("lesson", "training"))
+    first, training_, second = (
+        round(seconds.sum() / 60) for seconds in (lessons.cold_seconds, trained.cold_seconds, lessons.warm_seconds)
+    )
+    assert (
+        f"takes {first} minutes the first time, of which {training_} go into training, and {second} minutes the second"
+    ) in page
