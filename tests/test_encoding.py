@@ -164,20 +164,21 @@ def sources():
     """(where, source) of all code: modules, the examples in their docstrings, lessons' cells, Python in the pages."""
     command = ["git", "ls-files", "*.py", "*.ipynb", "*.md"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8").stdout
+    as_python = TransformerManager().transform_cell
     for name in listed.splitlines():
         if not (ROOT / name).is_file():
             continue
         text = (ROOT / name).read_text(encoding="utf-8")
         if name.endswith(".py"):
             yield name, text
-            for node in ast.walk(ast.parse(text)):
+            for node in ast.walk(ast.parse(text)) if ">>> " in text else ():
                 if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-                    for example in doctest.DocTestParser().get_examples(ast.get_docstring(node) or ""):
-                        yield f"{name}, {getattr(node, 'name', 'docstring')}", example.source
+                    examples = doctest.DocTestParser().get_examples(ast.get_docstring(node) or "")
+                    yield f"{name}, {getattr(node, 'name', 'docstring')}", "".join(e.source for e in examples)
         elif name.endswith(".ipynb"):
             for cell in json.loads(text)["cells"]:
                 if cell["cell_type"] == "code":
-                    yield f"{name}, {cell['id']}", TransformerManager().transform_cell("".join(cell["source"]))
+                    yield f"{name}, {cell['id']}", as_python("".join(cell["source"]))
         else:
             yield from ((name, block) for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE))
 
