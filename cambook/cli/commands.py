@@ -305,7 +305,7 @@ def train(
         with distributed.first_before_others():
             data = datasets.load(dataset, "train", size, length=length, seed=seed)
             test = datasets.load(dataset, "test", size, seed=seed)
-        if distributed.rank() == 0 and not data.drawn:
+        if distributed.rank() == 0 and isinstance(data, datasets.Photographs):
             for each in (data, test):
                 typer.echo("\n  ".join([each.summary, *each.report]))
         how = {"seed": seed, "device": device}
