@@ -13,6 +13,7 @@ import glob
 import hashlib
 import io
 import os
+import tempfile
 import time
 import uuid
 import warnings
@@ -149,7 +150,7 @@ def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] =
 
     mend = "restore the file from the repository, or make it again"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
         table = pd.read_csv(io.StringIO("".join(line for line in lines if not line.startswith("#"))), **options)
     except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, an empty file, a row that is too long
         raise ValueError(f"{path} is not a table ({str(error).strip().splitlines()[0]}): {mend}.") from error
@@ -172,8 +173,38 @@ def read_table(path: Path, columns: Sequence[str] = (), numbers: Sequence[str] =
 # ---- files that are whole or not there ----
 
 
+def check_writable(folder: str | os.PathLike) -> None:
+    """Lets pass what can be written to; to be called before long work whose results go there.
+
+    Args:
+        folder: Made if it is missing.
+
+    Raises:
+        PermissionError: No file can be written there.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     try:
+        ...         check_writable(Path(file.name, "runs"))
+        ...     except PermissionError as error:
+        ...         print(str(error).removeprefix(file.name))
+        /runs cannot be written to (Not a directory): give a folder that can.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        places = {"CAMBOOK_CACHE": CACHE, "CAMBOOK_RUNS": RUNS}
+        named = [name for name, place in places.items() if folder.absolute().is_relative_to(place)]
+        mend = f"set {named[0]} to a folder" if named else "give a folder"
+        raise PermissionError(f"{folder} cannot be written to ({error.strerror}): {mend} that can.") from None
+
+
 def halves(path: str | os.PathLike) -> list[Path]:
-    """What unfinished writes of a file by `atomic_write` are: those that go on, and those of killed processes.
+    """The unfinished writes of a file by `atomic_write`: going on, or left by killed processes.
 
     Args:
         path: The file that was to appear.

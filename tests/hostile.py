@@ -22,7 +22,7 @@ from cambook import datasets, networks, training
 from cambook.datasets import Batch
 
 KINDS = ("pictures", "annotations", "archives", "checkpoints", "parameters", "maps", "networks", "batches", "tables")
-KINDS += ("folders", "lists")
+KINDS += ("folders", "lists", "runs")
 
 
 # ---- what has to come of a case

@@ -1,6 +1,6 @@
 """Hostile input, one row a case: what is made here is refused in one sentence of ours, or repaired and reported.
 
-How a case is written is in tests/hostile.py; cases_datasets.py and cases_maps.py beside it hold more of them.
+How a case is written is in tests/hostile.py; cases_*.py beside it hold more of them.
 
 Nothing here may open a connection, write a file where it should not, or raise another library's error.
 """
@@ -24,6 +24,7 @@ from pathlib import Path
 
 import cases_datasets
 import cases_maps
+import cases_runs
 import numpy as np
 import pytest
 import torch
@@ -69,8 +70,8 @@ from cambook.maps import boxes
 from cambook.metrics import evaluation
 
 LEAST = 40
-OF_THEIR_OWN = (cases_datasets, cases_maps)  # their import enters their cases
-ERRORS = (ValueError, TypeError, IndexError, FileNotFoundError, RuntimeError, downloads.DownloadError)
+OF_THEIR_OWN = (cases_datasets, cases_maps, cases_runs)  # their import enters their cases
+ERRORS = (ValueError, TypeError, IndexError, FileNotFoundError, PermissionError, RuntimeError, downloads.DownloadError)
 ERRORS += (typer.BadParameter, typer.Exit)
 PACKAGE = Path(files.__file__).parent
 

@@ -101,6 +101,18 @@ def test_only_plain_values_are_parameters(make_notebook, tmp_path):
         check_parameters(notebook, {})
 
 
+@pytest.mark.parametrize("where", ["Agg", "svg", "matplotlibrc"])
+def test_a_run_shows_its_figures_whatever_backend_the_shell_asks_for(make_notebook, tmp_path, monkeypatch, where):
+    (tmp_path / "matplotlibrc").write_text("backend: agg\n", encoding="utf-8")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    if where != "matplotlibrc":
+        monkeypatch.setenv("MPLBACKEND", where)
+    drawing = "import matplotlib.pyplot as plt\n_ = plt.plot([1, 2])"
+    notebook = make_notebook(tmp_path / "tiny.ipynb", LIGHT, drawing)
+    notebooks.execute(notebook, {}, tmp_path / "out", progress=False)
+    assert len(notebooks.export_figures(tmp_path / "out" / "tiny.ipynb", tmp_path / "out")) == 1
+
+
 @pytest.mark.parametrize("name", ["record.json", "tiny.ipynb"])
 def test_a_run_removes_what_a_killed_one_left_half_written(make_notebook, tmp_path, name):
     out = tmp_path / "out"

@@ -36,16 +36,22 @@ def main() -> None:
     """The `cambook` command; an expected mistake ends in one sentence, not in a traceback."""
     from cambook.course.extras import MissingPackage
     from cambook.course.notebooks import RunError
-    from cambook.datasets.downloads import DownloadError
 
     try:
         app()
-    except (ValueError, RunError, DownloadError, FileNotFoundError, MissingPackage) as error:
+    except (ValueError, RunError, OSError, MissingPackage) as error:
         foreign = not Path(traceback.extract_tb(error.__traceback__)[-1].filename).is_relative_to(PACKAGE)
-        if foreign and not isinstance(error, FileNotFoundError):  # a mistake of ours, not of the reader
+        if foreign and isinstance(error, ValueError):  # a mistake of ours, not of the reader
             raise
-        typer.echo(f"cambook: {error}", err=True)
+        typer.echo(f"cambook: {in_one_sentence(error)}", err=True)
         sys.exit(1)
+
+
+def in_one_sentence(error: Exception) -> str:
+    """An error for the screen: ours as it is; the operating system's with the file it is about."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return str(error).strip() or f"{type(error).__name__}, without a reason."
 
 
 def lessons() -> list[Path]:

@@ -12,4 +12,5 @@ class ThisPython(AsyncKernelManager):
 
     @property
     def kernel_spec(self) -> KernelSpec:
-        return KernelSpec(**get_kernel_dict(extra_arguments=["--log-level=CRITICAL"]))
+        figures = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # whatever a matplotlibrc says
+        return KernelSpec(**get_kernel_dict(extra_arguments=["--log-level=CRITICAL"]), env=figures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import io
 import json
 import os
@@ -47,7 +48,7 @@ def _progress(notebook: Path, show: bool, folder: Path) -> Iterator[Any]:
 
     from cambook.machine import inside  # not before: its bars bring ipywidgets
 
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    cells = json.loads(notebook.read_text(encoding="utf-8-sig"))["cells"]
     total = sum(cell["cell_type"] == "code" and bool("".join(cell["source"]).strip()) for cell in cells)
     in_a_log, ended, began = not sys.stderr.isatty(), threading.Event(), time.monotonic()
     done = 0
@@ -104,6 +105,8 @@ def execute(
     notebook, out_dir = Path(notebook).absolute(), Path(out_dir).absolute()
     checked = check_parameters(notebook, parameters)
     require("course", *RUNNER)
+    for folder in (out_dir, files.CACHE):
+        files.check_writable(folder)
     executed, failed = out_dir / notebook.name, out_dir / f"{notebook.stem}.failed.ipynb"
     old = executed, failed, out_dir / "record.json", out_dir / "progress"
     for leftover in [*old, *(half for file in old for half in files.halves(file))]:  # halves: of a run that was killed
@@ -126,10 +129,14 @@ def execute(
             environ("CAMBOOK_RUNS", str(files.RUNS)),
             environ("GOMP_SPINCOUNT", os.environ.get("GOMP_SPINCOUNT", SPIN_COUNT)),
         ):
+            read_from = notebook
+            if notebook.read_bytes().startswith(codecs.BOM_UTF8):  # as some editors on Windows write it
+                copy.write_text(notebook.read_text(encoding="utf-8-sig"), encoding="utf-8")
+                read_from = copy
             for kernel in range(1, KERNELS + 1):
                 try:
                     execute_notebook(
-                        notebook,
+                        read_from,
                         copy,
                         {name: getattr(checked, name) for name in parameters},
                         kernel_name="python3",

@@ -60,7 +60,7 @@ class Record(BaseModel):
     @classmethod
     def load(cls, folder: str | os.PathLike) -> Record:
         """The record in a run's folder."""
-        return cls.model_validate_json((Path(folder) / "record.json").read_text(encoding="utf-8"))
+        return cls.model_validate_json((Path(folder) / "record.json").read_text(encoding="utf-8-sig"))
 
     def save(self, folder: str | os.PathLike) -> None:
         """Writes the record to the run's folder, whole or not at all."""
@@ -180,7 +180,7 @@ def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Ru
 
     notebook: its name without .ipynb; folder: of the record, by default the one that `execute` names, or one for
     interactive runs; parameters: those of its cell tagged `parameters`
-    raises: ParameterError
+    raises: ParameterError; PermissionError if its folder or the cache cannot be written to
     """
     import numpy as np
     import torch
@@ -201,6 +201,8 @@ def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Ru
         seconds=0.0,
         environment=_environment(device) | {"folders": given.folders()},
     )
+    for written in (folder, files.CACHE):
+        files.check_writable(written)
     record.save(folder)
     _current = Run(notebook, given, device, folder, record, time.monotonic())
     return _current

@@ -355,6 +355,8 @@ def carry_out(
     if len(outcomes) == len(planned):
         return list(outcomes.values())
     require("course", *notebooks.RUNNER)
+    for folder in (planned[0].folder.parent, files.CACHE):
+        files.check_writable(folder)
     starter, slots = (os.getpid(), _slots(planned[0].folder.parents[1], jobs)) if cluster is None else (None, [])
     deaths, wait = Counter(), False
     bar = tqdm(total=len(planned), initial=len(outcomes), desc=title, unit="run")

@@ -148,6 +148,7 @@ def trained(
         warnings.warn(mend, stacklevel=2)
     bar = f"training {name}" + (f", {describe}" if describe else "")
     part = entry.with_suffix(".part")
+    distributed.from_first(lambda: files.check_writable(entry.parent))
     history = fit(network, data, recipe, checkpoint=part if checkpoints else None, describe=bar, **how)
     processes = distributed.world_size()
     found = {"history": history, "seconds": sum(row["seconds"] for row in history)}
