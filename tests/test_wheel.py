@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -368,7 +369,8 @@ def venv(wheel, tmp_path_factory):
     subprocess.run([*uv, "venv", "--python", sys.executable, folder / "env"], check=True)
     what = [f"{wheel}[course]", "--constraint", pins]
     subprocess.run([*uv, "pip", "install", "--python", programs / "python", *what], check=True)
-    return programs
+    yield programs
+    shutil.rmtree(folder / "env")  # 6 GB, if they are copies
 
 
 def state(packages):
