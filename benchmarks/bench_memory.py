@@ -84,7 +84,8 @@ def rows(name: str, folder: str) -> list[dict]:
         return [kept[key] / given_back[key] for kept, given_back in turns]
 
     speed = [1 / ratio for ratio in ratios("seconds")]
-    slow, holes = "a step computes more than it moves: half the page faults, and seconds that scatter by more than that saves", "holes between large tensors stayed empty"
+    slow = "a step computes more than it moves: half the page faults, and seconds that scatter by more than that saves"
+    holes = "holes between large tensors stayed empty"
     return [
         row(f"{what}: memory kept", speed, "times as fast", "at least level", lambda times: times >= 1, slow),
         row(f"{what}, memory kept: page faults", ratios("faults"), "times as many"),

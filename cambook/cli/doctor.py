@@ -76,7 +76,7 @@ def _torch() -> Iterator[Finding]:
     except Exception as error:  # an ill-matched pair fails in many ways
         mend = (
             "the two come from different builds, often a pip `find-links` folder with a +cpu torch: run "
-            "`PIP_FIND_LINKS=/nowhere pip install --force-reinstall torch torchvision`"
+            "`pip install --force-reinstall torch torchvision` with the variable PIP_FIND_LINKS set to an empty folder"
         )
         yield Finding(False, "torch with torchvision", f"do not work together: {str(error).splitlines()[0]}", mend)
         return

@@ -113,9 +113,7 @@ def all_boxes(score_u8: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _score(score_u8: ArrayLike) -> np.ndarray:
     score = as_array(score_u8)
     if score.ndim != 2 or score.size == 0 or score.dtype != np.uint8:
-        raise ValueError(
-            f"The map has shape {score.shape} and type {score.dtype}: give (H, W) uint8, see box_sweep.to_uint8."
-        )
+        raise ValueError(f"The map has shape {score.shape} and type {score.dtype}: give (H, W) uint8, by to_uint8.")
     if max(score.shape) > SIDE:
         raise ValueError(f"The map has shape {score.shape}: make its sides {SIDE} pixels or less.")
     return np.ascontiguousarray(score)
