@@ -15,6 +15,7 @@ from torch import nn
 
 from cambook import files, maps, metrics, networks
 from cambook.course import explore, show
+from cambook.course.lessons import attributions
 from cambook.maps import boxes
 
 
@@ -433,6 +434,15 @@ def _(folder):
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         network(images)
         return equal(maps.grad_cam(network, images.clone(), 1).maps.float(), expected)
+
+
+@case("networks", "layer-wise relevance propagation inside inference_mode", Right(True))
+def _(folder):
+    network, images = mini(), images_of(0, 1)
+    expected = attributions.lrp(network, images, 1)
+    with torch.inference_mode():
+        found = attributions.lrp(network, images.clone(), 1)
+    return bool(torch.equal(found, expected)) and bool(expected.any())
 
 
 @case("networks", "an evaluation by Grad-CAM inside inference_mode", Right(True))

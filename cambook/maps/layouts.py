@@ -58,7 +58,7 @@ def known_layout(network: nn.Module, module: nn.Module, scores: Tensor, clone: T
     one, two, three = clone.shape[1:]
     if one != two == three and not any(isinstance(m, nn.LayerNorm | nn.RMSNorm) for m in network.modules()):
         return "BCHW"
-    known = layout_read(scores, clone.grad_fn, tuple(clone.shape)) or _layout_made(module)
+    known = layout_read(scores, clone.grad_fn) or _layout_made(module)
     if known:
         return known
     if one == two != three:
@@ -115,13 +115,12 @@ def _grid_of(tokens: int, size: tuple[int, ...]) -> tuple[int | None, int, int]:
 # ---- what the operations that follow say ----
 
 
-def layout_read(output: Tensor, start: Node, shape: tuple[int, ...]) -> str | None:
+def layout_read(output: Tensor, start: Node) -> str | None:
     """Which dimension of a layer's output the network goes on to read as its channels.
 
     Args:
         output: what was computed from the layer's output, such as the logits.
-        start: the grad_fn of the layer's output, or of its clone.
-        shape: of the layer's output, four numbers.
+        start: the grad_fn of the layer's output, of four dimensions, or of its clone.
 
     Returns:
         "BCHW" or "BHWC"; None if nothing that follows tells, or if two operations contradict each other.
@@ -129,7 +128,7 @@ def layout_read(output: Tensor, start: Node, shape: tuple[int, ...]) -> str | No
     Example:
         >>> import torch
         >>> layer = torch.ones(1, 5, 5, 2, requires_grad=True).clone()
-        >>> layout_read(layer.mean((1, 2)).sum(), layer.grad_fn, (1, 5, 5, 2))
+        >>> layout_read(layer.mean((1, 2)).sum(), layer.grad_fn)
         'BHWC'
     """
     readers: dict[Node, list[Node]] = {}
@@ -146,13 +145,13 @@ def layout_read(output: Tensor, start: Node, shape: tuple[int, ...]) -> str | No
             if operation(reader) in SAME_LAYOUT:
                 waiting.append(reader)
             else:
-                found.add(_layout_of(reader, readers.get(reader, ()), shape))
+                found.add(_layout_of(reader, readers.get(reader, ())))
     found.discard(None)
     return found.pop() if len(found) == 1 else None
 
 
-def _layout_of(node: Node, later: list[Node], shape: tuple[int, ...]) -> str | None:
-    """The layout in which an operation reads a tensor of this shape; `later` are those that read its result."""
+def _layout_of(node: Node, later: list[Node]) -> str | None:
+    """The layout in which an operation reads a tensor of four dimensions; `later` are those that read its result."""
     name = operation(node)
     if name in PLANES:
         return "BCHW"
@@ -163,8 +162,9 @@ def _layout_of(node: Node, later: list[Node], shape: tuple[int, ...]) -> str | N
     if name == "Permute":
         return {(0, 3, 1, 2): "BHWC", (0, 2, 3, 1): "BCHW"}.get(_dimensions(node._saved_dims, ordered=True))
     if name in ("View", "UnsafeView", "ReshapeAlias"):  # a linear layer reads all positions as rows
-        rows = (shape[0] * shape[1] * shape[2], shape[3])
-        return "BHWC" if any(_rows_of(reader) == rows for reader in later) else None
+        *positions, channels = map(int, node._saved_self_sym_sizes)
+        rows = (math.prod(positions), channels)
+        return "BHWC" if len(positions) == 3 and any(_rows_of(reader) == rows for reader in later) else None
     return None
 
 

@@ -91,6 +91,7 @@ def _leaves(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
 
 
 @_for_all_classes
+@torch.inference_mode(False)  # the chain and its gradients, also if the caller is inside inference mode
 def lrp(network: Network, images: Tensor, classes: Tensor, gamma: float = 0.25) -> Tensor:
     """Layer-wise relevance propagation: the score handed back, layer by layer, in proportion to what each input gave.
 
@@ -109,7 +110,7 @@ def lrp(network: Network, images: Tensor, classes: Tensor, gamma: float = 0.25) 
         layer.rule = GammaRule(gamma) if gamma else EpsilonRule()
     scaled = ((images.detach() - network.mean) / network.std).requires_grad_(True)
     with torch.enable_grad():
-        relevance = LRP(chain).attribute(scaled, target=classes)
+        relevance = LRP(chain).attribute(scaled, target=classes.clone())
     return relevance.detach().sum(1, keepdim=True)
 
 
