@@ -58,7 +58,7 @@ def test_a_requirement_has_a_lower_bound_and_no_cap(line):
 
 
 def test_torch_and_torchvision_are_a_pair():
-    assert "torch>=2.10" in REQUIREMENTS and "torchvision>=0.25" in REQUIREMENTS
+    assert "torch>=2.6" in REQUIREMENTS and "torchvision>=0.21" in REQUIREMENTS
 
 
 def test_make_installs_what_conda_installs_and_each_extra_says_what_it_brings():

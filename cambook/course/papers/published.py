@@ -43,7 +43,7 @@ def table(name: str) -> pd.DataFrame:
 
     raises: KeyError for an unknown name, ValueError if the file lacks a column or a value
     """
-    return InFull(_read(name))
+    return InFull(_read(name).copy())  # before pandas 3 a frame made of another shares its values
 
 
 @cache
