@@ -92,6 +92,20 @@ def test_a_network_without_plain_relu_is_refused(activation, named, pictures):
         guided_backprop(network, pictures, torch.tensor([0, 1, 2]))
 
 
+@pytest.mark.parametrize("activation, named", [(nn.functional.gelu, "GELU"), (torch.sigmoid, "Sigmoid")])
+def test_another_activation_that_runs_beside_a_relu_is_refused(activation, named, pictures):
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)
+
+        def forward(self, images):
+            return activation(self.second(self.first(images).relu())).mean((2, 3))
+
+    with pytest.raises(ValueError, match=f"the network has {named}: use mini-gap"):
+        guided_backprop(Mixed(), pictures, torch.tensor([0, 1, 2]))
+
+
 @pytest.mark.parametrize("activation, named", [(nn.ReLU6(), "ReLU6"), (nn.SiLU(), "SiLU"), (nn.PReLU(), "PReLU")])
 def test_a_module_that_is_another_activation_is_refused_before_it_runs(activation, named):
     check_relu(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()))
