@@ -38,7 +38,8 @@ def test_at_the_top_are_at_most_nine_entries():
 def test_import_linter_knows_every_entry_at_the_top():
     settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8"))
     (layers,) = (c["layers"] for c in settings["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
-    entries = {entry.stem for entry in PACKAGE.iterdir() if entry.name not in ("__init__.py", "__pycache__")}
+    known = {"__init__.py", "__pycache__", "py.typed"}
+    entries = {entry.stem for entry in PACKAGE.iterdir() if entry.name not in known}
     assert {room for layer in layers for room in layer.split(" | ")} == entries
 
 
