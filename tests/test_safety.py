@@ -50,6 +50,7 @@ ALLOWED = {
     ("cambook/machine.py", "ctypes.CDLL"): "the C library that Python itself has loaded",
     ("cambook/networks/__init__.py", "importlib.import_module"): "the modules with networks, beside it",
     ("tests/test_check.py", "?exec"): "the solution that an exercise prints",
+    ("tests/test_classroom.py", "?exec"): "the hub's settings on the page about hubs",
     ("tests/test_distributed.py", "pickle.loads"): "what the test's own processes found",
     ("tests/test_docs.py", "?compile"): "the diffs of CONTRIBUTING",
     ("tests/test_docs.py", "?exec"): "the Python of README and docs",
@@ -212,6 +213,9 @@ def server(tmp_path, make_notebook):
             assert process.poll() is None and time.monotonic() < end, log.read_text(encoding="utf-8")
             time.sleep(0.1)
         about = json.loads(found[0].read_text(encoding="utf-8"))
+        while not answers("127.0.0.1", about["port"]):  # its file is there a moment before it listens
+            assert process.poll() is None and time.monotonic() < end, log.read_text(encoding="utf-8")
+            time.sleep(0.1)
         yield f"http://127.0.0.1:{about['port']}", about
     finally:
         os.killpg(process.pid, signal.SIGKILL)
