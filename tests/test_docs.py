@@ -171,6 +171,21 @@ def test_the_researchers_python_trains_and_evaluates(tmp_path, monkeypatch):
     assert 0 <= found["row"]["max_box_acc"] <= 100
 
 
+def test_the_python_for_labels_alone_draws_a_map_of_each_test_photograph(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "CACHE", tmp_path / "cache")
+    for number in range(8):
+        photograph = tmp_path / "my" / "classes" / ("cat", "dog")[number % 2] / f"{number}.png"
+        photograph.parent.mkdir(parents=True, exist_ok=True)
+        colour = [0, 200, 40 + number] if number % 2 else [200, 0, 40 + number]
+        Image.new("RGB", (32, 24), tuple(colour)).save(photograph)
+    (code,) = blocks(ROOT / "docs" / "data.md", "python")
+    small = code.replace("size=224", "size=32").replace("(224, 224)", "(32, 32)")
+    said = [line.split()[:2] for line in printed(small).splitlines()]
+    assert [Path(name).parent.name for name, _ in said] == ["cat", "dog"] and all(c in ("cat", "dog") for _, c in said)
+    assert [Image.open(tmp_path / f"map-{n}.png").size for n in range(2)] == [(32, 32)] * 2
+
+
 def test_the_researchers_list_of_networks_is_complete():
     known, text = networks.names(), text_of(ROOT / "docs" / "researchers.md")
     _, _, table = text.partition("## Networks by name")
