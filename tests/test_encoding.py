@@ -244,7 +244,7 @@ sys.exit(pytest.main(sys.argv[1:]))
 """
 
 
-def tested(korean, *chosen: str, **options) -> subprocess.CompletedProcess:
+def run_there(korean, *chosen: str, **options) -> subprocess.CompletedProcess:
     """pytest in that locale; a file opened without its encoding is an error even if it has nothing but ASCII in it."""
     warned = "filterwarnings=error::EncodingWarning:(cambook|conftest|test_|cases_|hostile|course|form)"
     environment = korean | {"PYTHONWARNDEFAULTENCODING": "1"}
@@ -255,14 +255,14 @@ def test_a_file_opened_without_its_encoding_fails_there(korean, tmp_path):
     test = "def test_{}(tmp_path):\n    (tmp_path / 'a').write_text('ASCII'{})\n"
     tests = test.format("left_out", "") + test.format("named", ", encoding='utf-8'")
     (tmp_path / "test_planted.py").write_text(tests, encoding="utf-8")
-    ran = tested(korean | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, "test_planted.py", cwd=tmp_path)
+    ran = run_there(korean | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}, "test_planted.py", cwd=tmp_path)
     assert b"test_left_out - EncodingWarning" in ran.stdout and b"1 failed, 1 passed" in ran.stdout, ran.stdout
 
 
 def test_a_part_of_the_tests_passes_where_text_is_cp949(korean):
     chosen = " and ".join(f"not {name}" for name in LEFT_OUT.split())
     files = [f"tests/test_{name}.py" for name in PART]
-    ran = tested(korean, "-k", f"({SCENES}) and {chosen}", *files, cwd=ROOT)
+    ran = run_there(korean, "-k", f"({SCENES}) and {chosen}", *files, cwd=ROOT)
     assert ran.returncode == 0, (ran.stdout[-4000:] + ran.stderr[-2000:]).decode("cp949", "replace")
     assert int(re.search(rb"(\d+) passed", ran.stdout)[1]) > 400
 
