@@ -375,6 +375,9 @@ CUDA_LINES = {
         "cpu:gloo,cuda:nccl": "NCCL, under torchrun with GPUs alone; `make gpu` starts no process group",
         "synchronized_batch_norm(network) if": "batch norm over GPUs: tests/test_distributed.py looks at the layers",
     },
+    "cache.py": {
+        'if device != ("cuda" if torch.cuda.is_available()': COVERED,
+    },
     "machine.py": {
         'device.type == "cuda" and device.index is None': COVERED,
         "torch.cuda.current_device()": "the number of the current GPU",
