@@ -378,6 +378,10 @@ CUDA_LINES = {
     "cache.py": {
         'if device != ("cuda" if torch.cuda.is_available()': COVERED,
     },
+    "layouts.py": {
+        '"CudnnConvolution", "MkldnnConvolution"': "what a convolution is called there, beside its name on a CPU",
+        '"CudnnBatchNorm", "MiopenBatchNorm"': "what batch norm is called there, beside its name on a CPU",
+    },
     "machine.py": {
         'device.type == "cuda" and device.index is None': COVERED,
         "torch.cuda.current_device()": "the number of the current GPU",
