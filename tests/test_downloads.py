@@ -3,9 +3,12 @@
 import hashlib
 import io
 import re
+import shutil
+import signal
 import tarfile
 import threading
 import time
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
@@ -14,7 +17,7 @@ from typer.testing import CliRunner
 
 from cambook import datasets, files
 from cambook.cli import commands
-from cambook.datasets import Archive, DownloadError, downloads
+from cambook.datasets import Archive, DownloadError, downloads, unpacking
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -247,7 +250,7 @@ ATTACKS = {
 def test_an_archive_that_attacks_is_refused_whole(offer, attack, tmp_path, monkeypatch):
     content, sentence = ATTACKS[attack]
     if attack == "many empty files":
-        monkeypatch.setattr(downloads, "_ROOM", 2**20)
+        monkeypatch.setattr(unpacking, "_ROOM", 2**20)
     offer(content)
     with pytest.raises(DownloadError, match=sentence) as raised:
         datasets.fetch("birds")
@@ -256,12 +259,83 @@ def test_an_archive_that_attacks_is_refused_whole(offer, attack, tmp_path, monke
     assert not list(tmp_path.rglob("evil"))
 
 
+# ---- a zip file: Tiny ImageNet's layout ----
+
+
+def zipped(folder) -> bytes:
+    """Everything in a folder, folders too, as Tiny ImageNet's archive has them."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def tiny_imagenet(server, tmp_path, monkeypatch):
+    """The server offers an archive in its layout, two classes of two training photographs and one to test on."""
+    from test_photographs import tiny
+
+    content = zipped(tiny(tmp_path / "published"))
+    server.files["tiny-imagenet-200.zip"] = content
+    archive = Archive.at(
+        (server.url,), "tiny-imagenet-200.zip", len(content), f"md5:{hashlib.md5(content).hexdigest()}"
+    )
+    monkeypatch.setattr(datasets.TinyImageNet, "archives", (archive,))
+    return content
+
+
+def test_tiny_imagenet_is_fetched_by_its_name_and_read_as_from_a_folder(server, tiny_imagenet, tmp_path):
+    for split, number in (("train", 4), ("test", 2)):
+        data = datasets.load("tiny-imagenet", split, 64)
+        own = datasets.load(f"tiny-imagenet:{tmp_path / 'published'}", split, 64)
+        assert (data.name, len(data), data.report) == ("tiny-imagenet", number, [])
+        assert data.fingerprint == own.fingerprint and data.classes == ["tench", "great white shark"]
+        assert all(box.tolist() == [[10, 20, 30, 50]] for box in data.batch(range(number)).boxes)
+    assert server.asked == [0] and held() == {}
+    assert [p.name for p in downloads.folder_of("tiny-imagenet").iterdir()] == ["tiny-imagenet-200"]
+
+
+def test_a_zip_file_that_was_cut_off_is_finished_later(server, tiny_imagenet, monkeypatch):
+    monkeypatch.setattr(downloads, "ROUNDS", 1)
+    monkeypatch.setattr(downloads, "_CHUNK", 2**10)
+    server.stop_after = 2**11
+    with pytest.raises(DownloadError, match="2048 of .* bytes are here and are kept; run `cambook data tiny-imagenet`"):
+        datasets.fetch("tiny-imagenet")
+    server.stop_after = None
+    said = run("tiny-imagenet").output
+    assert "tiny-imagenet is in" in said and "licence: ImageNet's terms" in said
+    assert server.asked == [0, 2**11] and (downloads.folder_of("tiny-imagenet") / "tiny-imagenet-200/val").is_dir()
+
+
+def test_an_interrupt_leaves_nothing_half_unpacked(server, tiny_imagenet, monkeypatch):
+    copy, copied = shutil.copyfileobj, []
+
+    def interrupted(content, part):
+        copied.append(part.name)
+        copy(content, part) if len(copied) < 4 else part.write(content.read(10)) and signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as for_now, pytest.raises(KeyboardInterrupt):
+        for_now.setattr(shutil, "copyfileobj", interrupted)
+        datasets.fetch("tiny-imagenet")
+    assert len(copied) == 4 and sorted(p.name for p in (files.CACHE / "datasets").iterdir()) == ["downloads"]
+    assert held() == {"tiny-imagenet-200.zip": len(tiny_imagenet)}
+    assert len(datasets.load("tiny-imagenet", "train", 64)) == 4
+    assert server.asked == [0] and held() == {}
+
+
+def test_unpacking_a_zip_file_shows_how_far_it_is(tiny_imagenet, capfd):
+    datasets.fetch("tiny-imagenet")
+    said = capfd.readouterr().err
+    assert "tiny-imagenet-200.zip" in said and re.search(r"unpacking tiny-imagenet-200.zip: .*/\d+ ", said)
+
+
 # ---- the table ----
 
 
 def test_every_archive_has_mirrors_a_size_and_a_checksum_of_the_right_length():
     archives = [archive for cls in datasets.KNOWN.values() for archive in cls.archives]
-    assert len(archives) == 6
+    assert len(archives) == 7
     for archive in archives:
         kind, _, digest = archive.checksum.partition(":")
         assert re.fullmatch({"sha256": "[0-9a-f]{64}", "md5": "[0-9a-f]{32}"}[kind], digest)
@@ -295,6 +369,7 @@ def test_cambook_data_lists_every_set_with_licence_size_and_what_to_do():
         assert all(f"{number:,}" in out for number in cls.splits.values() if number and not cls.drawn)
     assert "5,994 and 5,794" in out and "drawn as asked for" in out and "your own" in out
     assert "1.2 GB" in out and "fetch it with: cambook data cub" in out and "154.6 GB" in out
+    assert re.search("tiny-imagenet +100,000 and 10,000 +0.2 GB .*\n +fetch it with: cambook data tiny-imagenet\n", out)
     assert str(downloads.folder_of("pets")) in out and "cambook data pets" not in out
 
 

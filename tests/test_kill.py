@@ -21,6 +21,7 @@ import tempfile
 import threading
 import time
 import warnings
+import zipfile
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -285,8 +286,13 @@ CHUNK = 2**15
 
 
 @functools.cache
-def _archive():
+def _archive(name):
     buffer = io.BytesIO()
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for member, content in FILES.items():
+                archive.writestr(member, content)
+        return buffer.getvalue()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in FILES.items():
             info = tarfile.TarInfo(name)
@@ -299,7 +305,7 @@ class SlowServer(BaseHTTPRequestHandler):
     asked = []
 
     def do_GET(self):
-        content, start = _archive(), int(re.match(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
+        content, start = _archive(self.path), int(re.match(r"bytes=(\d+)-", self.headers.get("Range", "bytes=0-"))[1])
         self.asked.append(start)
         self.send_response(206 if start else 200)
         self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
@@ -318,27 +324,39 @@ class SlowServer(BaseHTTPRequestHandler):
 def _address():
     server = ThreadingHTTPServer(("127.0.0.1", 0), SlowServer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.server_port}/birds.tar"
+    return f"http://127.0.0.1:{server.server_port}/"
 
 
-def with_address(folder):
-    (folder / "address").write_text(_address(), encoding="utf-8")
+def with_address(folder, name="birds.tar"):
+    (folder / "address").write_text(_address() + name, encoding="utf-8")
 
 
-def with_archive(folder):
-    with_address(folder)
+def with_archive(folder, name="birds.tar"):
+    with_address(folder, name)
     (folder / "datasets" / "downloads").mkdir(parents=True)
-    (folder / "datasets" / "downloads" / "birds.tar").write_bytes(_archive())
+    (folder / "datasets" / "downloads" / name).write_bytes(_archive(name))
+
+
+def with_zip(folder):
+    with_archive(folder, "birds.zip")
+
+
+def _name(folder):
+    return (folder / "address").read_text(encoding="utf-8").rpartition("/")[2]
 
 
 def fetch(folder):
-    files.CACHE, content = folder, _archive()
+    files.CACHE, content = folder, _archive(_name(folder))
     url, checksum = (folder / "address").read_text(encoding="utf-8"), f"sha256:{hashlib.sha256(content).hexdigest()}"
-    archive = downloads.Archive("birds.tar", (url,), len(content), checksum)
+    archive = downloads.Archive(_name(folder), (url,), len(content), checksum)
     downloads.fetch_archives("birds", (archive,))
 
 
 def unpack(folder):
+    fetch(folder)
+
+
+def unpack_zip(folder):
     fetch(folder)
 
 
@@ -351,12 +369,13 @@ def _whole_set(folder):
 def _a_download(work, prepare, draw):
     with killed(work, prepare, draw) as folder:
         place, kept = folder / "datasets" / "birds", folder / "datasets" / "downloads"
-        file, part = kept / "birds.tar", kept / "birds.tar.part"
+        name, content = _name(folder), _archive(_name(folder))
+        file, part = kept / name, kept / f"{name}.part"
         assert not place.exists() or _whole_set(folder), "a half-unpacked set has the name of a whole one"
-        assert not file.exists() or file.read_bytes() == _archive()
+        assert not file.exists() or file.read_bytes() == content
         held = part.read_bytes() if part.exists() else b""
-        assert _archive().startswith(held)
-        nothing_missing = place.exists() or file.exists() or len(held) == len(_archive())
+        assert content.startswith(held)
+        nothing_missing = place.exists() or file.exists() or len(held) == len(content)
         SlowServer.asked.clear()
         finish(work, folder)
         assert SlowServer.asked == ([] if nothing_missing else [len(held)])
@@ -372,8 +391,9 @@ def a_download(draw):
 
 
 def an_unpacking(draw):
-    """Nothing half-unpacked is used, and nothing of it stays."""
+    """Nothing half-unpacked is used, and nothing of it stays: of a tar file, of a zip file."""
     _a_download(unpack, with_archive, draw)
+    _a_download(unpack_zip, with_zip, draw)
 
 
 # ---- notebooks and sweeps ----

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from scipy.io import savemat
 
-from cambook import datasets, files, maps, metrics, networks
+from cambook import datasets, files, maps, metrics, networks, training
 from cambook.course.lessons import tuning
 from cambook.datasets import downloads, photographs
 from cambook.metrics import evaluation
@@ -689,6 +689,18 @@ def test_a_folder_that_is_no_tiny_imagenet_is_told_what_is_missing(tmp_path):
     (tiny(tmp_path) / "tiny-imagenet-200" / "words.txt").unlink()
     with pytest.raises(FileNotFoundError, match="has no words.txt: give tiny-imagenet-200 as the archive unpacks it"):
         datasets.load(f"tiny-imagenet:{tmp_path}", "test", 64)
+
+
+@pytest.mark.parametrize("name", [name for name in networks.names() if name.startswith("mini-")])
+def test_small_networks_learn_from_tiny_imagenet_at_its_own_size(name):
+    root = os.environ.get("CAMBOOK_TEST_DATA")
+    if not root:
+        pytest.skip("CAMBOOK_TEST_DATA is not set: the real photographs are not here")
+    data = datasets.load(f"tiny-imagenet:{root}/tiny-imagenet", "train", networks.spec(name).side, length=40)
+    assert (data.size, len(data), data.left_out) == (64, 40, 0)
+    made = training.trained(name, data, replace(training.recipe_for(name), epochs=6, batch_size=20))
+    losses = [row["loss"] for row in made.history]
+    assert np.isfinite(losses).all() and losses[-1] < losses[0]
 
 
 # ---- names ----

@@ -211,7 +211,8 @@ def test_a_folder_is_found_from_where_the_command_was_given(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert Parameters(dataset="voc:birds").dataset == f"voc:{tmp_path / 'birds'}"
     assert Parameters(dataset="cub:birds").dataset == f"cub:{tmp_path / 'birds'}"
-    assert [Parameters(dataset=name).dataset for name in ("cub", "pets", "voc2007")] == ["cub", "pets", "voc2007"]
+    fetched = ["cub", "pets", "tiny-imagenet", "voc2007"]
+    assert [Parameters(dataset=name).dataset for name in fetched] == fetched
 
 
 def test_a_failed_run_is_called_failed_and_replaces_the_old_one(make_notebook, tmp_path):

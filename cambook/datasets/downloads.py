@@ -7,11 +7,8 @@ into a temporary folder, which gets its name when everything is in it. So a data
 from __future__ import annotations
 
 import hashlib
-import lzma
 import re
 import shutil
-import tarfile
-import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +16,15 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from cambook import files
-
-
-class DownloadError(OSError):
-    """A data set that could not be fetched; the message says why and what to do."""
+from cambook.datasets.unpacking import DownloadError, unpack
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A tar file that a data set is published in.
+    """A tar or zip file that a data set is published in.
 
     Attributes:
-        name: of the file.
+        name: of the file; one that ends in .zip is a zip file, any other a tar file, compressed or not.
         urls: its mirrors, tried in this order.
         size: in bytes.
         checksum: "sha256:..." or "md5:...".
@@ -54,7 +48,6 @@ class Archive:
 ROUNDS = 2  # how often each mirror is tried
 TIMEOUT = (10, 60)  # seconds to connect, seconds without a byte
 _CHUNK = 2**14  # bytes that are lost at most if a connection breaks
-_GROWTH, _ROOM = 10, 64 * 2**20  # an archive may unpack to so many times its size and so many bytes more
 
 
 def folder_of(name: str) -> Path:
@@ -199,53 +192,3 @@ def _resume(url: str, part: Path, archive: Archive) -> None:
         raise OSError(f"it sends more than the {archive.size} bytes of {archive.name}")
     if got < archive.size:
         raise OSError(f"it ended after {got} of {archive.size} bytes")
-
-
-def unpack(file: Path, folder: Path) -> None:
-    """Unpacks a tar file, compressed or not.
-
-    Args:
-        file: the archive.
-        folder: where to; made if it is missing.
-
-    Raises:
-        DownloadError: for a member or link that would leave the folder, a device, far more content than a data set's
-            archive has, or damage. What was unpacked until then stays in the folder.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with tarfile.open(f"{folder}/birds.tar", "w") as archive:
-        ...         archive.addfile(tarfile.TarInfo("images/a.jpg"))
-        ...     unpack(Path(folder, "birds.tar"), Path(folder, "birds"))
-        ...     Path(folder, "birds", "images", "a.jpg").is_file()
-        True
-    """
-    limit = _GROWTH * file.stat().st_size + _ROOM
-    total = 0
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with tarfile.open(file) as archive, tqdm(desc=f"unpacking {file.name}", unit="file", leave=False) as bar:
-            for member in archive:
-                total += member.size + 512  # 512: the least that a member takes, so that a million empty ones count
-                if total > limit:
-                    raise DownloadError(
-                        f"{file.name} unpacks to more than {limit} bytes: it is not a data set, delete it."
-                    )
-                if ".." in Path(member.name).parts or Path(member.name).is_absolute():
-                    raise DownloadError(f"{file.name} contains {member.name!r}, a path outside its folder: delete it.")
-                archive.extract(member, folder, filter="data")
-                bar.update()
-            while rest := archive.fileobj.read(2**20):  # to its end, at which a compressed file has a checksum
-                total += len(rest)
-                if total > limit:
-                    raise DownloadError(f"{file.name} is longer than {limit} bytes: it is not a data set, delete it.")
-    except tarfile.FilterError as error:
-        raise DownloadError(f"{file.name} contains what no data set needs ({error}): delete it.") from error
-    except DownloadError:
-        raise
-    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        no_tar = isinstance(error, tarfile.ReadError) and not total
-        reason = "it is not a tar file" if no_tar else str(error).splitlines()[0]
-        mend = "delete it and fetch it again, or free some space there"
-        raise DownloadError(f"{file.name} cannot be unpacked to {folder} ({reason}): {mend}.") from error

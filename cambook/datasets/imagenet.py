@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from cambook.datasets.annotations import read_annotation
+from cambook.datasets.downloads import Archive
 from cambook.datasets.photographs import Listed, Photographs, Truth
 from cambook.datasets.reading import (
     Unusable,
@@ -202,15 +203,22 @@ class TinyImageNet(Photographs):
 
     Example:
         >>> TinyImageNet.written(), TinyImageNet.splits["test"]
-        ('tiny-imagenet:FOLDER', 10000)
+        ('tiny-imagenet', 10000)
     """
 
-    kind, needs = "tiny-imagenet", "FOLDER"
+    kind = "tiny-imagenet"
     drawn_on = "stored"  # as all tools of its time did
     splits = {"train": 100_000, "test": 10_000}
-    source = "unpack http://cs231n.stanford.edu/tiny-imagenet-200.zip (MD5 90528d7ca1a48142e341f4ef8d21d0de)"
+    source = "Stanford CS231n, http://cs231n.stanford.edu/tiny-imagenet-200.zip"
     licence = "ImageNet's terms: non-commercial research and education"
-    download_bytes = 248_100_043
+    archives = (
+        Archive.at(
+            ("http://cs231n.stanford.edu/",),
+            "tiny-imagenet-200.zip",
+            248_100_043,
+            "md5:90528d7ca1a48142e341f4ef8d21d0de",
+        ),
+    )
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         top = existing_folder(folder)

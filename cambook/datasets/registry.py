@@ -132,7 +132,7 @@ def load(
     One that can be downloaded and is named without a folder lies in the cache; the first use downloads it there.
 
     Args:
-        name: one of `names()`, with your folder in place of FOLDER; `cub`, `pets` and `voc2007` with or without one.
+        name: one of `names()`, with your folder in place of FOLDER; a set that can be downloaded with or without one.
         split: "train" or "test". For ilsvrc, "test" is the validation set; for voc2007, "train" is trainval.
         size: side of the square images, in pixels.
         length: how many scenes to draw; for photographs, at most so many of them, chosen by `seed` (None: all).
@@ -192,7 +192,7 @@ def fetch(name: str) -> Path:
     Example:
         >>> fetch("scenes")
         Traceback (most recent call last):
-        cambook.datasets.downloads.DownloadError: scenes is not downloaded: embedded, nothing to fetch.
+        cambook.datasets.unpacking.DownloadError: scenes is not downloaded: embedded, nothing to fetch.
     """
     cls = find(name)
     if not cls.archives:
