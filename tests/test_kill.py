@@ -286,12 +286,12 @@ CHUNK = 2**15
 
 
 @functools.cache
-def _archive(name):
+def _archive(file):
     buffer = io.BytesIO()
-    if name.endswith(".zip"):
+    if file.endswith(".zip"):
         with zipfile.ZipFile(buffer, "w") as archive:
             for member, content in FILES.items():
-                archive.writestr(member, content)
+                archive.writestr(zipfile.ZipInfo(member), content)  # of 1980, so always the same
         return buffer.getvalue()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, content in FILES.items():
