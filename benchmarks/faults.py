@@ -655,8 +655,8 @@ MUTANTS = [
     Mutant(
         "datasets/photographs.py",
         "a mask not turned with its image",
-        "grey = upright(decode_mask(self._read(self._truths[i])), self._turns[i])",
-        "grey = decode_mask(self._read(self._truths[i]))",
+        "grey = upright(self.grey(self._truths[i]), self._turns[i])",
+        "grey = self.grey(self._truths[i])",
     ),
     Mutant("datasets/photographs.py", "the mask of a tiny object is empty", "if not mask.any():", "if mask is None:"),
     # ---- scenes ----

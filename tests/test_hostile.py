@@ -25,6 +25,7 @@ from pathlib import Path
 import cases_datasets
 import cases_maps
 import cases_runs
+import cases_wsol
 import cases_zips
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ from cambook.maps import boxes
 from cambook.metrics import evaluation
 
 LEAST = 40
-OF_THEIR_OWN = (cases_datasets, cases_maps, cases_runs, cases_zips)  # their import enters their cases
+OF_THEIR_OWN = (cases_datasets, cases_maps, cases_runs, cases_wsol, cases_zips)  # their import enters their cases
 ERRORS = (ValueError, TypeError, IndexError, FileNotFoundError, PermissionError, RuntimeError, downloads.DownloadError)
 ERRORS += (typer.BadParameter, typer.Exit)
 PACKAGE = Path(files.__file__).parent

@@ -18,6 +18,7 @@ import pytest
 from IPython.core.inputtransformer2 import TransformerManager
 from test_datasets import Folder, annotation, thing
 from test_photographs import class_folders, cub, ilsvrc, pets, tiny
+from test_wsol import wsol
 
 from cambook import datasets, files, machine
 from cambook.cli import commands
@@ -544,12 +545,12 @@ in_such_a_folder = pytest.mark.parametrize("name", FOLDERS_OF_USERS, ids=["space
 
 
 @in_such_a_folder
-@pytest.mark.parametrize("kind", ["voc", "pets", "cub", "folder", "ilsvrc", "tiny-imagenet"])
+@pytest.mark.parametrize("kind", ["voc", "pets", "cub", "folder", "ilsvrc", "tiny-imagenet", "wsol"])
 def test_a_data_set_is_read_from_any_folder(tmp_path, monkeypatch, kind, name):
     monkeypatch.setattr(files, "CACHE", tmp_path / "cache" / name)
     monkeypatch.setattr("cambook.datasets.photographs._WORTH_REMEMBERING", 1)
     make = {"voc": lambda root: Folder(root).root, "pets": pets, "cub": cub, "folder": class_folders}
-    root = (make | {"ilsvrc": ilsvrc, "tiny-imagenet": tiny})[kind](tmp_path / name)
+    root = (make | {"ilsvrc": ilsvrc, "tiny-imagenet": tiny, "wsol": wsol})[kind](tmp_path / name)
     given = Parameters(dataset=f"{kind}:{root}")
     assert given.dataset == f"{kind}:{root}" and given.portable()["dataset"] == f"{kind}:{name}"
     first, again = (datasets.load(given.dataset, "train", 40, boxes=kind != "folder") for _ in range(2))

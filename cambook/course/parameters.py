@@ -62,17 +62,20 @@ class Parameters(BaseModel):
     def _known_dataset(cls, name: str | None) -> str | None:
         if name is None:
             return None
-        from cambook.datasets.reading import as_on_disk
+        from cambook.datasets.reading import as_on_disk, split_options
         from cambook.datasets.registry import find, kind_and_folder
 
         kind, folder = kind_and_folder(name)
         if folder is None:
             return name
-        place = as_on_disk(Path(folder).expanduser().absolute())
         what, there = ("file", os.path.isfile) if find(name).needs == "FILE" else ("folder", os.path.isdir)
-        if not there(place):
-            raise ValueError(f"the {what} {place} does not exist, give the one that contains the data set")
-        return f"{kind}:{place}"
+        first, options = split_options(folder) if kind == "wsol" else (folder, {})
+        places = {"": first, **options}
+        for option, path in places.items():
+            places[option] = place = as_on_disk(Path(path).expanduser().absolute())
+            if not there(place):
+                raise ValueError(f"the {what} {place} does not exist, give the one that contains the data set")
+        return f"{kind}:{places.pop('')}" + "".join(f",{option}={place}" for option, place in places.items())
 
     @field_validator("network")
     @classmethod
@@ -105,11 +108,14 @@ class Parameters(BaseModel):
 
     def portable(self) -> dict[str, Any]:
         """Those with a value, without this machine's folders: `voc:/home/me/birds` becomes `voc:birds`."""
+        from cambook.datasets.reading import split_options
+
         values = self.model_dump(exclude_none=True)
         if "image" in values:
             values["image"] = Path(values["image"]).name
         if ":" in values.get("dataset", ""):
             kind, _, folder = values["dataset"].partition(":")
+            folder = split_options(folder)[0] if kind == "wsol" else folder
             values["dataset"] = f"{kind}:{Path(folder).name}"
         return values
 

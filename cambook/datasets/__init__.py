@@ -17,6 +17,7 @@ from cambook.datasets.registry import KNOWN, catalogue, fetch, find, kind_and_fo
 from cambook.datasets.scene_tables import LENGTHS, TEXTURES, Cutout
 from cambook.datasets.scenes import LAYOUT, SMALLEST_SIZE, Layout, Scenes, ScenesOfNewObjects
 from cambook.datasets.voc import VOC2007, VOCFolder
+from cambook.datasets.wsol import WSOL
 
 __all__ = [
     "AHEAD",
@@ -59,6 +60,7 @@ __all__ = [
     "VERSION",
     "VOC2007",
     "VOCFolder",
+    "WSOL",
     "catalogue",
     "check_counts",
     "example_picture",

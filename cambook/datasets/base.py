@@ -42,7 +42,7 @@ class DataSet:
 
     Attributes:
         name: as it was asked for, such as "voc:data/birds".
-        split: "train" or "test".
+        split: "train", "test", or another of its `splits`.
         size: side of the images in pixels.
         classes: C names, in the order of the labels.
         labels: (N,) int64.

@@ -200,8 +200,11 @@ class Photographs(DataSet):
         self.labels = np.array(labels, np.int64)
         self._boxes, self._starts = np.concatenate(boxes), np.cumsum([0, *map(len, boxes)])
         self.fingerprint = digest.hexdigest()
-        for label in sorted(set(range(len(classes))) - set(labels)):
-            self.report.append(f'no usable image of class "{classes[label]}" in the {self.split} list')
+        bare = [f'"{classes[label]}"' for label in sorted(set(range(len(classes))) - set(labels))]
+        if len(bare) > _REPORTED_SINGLY:
+            self.report.append(f"no usable image of {len(bare)} classes in the {self.split} list, such as {bare[0]}")
+        else:
+            self.report += [f"no usable image of class {name} in the {self.split} list" for name in bare]
 
     def report_unread(self, files: list[str]) -> None:
         """Reports and counts the files whose endings nobody reads (`unread_endings`)."""
@@ -250,7 +253,10 @@ class Photographs(DataSet):
         key = hashlib.sha256(repr((_VERSION, _SENTENCES, type(self).__name__, str(self.root), self.classes)).encode())
         key.update(self.drawn_on.encode())
         for one in part:
-            key.update(repr((one, _state(one.picture), _state(one.truth))).encode())
+            states = map(
+                _state, (one.picture, *(one.truth or "").split("\0"))
+            )  # a NUL parts the files of several masks
+            key.update(repr((one, *states)).encode())
         return files.CACHE / "datasets" / "looked-through" / f"{key.hexdigest()[:24]}.json"
 
     def _look(self, one: Listed) -> Inspection:
@@ -264,25 +270,48 @@ class Photographs(DataSet):
                 raise Unusable(one.problem)
             truth = self.truth(one, data)
             image, orientation, notes = decode_image(picture)
-            stored = stored_size(image)
-            whole = stored[::-1] if orientation >= 5 else stored
-            boxes, box_notes = truth.boxes, []
-            if len(boxes):
-                boxes, box_notes, told = fit_boxes(
-                    boxes, truth.tag, stored, orientation, self.drawn_on, tagged=one.box is None
-                )
-                if not told and self.drawn_on == "upright":
-                    sha.update(b"boxes drawn on the upright image")
-            if truth.mask:
-                seen.turn = _turn(truth.mask, stored, orientation, self.drawn_on)
+            box_notes, told = self.fit(one, truth, seen, stored_size(image), orientation)
+            if not told and self.drawn_on == "upright":
+                sha.update(b"boxes drawn on the upright image")
             seen.label = truth.label
-            seen.boxes = (boxes / np.array([*whole] * 2)).tolist()
             seen.notes = [[short_path(Path(one.picture)), note] for note in notes]
-            seen.notes += [[short_path(Path(one.truth or one.picture)), note] for note in (*truth.notes, *box_notes)]
+            where = short_path(Path((one.truth or one.picture).split("\0")[0]))
+            seen.notes += [[where, note] for note in (*truth.notes, *box_notes)]
         except Unusable as error:
             seen.refused = str(error)
         seen.digest = sha.hexdigest()
         return seen
+
+    def fit(
+        self, one: Listed, truth: Truth, seen: Inspection, stored: tuple[int, int], orientation: int
+    ) -> tuple[list[str], bool]:
+        """Sets seen.boxes, and seen.turn of masks, for the upright image.
+
+        Args:
+            one: the listed image.
+            truth: what its files say.
+            seen: where it is written.
+            stored: width and height of the image in its file.
+            orientation: its EXIF orientation, 1 to 8.
+
+        Returns:
+            One sentence for each repair, and whether it is known which image the boxes were drawn on.
+
+        Raises:
+            Unusable: if boxes or mask fit no orientation of the image.
+        """
+        whole = stored[::-1] if orientation >= 5 else stored
+        boxes, notes, told = truth.boxes, [], True
+        if len(boxes):
+            boxes, notes, told = fit_boxes(boxes, truth.tag, stored, orientation, self.drawn_on, tagged=one.box is None)
+        if truth.mask:
+            seen.turn = _turn(truth.mask, stored, orientation, self.drawn_on)
+        seen.boxes = (boxes / np.array([*whole] * 2)).tolist()
+        return notes, told
+
+    def grey(self, truth: str) -> Image.Image:
+        """The grey values of an image's file of masks, not yet turned. Raises Unusable."""
+        return decode_mask(self._read(truth))
 
     def _read(self, file: str) -> bytes:
         return read_inside(Path(file), self.root)
@@ -330,7 +359,7 @@ class Photographs(DataSet):
             image = upright(image, orientation).resize((self.size, self.size), Image.Resampling.BILINEAR)
             if not self.has_masks:
                 return np.asarray(image), None, None
-            grey = upright(decode_mask(self._read(self._truths[i])), self._turns[i])
+            grey = upright(self.grey(self._truths[i]), self._turns[i])
         except Unusable as error:
             raise RuntimeError(
                 f"{self._pictures[i]} could be used when {self.name} was loaded and now cannot ({error}): start again, "

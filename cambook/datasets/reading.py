@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import math
 import os
+import re
 import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
@@ -198,6 +199,32 @@ def existing_folder(folder: str | Path) -> Path:
     if not os.path.isdir(path):  # False for a name too long for any folder, for which Path.is_dir raises
         raise FileNotFoundError(f"there is no folder {path}{nearest_path(path)}")
     return path
+
+
+def split_options(text: str) -> tuple[str, dict[str, str]]:
+    """A data set's folder, and the folders of its images and masks if they are written behind it.
+
+    Args:
+        text: what follows the colon, such as "my/lists,images=/data/birds"; a folder that exists is taken as it is.
+
+    Returns:
+        The folder, and {"images": folder, "masks": folder} or a part of it.
+
+    Raises:
+        ValueError: if one of the two is written twice, or without a folder.
+
+    Example:
+        >>> split_options("my/lists,images=/data/a, b"), split_options("my/birds")
+        (('my/lists', {'images': '/data/a, b'}), ('my/birds', {}))
+    """
+    folder, *options = [text] if os.path.isdir(text) else re.split(r",(?=(?:images|masks)=)", text)
+    found: dict[str, str] = {}
+    for option in options:
+        name, _, path = option.partition("=")
+        if name in found or not path.strip():
+            raise ValueError(f'"{text}" must give {name}=FOLDER once: write FOLDER,images=FOLDER,masks=FOLDER')
+        found[name] = path
+    return folder, found
 
 
 # ---- what a folder contains

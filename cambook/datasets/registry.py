@@ -133,7 +133,8 @@ def load(
 
     Args:
         name: one of `names()`, with your folder in place of FOLDER; a set that can be downloaded with or without one.
-        split: "train" or "test". For ilsvrc, "test" is the validation set; for voc2007, "train" is trainval.
+        split: "train" or "test". For ilsvrc, "test" is the validation set; for voc2007, "train" is trainval. wsol has
+            "val" as well, also called "train-fullsup", and "train-proxy".
         size: side of the square images, in pixels.
         length: how many scenes to draw; for photographs, at most so many of them, chosen by `seed` (None: all).
         seed: for scenes, other images; for photographs, another choice.

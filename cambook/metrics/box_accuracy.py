@@ -160,6 +160,6 @@ class BoxAccuracy:
         larger image than the grid a box may end one pixel earlier than there, from a smaller one up to a pixel of the
         image later."""
         boxes = _ground_truth(gt_boxes)
-        if boxes.min() < -1 or boxes.max() > self.size + 1:
+        if boxes.min() < -1.001 or boxes.max() > self.size + 1.001:  # a pixel, and what rounding adds to it
             raise ValueError(f"A ground-truth box leaves the grid of {self.size} pixels: scale both alike.")
         return np.trunc(boxes - [0, 0, 1, 1]).astype(np.int64)
