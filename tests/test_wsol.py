@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from test_photographs import GRID_BOX, HEIGHT, SIZE, WIDTH, block, encoded, grey, one, red, scene, write
 
-from cambook import datasets, files
+from cambook import datasets, files, networks
 from cambook.course.parameters import Parameters
-from cambook.metrics import BoxAccuracy, PixelAveragePrecision
+from cambook.metrics import BoxAccuracy, PixelAveragePrecision, evaluate
 from cambook.metrics.grid import boxes_on_grid, count_boxes
 
 BOX = (20, 10, 59, 29)  # of the red rectangle: its first and its last pixel, in an image of 80 x 40
@@ -253,6 +253,12 @@ def test_masks_lie_in_a_folder_of_their_own(tmp_path):
         datasets.load(f"wsol:{root}", "test", SIZE)
     data = datasets.load(f"wsol:{root},masks={tmp_path / 'm'},images={root}", "test", SIZE)
     assert data.batch([0]).masks.any()
+
+
+def test_a_set_with_masks_is_evaluated(tmp_path):
+    data = datasets.load(f"wsol:{masked(tmp_path)}", "test", 64)
+    found = evaluate(networks.build("mini-gap", 2), data)
+    assert {"pxap", "max_box_acc", "gt_known", "pointing"} <= set(found.row) and len(found.inside) == 2
 
 
 # ---- real photographs, and what wsolevaluation's own code answers
