@@ -22,6 +22,7 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
+import cases_coco
 import cases_datasets
 import cases_maps
 import cases_runs
@@ -72,7 +73,7 @@ from cambook.maps import boxes
 from cambook.metrics import evaluation
 
 LEAST = 40
-OF_THEIR_OWN = (cases_datasets, cases_maps, cases_runs, cases_wsol, cases_zips)  # their import enters their cases
+OF_THEIR_OWN = (cases_coco, cases_datasets, cases_maps, cases_runs, cases_wsol, cases_zips)  # entered by the import
 ERRORS = (ValueError, TypeError, IndexError, FileNotFoundError, PermissionError, RuntimeError, downloads.DownloadError)
 ERRORS += (typer.BadParameter, typer.Exit)
 PACKAGE = Path(files.__file__).parent

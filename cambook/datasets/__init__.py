@@ -7,6 +7,7 @@ from cambook.datasets.base import SPLITS, DataSet, check_counts
 from cambook.datasets.batches import AHEAD, IN_MEMORY, Batch, Subset, image_getter, is_large, onto, prefetch
 from cambook.datasets.birds_and_pets import CUB, Pets
 from cambook.datasets.class_folders import ClassFolders
+from cambook.datasets.coco import COCO
 from cambook.datasets.downloads import ROUNDS, TIMEOUT, Archive, DownloadError, fetch_archives, folder_of, unpack
 from cambook.datasets.examples import EXAMPLE_PICTURES, example_picture, load_picture
 from cambook.datasets.imagenet import ILSVRC, TinyImageNet
@@ -24,6 +25,7 @@ __all__ = [
     "ARRANGEMENTS",
     "Archive",
     "Batch",
+    "COCO",
     "CUB",
     "ClassFolders",
     "Cutout",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from itertools import chain
@@ -13,7 +12,7 @@ import numpy as np
 from cambook.datasets.photographs import Listed, Photographs, Truth
 from cambook.datasets.reading import existing_folder, files_below, files_in, folders_in, nfc, suffixes
 from cambook.datasets.registry import register
-from cambook.datasets.splits import single_folder, split_folders
+from cambook.datasets.splits import quarter, single_folder, split_folders
 
 
 @register
@@ -78,11 +77,9 @@ class ClassFolders(Photographs):
                 self.report.append(f'{len(there[split][name])} folders are called "{name}" and are read as one class')
             files = _images(there[split][name], self.report, unread)
             if not parts:
-                by_digest = sorted(files, key=_digest)
-                cut = max(1, len(files) // 4)
-                test, train = by_digest[:cut], by_digest[cut:]
-                files, rest = (test, train) if split == "test" else (train, test)
-                others += rest
+                in_two = quarter(files, lambda file: file.name)
+                files = in_two.pop(split)
+                others += chain.from_iterable(in_two.values())
             listed += [Listed(nfc(f.relative_to(root).as_posix()), label, str(f)) for f in files]
         filled = sorted({one.label for one in listed})
         if len(filled) == 1 and (split == "train" or not parts):
@@ -117,7 +114,3 @@ def _below(folders: dict[str, list[Path]]) -> Iterator[str]:
     known = suffixes()
     for folder in chain.from_iterable(folders.values()):
         yield from (file for file in files_below(folder, []) if os.path.splitext(file)[1].lower() in known)
-
-
-def _digest(file: Path) -> bytes:
-    return hashlib.sha256(nfc(file.name).encode("utf-8", "surrogateescape")).digest()

@@ -52,7 +52,7 @@ class Listed(NamedTuple):
         label: index of its class; None if only its annotation says.
         image: its file; None if it has none.
         truth: the file that says where the object is: annotation, segmentation or trimap; None if it has none.
-        box: x, y, width and height, if a list gives them.
+        box: what a list says in place of such a file: x, y, width and height, or as `truth` of the set reads it.
         problem: why the image cannot be used, if the lists themselves say so.
 
     Example:

@@ -65,7 +65,7 @@ def names() -> list[str]:
 
     Example:
         >>> names()[:4]
-        ['scenes', 'scenes-new-objects', 'folder:FOLDER', 'voc:FOLDER']
+        ['scenes', 'scenes-new-objects', 'coco:FILE', 'folder:FOLDER']
     """
     return sorted(KNOWN, key=lambda name: (not KNOWN[name].drawn, None not in KNOWN[name].splits.values(), name))
 
@@ -164,8 +164,8 @@ def load(
     check_counts(size, length)
     if boxes and not cls.has_boxes:
         raise ValueError(
-            f'"{name}" has labels and no boxes, so no localization can be measured: give voc:FOLDER with annotations, '
-            "or run reproduce/table1 or reproduce/table5, which ask for labels alone"
+            f'"{name}" has labels and no boxes, so no localization can be measured: give voc:FOLDER or coco:FILE '
+            "with boxes, or run reproduce/table1 or reproduce/table5, which ask for labels alone"
         )
     where = (folder or fetch(kind),) if cls.needs or cls.archives else ()
     with environ(BOXES, boxes) if isinstance(boxes, str) else nullcontext():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from cambook.datasets.reading import contains_images, folders_in, nfc
 
@@ -20,6 +22,8 @@ _ROLE_OF = {nfc(word): role for role, words in _ROLES.items() for word in words.
 _FILLERS = "dataset data sets set splits split images image imgs img photos folder samples files list"
 _FILLERS += " 데이터셋 데이터 세트 셋 이미지 사진 목록 용 数据集 数据 图片 集 データ セット 画像 用"
 _FILLER = "|".join(map(re.escape, map(nfc, _FILLERS.split())))
+
+T = TypeVar("T")
 
 
 def role_of(name: str) -> str | None:
@@ -195,6 +199,22 @@ def split_lists(lists: Iterable[str]) -> dict[str, str]:
         if names:
             found[split] = names[0]
     return found
+
+
+def quarter(images: Iterable[T], name: Callable[[T], str]) -> dict[str, list[T]]:
+    """The images of one class split in two where no split is published: a quarter, at least one image, is "test".
+
+    Args:
+        images: in an order that does not depend on the disk.
+        name: of an image's file; those whose names have the smallest SHA-256 are the quarter.
+
+    Example:
+        >>> quarter(["1.jpg", "2.jpg", "3.jpg", "4.jpg"], str)
+        {'train': ['1.jpg', '2.jpg', '4.jpg'], 'test': ['3.jpg']}
+    """
+    ordered = sorted(images, key=lambda one: hashlib.sha256(nfc(name(one)).encode("utf-8", "surrogateescape")).digest())
+    cut = max(1, len(ordered) // 4)
+    return {"train": ordered[cut:], "test": ordered[:cut]}
 
 
 def single_folder(root: Path) -> str:
