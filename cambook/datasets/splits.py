@@ -210,7 +210,7 @@ def quarter(images: Iterable[T], name: Callable[[T], str]) -> dict[str, list[T]]
 
     Example:
         >>> quarter(["1.jpg", "2.jpg", "3.jpg", "4.jpg"], str)
-        {'train': ['1.jpg', '2.jpg', '4.jpg'], 'test': ['3.jpg']}
+        {'train': ['2.jpg', '4.jpg', '3.jpg'], 'test': ['1.jpg']}
     """
     ordered = sorted(images, key=lambda one: hashlib.sha256(nfc(name(one)).encode("utf-8", "surrogateescape")).digest())
     cut = max(1, len(ordered) // 4)
