@@ -236,6 +236,23 @@ added(
     wanted=(),
 )
 
+added(
+    "a name of two lines",
+    made([8], "a[?]b.png: left out: there is no image of this name beside.*"),
+    an_image(1, "a\nb.png"),
+    wanted=(),
+    files=("a\nb.png",),
+)
+added(
+    "a name of a million letters",
+    made(
+        [8], ".*: 1 image left out, without an id or a file_name .first: 1.", ".*: 1 box left out, of an image that.*"
+    ),
+    an_image(1, "a" * 10**6),
+    wanted=(),
+)
+added("ids as fractions", made(GOOD), an_image(1.0, "1.png"))
+
 # ---- entries that disagree
 
 added("an image listed twice", made(GOOD), an_image(1), an_image(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ LISTS = ("images", "annotations", "categories")
 _BESIDE_IMAGES = ("annotations", "annotation", "anns", "labels", "json", "coco")  # folders for the JSON files alone
 _SEARCHED = "beside the JSON file, in images/ or in a folder called after it"
 _ONE = {"boxes": "box", "entries": "entry", "categories": "category"}
+_LONGEST_NAME = 500  # letters
 _ROUNDING = 1.0  # pixels by which a tool's rounding may push a box past the border
 
 
@@ -36,7 +38,7 @@ class COCO(Photographs):
         file: the JSON file, as exported. Its images lie beside it, in a folder images or data, or in one called after
             the file or its split, such as train2017 for instances_train2017.json; if the JSON file is in a folder
             annotations, also beside that folder. A `file_name` with backslashes, or with a longer path, is read as the
-            one image that it can only mean, and never as one outside of that folder.
+            one image that it can only mean, and never as one outside of these folders.
         split: "train" or "test". Of instances_train2017.json and instances_val2017.json, or of
             train/_annotations.coco.json and the files of that name in valid/ and test/, one is the file to train on;
             the file to test on is the one that was given, or else that called test or, failing that, val. Of a file
@@ -223,9 +225,9 @@ class _Annotations:
         for image, found in boxes.items():
             for category, *sides in found:
                 if image not in images:
-                    self._leave_out("of an image that the file does not list", "boxes", f"image_id {image}")
+                    self._leave_out("of an image that the file does not list", "boxes", f"image_id {str(image)[:40]}")
                 elif category not in categories:
-                    what = f"category_id {category} of {images[image].name}"
+                    what = f"category_id {str(category)[:40]} of {images[image].name}"
                     self._leave_out("of a category that the file does not list", "boxes", what)
                 else:
                     images[image].boxes.setdefault(categories[category], []).append(tuple(sides))
@@ -243,7 +245,7 @@ class _Annotations:
         self._left_out.setdefault(why, [what, 0, first])[1] += 1
 
     def _add_category(self, entry: dict, categories: dict[Any, str]) -> None:
-        key, name = _key(entry.get("id")), _text(entry.get("name")).strip()
+        key, name = _key(entry.get("id")), _text(entry.get("name"))
         if key is None or not name:
             self._leave_out("without an id or a name", "categories", str(entry.get("id"))[:40])
         elif categories.setdefault(key, name) != name:
@@ -350,7 +352,7 @@ class _Folders:
         if folder not in self._listings:
             exact: dict[str, str] = {}
             folded: dict[str, list[str]] = {}
-            with os.scandir(folder) as entries:
+            with suppress(OSError), os.scandir(folder) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     if not is_litter(entry.name):
                         exact[nfc(entry.name)] = entry.path
@@ -366,7 +368,7 @@ class _Folders:
 def _steps(file_name: str) -> list[str]:
     """The folders and the file of a `file_name`, with what precedes a step out of a folder, or a query, left away."""
     path = file_name.replace("\\", "/").rpartition("?d=")[2]
-    steps = [step for step in path.strip().split("/") if step not in ("", ".")]
+    steps = [step for step in path.split("/") if step not in ("", ".")]
     return steps[len(steps) - steps[::-1].index("..") :] if ".." in steps else steps
 
 
@@ -374,12 +376,16 @@ def _steps(file_name: str) -> list[str]:
 
 
 def _key(value: Any) -> Any:
-    """An id: a number or text; None for anything else."""
-    return value if isinstance(value, int | str) and not isinstance(value, bool) else None
+    """An id: a whole number or text; None for anything else."""
+    whole = isinstance(value, int | str) or (isinstance(value, float) and value.is_integer())
+    return value if whole and not isinstance(value, bool) else None
 
 
 def _text(value: Any) -> str:
-    return nfc(value).encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else ""
+    """A name in one line that can be printed; empty for what cannot be one."""
+    if not isinstance(value, str) or len(value) > _LONGEST_NAME:
+        return ""
+    return re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", "?", nfc(value).strip().encode("utf-8", "replace").decode("utf-8"))
 
 
 def _number(value: Any) -> float | None:
