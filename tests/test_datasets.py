@@ -6,6 +6,7 @@ import shutil
 import warnings
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -646,6 +647,23 @@ def test_a_load_counts_what_was_used_repaired_and_left_out(folder):
     data = folder.train()
     assert data.summary == "train: 3 images used, 1 repaired, 2 left out: see report"
     assert (len(data), data.repaired, data.left_out) == (3, 1, 2)
+
+
+@pytest.mark.parametrize("number", ["04", "07", "08", "09"])
+def test_a_lesson_prints_what_was_repaired_and_left_out(folder, capsys, number):
+    folder.add("grey", encoded(picture().convert("L")))
+    folder.add("empty", b"")
+    folder.enlist("nowhere")
+    (lesson,) = files.NOTEBOOKS.glob(f"{number}_*.ipynb")
+    cells = json.loads(lesson.read_text(encoding="utf-8"))["cells"]
+    (code,) = ("".join(cell["source"]) for cell in cells if cell["id"] == "data")
+    run = SimpleNamespace(pick=lambda quick, **_: quick, seed=0, device="cpu")
+    here = {"run": run, "dataset": f"voc:{folder.root}", "network": "mini-gap"}
+    exec(code, {"datasets": datasets, "networks": networks, **here})
+    said = capsys.readouterr().out.splitlines()
+    assert "JPEGImages/grey.jpg: grey image converted to RGB" in said
+    assert "JPEGImages/empty.jpg: left out: the file is empty" in said
+    assert [line for line in said if line.startswith("nowhere: left out")]
 
 
 def test_cambook_train_prints_what_was_repaired_and_left_out(folder, tmp_path, monkeypatch):

@@ -51,6 +51,7 @@ ALLOWED = {
     ("cambook/networks/__init__.py", "importlib.import_module"): "the modules with networks, beside it",
     ("tests/test_check.py", "?exec"): "the solution that an exercise prints",
     ("tests/test_classroom.py", "?exec"): "the hub's settings on the page about hubs",
+    ("tests/test_datasets.py", "?exec"): "the lessons' cells that load their data",
     ("tests/test_distributed.py", "pickle.loads"): "what the test's own processes found",
     ("tests/test_docs.py", "?compile"): "the diffs of CONTRIBUTING",
     ("tests/test_docs.py", "?exec"): "the Python of README and docs",
