@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[1]
 
 # ---- every call that reads or writes text names the encoding ----
 
-NO_TEXT = ("Image", "codecs", "os", "tarfile", "tokenize", "webbrowser", "zipfile")  # whose `open` gives bytes, or says
+# whose `open` gives bytes, or says; archive: a zip or tar file, of which it opens a member
+NO_TEXT = ("Image", "archive", "codecs", "os", "tarfile", "tokenize", "webbrowser", "zipfile")
 COMPRESSED = ("bz2", "gzip", "lzma")  # whose `open` gives bytes, unless the mode says t
 PROCESSES = ("run", "Popen", "call", "check_call", "check_output", "dict")  # dict: of their options
 AT = {"read_text": 0, "write_text": 1, "FileHandler": 2, "fdopen": 3}  # where the encoding may stand without its name
@@ -127,6 +128,7 @@ RIGHT = [
     "open('a', encoding='utf-8'), path.open(encoding='utf-8'), io.open('a', 'w', encoding='utf-8')",
     "path.read_text('utf-8'), path.write_text('x', 'utf-8'), path.read_bytes()",
     "gzip.open('a'), gzip.open('a', 'rt', encoding='utf-8'), tarfile.open('a'), Image.open('a'), tokenize.open('a')",
+    "archive.open(member)",
     "os.fdopen(3, 'wb'), os.fdopen(3, 'w', -1, 'utf-8'), os.open('a', os.O_RDONLY)",
     "subprocess.run(['a']), subprocess.run(['a'], text=True, encoding='utf-8'), subprocess.run(['a'], text=False)",
     "how = {'text': True, 'encoding': 'utf-8'}, {'text': 'True', 'check': True}",
