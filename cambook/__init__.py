@@ -45,7 +45,7 @@ _ROOM_OF = {
     "trained": "training",
     "upsample": "maps",
 }
-_ROOMS = ("cli", "course", "datasets", "files", "machine", "maps", "metrics", "networks", "training")
+_ROOMS = ("cli", "course", "datasets", "files", "localize", "machine", "maps", "metrics", "networks", "training")
 
 keep_memory()  # before the first large tensor of any program that uses the package
 

@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from cambook import files
+from cambook.cli import boxes, few_shot, look, maps, score
 from cambook.cli.printing import RunRow, from_here, print_progress, print_runs
 
 PACKAGE = Path(files.__file__).parent
@@ -441,3 +442,7 @@ def doctor() -> None:
         typer.echo(f"{mark}  {finding.what}: {finding.found}{mend}")
     typer.echo("All that the quick lessons need is here." if not ill else f"{ill} to fix, marked NO above.")
     raise typer.Exit(1 if ill else 0)
+
+
+for _command in (look.look, maps.maps, score.score, boxes.boxes, few_shot.few_shot):
+    app.command(_command.__name__.replace("_", "-"))(_command)
