@@ -16,6 +16,42 @@ from cambook.metrics.localization import _ground_truth
 
 IOUS = (0.3, 0.5, 0.7)  # the deltas of MaxBoxAccV2
 CONTOURS = ("largest", "all")
+SINGLY, GROUPS = 2000, 1000  # up to so many images are drawn singly for an interval, more in so many groups
+
+
+class SameMap:
+    """One map that every image of a set shares, such as a control: its boxes are found once.
+
+    Args:
+        map2d: (size, size) float from 0 to 1, its maximum above 0.
+
+    Raises:
+        ValueError: as `BoxAccuracy.update`, or a map of zeros.
+
+    Example:
+        >>> accuracy = BoxAccuracy(size=8)
+        >>> accuracy.add(*accuracy.judge(SameMap(np.ones((8, 8))), [[0, 0, 8, 6]]))
+        >>> accuracy.max_box_acc(), accuracy.max_box_acc(0.7)[0]
+        ((100.0, 0.0), 100.0)
+    """
+
+    def __init__(self, map2d: ArrayLike) -> None:
+        from cambook.metrics import box_sweep
+
+        map2d = as_array(map2d)
+        _check_finite(map2d, "The map")
+        score = box_sweep.to_uint8(map2d)
+        self.peak, self._side = int(score.max()), len(score)
+        if self.peak == 0:
+            raise ValueError("The map that all images share is 0 everywhere: give one that shows a position.")
+        levels = np.arange(box_sweep.MASKS, dtype=np.uint8)
+        self._boxes = (box_sweep.largest_boxes(score), levels, levels), box_sweep.all_boxes(score)
+
+    def hits(self, truth: np.ndarray) -> np.ndarray:
+        """Right or wrong for contours, IoU and level, (2, 3, 255) bool; truth (n, 4) int64, inclusive."""
+        from cambook.metrics import box_sweep
+
+        return np.stack([box_sweep._reached(*boxes, truth, self._side, np.array(IOUS)) for boxes in self._boxes])
 
 
 class BoxAccuracy:
@@ -64,7 +100,7 @@ class BoxAccuracy:
         gt_boxes: (n, 4), n > 0, half-open, on the same grid: all boxes of the image's class
         raises:   ValueError if a shape or value is not like that; of one that is not finite it says which map it is
         """
-        self._add(*self._hits_of(map2d, gt_boxes, len(self)))
+        self.add(*self.judge(map2d, gt_boxes, f"map {len(self)}"))
 
     def update_all(self, maps: Sequence[ArrayLike], gt_boxes: Sequence[ArrayLike]) -> None:
         """`update` for several images, on all cores of the processor: the same numbers in the same order.
@@ -74,21 +110,31 @@ class BoxAccuracy:
         if len(maps) != len(gt_boxes):
             raise ValueError(f"{len(maps)} maps, ground truth of {len(gt_boxes)} images: give equally many.")
         with ThreadPoolExecutor(cores()) as pool:
-            for peak, hits in list(pool.map(self._hits_of, maps, gt_boxes, itertools.count(len(self)))):
-                self._add(peak, hits)
+            called = (f"map {number}" for number in itertools.count(len(self)))
+            for peak, hits in list(pool.map(self.judge, maps, gt_boxes, called)):
+                self.add(peak, hits)
 
-    def _hits_of(self, map2d: ArrayLike, gt_boxes: ArrayLike, place: int) -> tuple[int, np.ndarray]:
-        """Of the map at that position: the 8-bit map's maximum, and right or wrong for (contours, IoU, level)."""
+    def judge(self, map2d: ArrayLike | SameMap, gt_boxes: ArrayLike, called: str = "The map") -> tuple[int, np.ndarray]:
+        """What `update` would count for one image, without counting it; several threads may judge at once.
+
+        map2d, gt_boxes: as for `update`; or a `SameMap`
+        called:          the map's name in the message if a value is not finite
+        returns:         maximum of the 8-bit map, and (2, 3, 255) bool: right or wrong for contours, IoU and level
+        raises:          ValueError as `update`
+        """
         from cambook.metrics import box_sweep  # here, so that errors can be counted if Numba is not installed
 
+        if isinstance(map2d, SameMap):
+            return map2d.peak, map2d.hits(self._ground_truth(gt_boxes))
         map2d = as_array(map2d)
-        _check_finite(map2d, f"map {place}")
+        _check_finite(map2d, called)
         score = box_sweep.to_uint8(map2d)
         if score.shape != (self.size, self.size):
             raise ValueError(f"The map has shape {score.shape}: upsample it to {(self.size,) * 2} first.")
         return int(score.max()), box_sweep.hits(score, self._ground_truth(gt_boxes), np.array(IOUS))
 
-    def _add(self, peak: int, hits: np.ndarray) -> None:
+    def add(self, peak: int, hits: np.ndarray) -> None:
+        """Count one more image: what `judge` returned."""
         from cambook.metrics import box_sweep
 
         self._count += hits[..., box_sweep.levels(self.thresholds, peak)]
@@ -124,15 +170,50 @@ class BoxAccuracy:
     def hits(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
         """Which image is right at which threshold: (N, thresholds) bool. Arguments, errors as `curve`; ValueError
         without keep_hits."""
+        return self._hits_from(self._kept(iou, contours), 0, len(self))
+
+    def grouped_hits(self, iou: float = 0.5, contours: str = "largest") -> tuple[np.ndarray, np.ndarray | None]:
+        """`hits` for `bootstrap_interval` in memory that does not grow with the number of images.
+
+        returns: `hits` and None for up to 2000 images; otherwise, for each of 1000 groups, of every thousandth image
+                 each: 100 times how many are right at each threshold (1000, thresholds), and how many there are (1000,)
+        raises:  as `hits`
+        """
+        kept = self._kept(iou, contours)
+        if len(self) <= SINGLY:
+            return self._hits_from(kept, 0, len(self)), None
+        right, sizes = np.zeros((GROUPS, len(self.thresholds))), np.zeros(GROUPS, np.int64)
+        for start in range(0, len(self), GROUPS):
+            some = self._hits_from(kept, start, start + GROUPS)
+            right[: len(some)] += 100 * some
+            sizes[: len(some)] += 1
+        return right, sizes
+
+    def right_at(self, threshold: float, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
+        """Which image is right at one of the `thresholds`: (N,) bool. raises: as `hits`; ValueError for another one"""
         from cambook.metrics import box_sweep
 
+        if threshold not in self.thresholds:
+            raise ValueError(f"threshold={threshold} was not counted: give one of the {len(self.thresholds)}.")
+        peaks = np.frombuffer(self._peaks, np.uint8)
+        level = np.array([box_sweep.levels([threshold], peak)[0] for peak in range(256)])[peaks]
+        whole = self._kept(iou, contours)[np.arange(len(self)), level // 8]
+        return (whole >> (7 - level % 8).astype(np.uint8) & 1).astype(bool)
+
+    def _kept(self, iou: float, contours: str) -> np.ndarray:
+        """(N, 32) uint8, a bit for each level"""
         kind, delta = self._which(iou, contours)
         if not self.keep_hits:
             raise ValueError("Which image is right was not kept: count with keep_hits=True.")
-        peaks = np.frombuffer(self._peaks, np.uint8)
-        packed = np.frombuffer(self._packed, np.uint8).reshape(len(self), len(CONTOURS), len(IOUS), -1)[:, kind, delta]
-        by_level = np.unpackbits(packed, axis=1, count=box_sweep.MASKS).astype(bool)
-        hits = np.empty((len(self), len(self.thresholds)), bool)
+        return np.frombuffer(self._packed, np.uint8).reshape(len(self), len(CONTOURS), len(IOUS), -1)[:, kind, delta]
+
+    def _hits_from(self, kept: np.ndarray, start: int, stop: int) -> np.ndarray:
+        """`hits` of the images from start to stop: (stop - start, thresholds)"""
+        from cambook.metrics import box_sweep
+
+        peaks = np.frombuffer(self._peaks, np.uint8)[start:stop]
+        by_level = np.unpackbits(kept[start:stop], axis=1, count=box_sweep.MASKS).astype(bool)
+        hits = np.empty((len(peaks), len(self.thresholds)), bool)
         for peak in np.unique(peaks):
             hits[peaks == peak] = by_level[peaks == peak][:, box_sweep.levels(self.thresholds, peak)]
         return hits

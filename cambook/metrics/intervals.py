@@ -64,7 +64,7 @@ def rank_correlation(a: ArrayLike, b: ArrayLike) -> np.ndarray:
 
 
 def bootstrap_interval(
-    per_picture: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
+    per_picture: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95, sizes: ArrayLike | None = None
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of a metric: images are drawn with replacement.
 
@@ -80,6 +80,8 @@ def bootstrap_interval(
         seed: of the drawing.
         repeats: how many resamples.
         level: share of the resamples inside the interval.
+        sizes: (N,), if each row is a group of images: how many images it sums up. Groups are drawn then, and the metric
+            is the sum over those drawn divided by their images.
 
     Returns:
         (low, high), the quantiles (1 - level) / 2 and (1 + level) / 2.
@@ -94,12 +96,17 @@ def bootstrap_interval(
         >>> low < 80 < high, 70 < low, high < 90
         (True, True, True)
     """
-    low, high = np.quantile(_resampled(per_picture, seed, repeats, level), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(_resampled(per_picture, seed, repeats, level, sizes), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def paired_interval(
-    a: ArrayLike, b: ArrayLike, seed: int, repeats: int = 1000, level: float = 0.95
+    a: ArrayLike,
+    b: ArrayLike,
+    seed: int,
+    repeats: int = 1000,
+    level: float = 0.95,
+    sizes: ArrayLike | None = None,
 ) -> tuple[float, float]:
     """Bootstrap interval of metric a minus metric b on the same images.
 
@@ -112,6 +119,7 @@ def paired_interval(
         seed: of the drawing.
         repeats: how many resamples.
         level: share of the resamples inside the interval.
+        sizes: as in `bootstrap_interval`, of both.
 
     Returns:
         (low, high).
@@ -129,12 +137,14 @@ def paired_interval(
     numbers = [np.shape(values)[-2 if np.ndim(values) > 1 else 0] for values in (a, b)]
     if numbers[0] != numbers[1]:
         raise ValueError(f"{numbers[0]} and {numbers[1]} images are not pairs: give both on the same images.")
-    difference = _resampled(a, seed, repeats, level) - _resampled(b, seed, repeats, level)
+    difference = _resampled(a, seed, repeats, level, sizes) - _resampled(b, seed, repeats, level, sizes)
     low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def _resampled(per_picture: ArrayLike, seed: int, repeats: int, level: float) -> np.ndarray:
+def _resampled(
+    per_picture: ArrayLike, seed: int, repeats: int, level: float, sizes: ArrayLike | None = None
+) -> np.ndarray:
     """The metric of `bootstrap_interval` in each resample (repeats,); which images are drawn hangs on seed and N."""
     values = as_array(per_picture)
     if values.ndim not in (1, 2, 3) or values.size == 0:
@@ -142,6 +152,9 @@ def _resampled(per_picture: ArrayLike, seed: int, repeats: int, level: float) ->
     if repeats < 1 or not 0 < level < 1:
         raise ValueError(f"repeats={repeats}, level={level}: give at least 1 and a share between 0 and 1.")
     _check_finite(values, "per_picture")
+    rows = values.shape[0] if values.ndim == 1 else values.shape[-2]
+    if sizes is not None and (np.shape(sizes) != (rows,) or np.min(sizes) < 1):
+        raise ValueError(f"sizes has shape {np.shape(sizes)}, per_picture {rows} rows: give an image or more for each.")
     scale = 100 if values.dtype == bool else 1
     tables = values[None, :, None] if values.ndim == 1 else values[None] if values.ndim == 2 else values
     number = tables.shape[1]
@@ -150,13 +163,46 @@ def _resampled(per_picture: ArrayLike, seed: int, repeats: int, level: float) ->
     new = [np.append(True, (table[:, 1:] != table[:, :-1]).any(axis=0)) for table in tables]
     tables = [table[:, columns].astype(exact) for table, columns in zip(tables, new, strict=True)]
     draw = np.random.default_rng(seed)
-    metric = np.empty(repeats)
+    metric, drawn_images = np.empty(repeats), np.full(repeats, number)
     for start in range(0, repeats, 50):
         stop = min(start + 50, repeats)
         drawn = [draw.integers(number, size=number) for _ in range(start, stop)]
         times = np.stack([np.bincount(pictures, minlength=number) for pictures in drawn])
         metric[start:stop] = np.mean([(times.astype(exact) @ table).max(axis=1) for table in tables], axis=0)
-    return scale * metric / number
+        if sizes is not None:
+            drawn_images[start:stop] = times @ as_array(sizes, np.int64)
+    return scale * metric / drawn_images
+
+
+def share_interval(right: int, total: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share, in percent.
+
+    For few images it is honest where the bootstrap is not: of 3 images that are all right, each resample is, too.
+
+    Args:
+        right: how many of the images are right.
+        total: how many images there are, at least 1.
+        level: confidence, 0 to 1.
+
+    Returns:
+        (low, high), from 0 to 100.
+
+    Raises:
+        ValueError: right is not from 0 to total, there is no image, or level lies outside 0 to 1.
+
+    Source: Wilson 1927.
+
+    Example:
+        >>> [round(bound, 1) for bound in share_interval(3, 3)], [round(bound, 1) for bound in share_interval(50, 100)]
+        ([43.9, 100.0], [40.4, 59.6])
+    """
+    if not 0 <= right <= total or total < 1 or not 0 < level < 1:
+        raise ValueError(f"{right} of {total} at level={level}: give a part of 1 or more, a level between 0 and 1.")
+    from statistics import NormalDist
+
+    z2 = NormalDist().inv_cdf(0.5 + level / 2) ** 2
+    middle, half = right + z2 / 2, (z2 * (right * (total - right) / total + z2 / 4)) ** 0.5
+    return max(100 * (middle - half) / (total + z2), 0.0), min(100 * (middle + half) / (total + z2), 100.0)
 
 
 def seed_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:

@@ -55,10 +55,22 @@ class PixelAveragePrecision:
         ignore: (H, W) bool, pixels that count neither way, unless the mask contains them
         raises: ValueError if a shape or value is not like that; of one that is not finite it says which map it is
         """
+        self.add(self.histograms(map2d, mask, ignore, f"map {len(self)}"))
+
+    def histograms(
+        self, map2d: ArrayLike, mask: ArrayLike, ignore: ArrayLike | None = None, called: str = "The map"
+    ) -> np.ndarray:
+        """What `update` would count for one image, without counting it; several threads may do so at once.
+
+        map2d, mask, ignore: as for `update`
+        called:  the map's name in the message if a value is not finite
+        returns: (2, thresholds + 1) int64, pixels outside and inside the mask, by score
+        raises:  ValueError as `update`
+        """
         from cambook.metrics.histograms import add_to_histograms
 
         map2d = as_array(map2d)
-        _check_finite(map2d, f"map {len(self)}")
+        _check_finite(map2d, called)
         mask = as_array(mask).astype(bool)
         ignore = np.zeros_like(mask) if ignore is None else as_array(ignore).astype(bool)
         if map2d.ndim != 2 or map2d.size == 0 or not map2d.shape == mask.shape == ignore.shape:
@@ -68,9 +80,14 @@ class PixelAveragePrecision:
             raise ValueError(
                 f"The map goes from {map2d.min()} to {map2d.max()}: bring it to [0, 1] with maps.normalize."
             )
-        group = self._groups[self._seen % self.GROUPS]
+        count = np.zeros(self._groups.shape[1:], np.int64)
         scores, counted = map2d.ravel().astype(np.float64), (mask | ~ignore).ravel()
-        add_to_histograms(group, self.edges, scores, mask.ravel(), counted)
+        add_to_histograms(count, self.edges, scores, mask.ravel(), counted)
+        return count
+
+    def add(self, histograms: np.ndarray) -> None:
+        """Count one more image: what `histograms` returned."""
+        self._groups[self._seen % self.GROUPS] += histograms
         self._seen += 1
 
     def extend(self, later: PixelAveragePrecision) -> None:
