@@ -194,7 +194,7 @@ def grid_mask(paths: Iterable[str], ignore: str, folder: str | Path, size: int =
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.fromarray(np.array([[0, 255]], np.uint8)).save(Path(folder, "cat.png"))
         ...     mask, ignored = grid_mask(["cat.png"], "", folder)
-        >>> mask[:, :112].any(), mask[:, 112:].all(), ignored.any()
+        >>> bool(mask[:, :112].any()), bool(mask[:, 112:].all()), bool(ignored.any())
         (False, True, False)
     """
     masks = [_mask_in(Path(folder), path) for path in paths]
