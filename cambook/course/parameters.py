@@ -66,6 +66,8 @@ class Parameters(BaseModel):
         from cambook.datasets.registry import find, kind_and_folder
 
         kind, folder = kind_and_folder(name)
+        if not find(name).labelled:
+            raise ValueError(f"{kind} has no labels, which are needed here: give folder:FOLDER, voc:FOLDER or another")
         if folder is None:
             return name
         what, there = ("file", os.path.isfile) if find(name).needs == "FILE" else ("folder", os.path.isdir)

@@ -13,6 +13,7 @@ from cambook.datasets.examples import EXAMPLE_PICTURES, example_picture, load_pi
 from cambook.datasets.imagenet import ILSVRC, TinyImageNet
 from cambook.datasets.pairs import ARRANGEMENTS, PAIR_LAYOUT, Pairs
 from cambook.datasets.photographs import Inspection, Listed, Photographs, Truth
+from cambook.datasets.plain import Images, check_labelled
 from cambook.datasets.reading import Unusable, files_by_stem
 from cambook.datasets.registry import KNOWN, catalogue, fetch, find, kind_and_folder, load, names, register
 from cambook.datasets.scene_tables import LENGTHS, TEXTURES, Cutout
@@ -36,6 +37,7 @@ __all__ = [
     "ILSVRC",
     "INNER",
     "IN_MEMORY",
+    "Images",
     "Inspection",
     "KNOWN",
     "LAYOUT",
@@ -65,6 +67,7 @@ __all__ = [
     "WSOL",
     "catalogue",
     "check_counts",
+    "check_labelled",
     "example_picture",
     "fetch",
     "fetch_archives",

@@ -33,6 +33,7 @@ class DataSet:
         download_bytes: its size in bytes if it has no archives and is still something to fetch.
         has_boxes: whether its images come with boxes.
         has_masks: whether they come with masks of the object.
+        labelled: whether it is known what they show; if not, each label is 0.
         drawn: whether its images are drawn when they are asked for, rather than photographs that were taken.
         has_object_labels: whether `object_indices` says which object each image shows, finer than its class, with the
             same objects in every split.
@@ -65,6 +66,7 @@ class DataSet:
     download_bytes: int | None = None
     has_boxes: bool = True
     has_masks: bool = False
+    labelled: bool = True
     drawn: bool = False
     has_object_labels: bool = False
     imagenet_classes: bool = False

@@ -138,9 +138,10 @@ def load(
         size: side of the square images, in pixels.
         length: how many scenes to draw; for photographs, at most so many of them, chosen by `seed` (None: all).
         seed: for scenes, other images; for photographs, another choice.
-        boxes: whether boxes will be needed. False admits `folder:FOLDER`, which has labels alone. "upright" or "stored"
-            says which image boxes of your photographs were drawn on if EXIF turns it and nothing else says it; True
-            means what the environment variable CAMBOOK_BOXES says, else "upright", or "stored" for published sets.
+        boxes: whether boxes will be needed. False admits `folder:FOLDER`, which has labels alone, and `images:FOLDER`,
+            which has none. "upright" or "stored" says which image boxes of your photographs were drawn on if EXIF turns
+            it and nothing else says it; True means what the environment variable CAMBOOK_BOXES says, else "upright", or
+            "stored" for published sets.
 
     Returns:
         A `DataSet`: name, split, classes, size, labels, `len`, `batch(indices)`, fingerprint, report.
@@ -162,6 +163,11 @@ def load(
         known = " or ".join(f'"{each}"' for each in cls.splits)
         raise ValueError(f'unknown split "{split}": use {known}')
     check_counts(size, length)
+    if boxes and not cls.labelled:
+        raise ValueError(
+            f'"{name}" has neither labels nor boxes, so nothing can be trained or measured on it: give folder:FOLDER, '
+            "voc:FOLDER or coco:FILE, or look at it with `cambook look`, `cambook maps` or `cambook boxes`"
+        )
     if boxes and not cls.has_boxes:
         raise ValueError(
             f'"{name}" has labels and no boxes, so no localization can be measured: give voc:FOLDER or coco:FILE '

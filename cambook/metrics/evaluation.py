@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cambook.datasets.batches import image_getter, prefetch
+from cambook.datasets.plain import check_labelled
 from cambook.machine import resolve_device, tqdm
 from cambook.maps.arrays import widened
 from cambook.maps.boxes import box_from_map
@@ -150,6 +151,7 @@ def evaluate(
         ['top1_loc_error', 'top5_loc_error', 'gt_known', 'max_box_acc', 'max_box_acc_v2', 'pxap']
     """
     check_source(network, source)
+    check_labelled(data, "evaluation")
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} contains no image: give a whole number of at least 1.")
     device = resolve_device(device)
@@ -284,6 +286,7 @@ def top1_error(network: Network, data, *, device: str | torch.device = "cpu") ->
         >>> 0 <= top1_error(networks.build("mini-gap", 12), datasets.load("scenes", "test", 64, length=12)) <= 100
         True
     """
+    check_labelled(data, "its error")
     return topk_error(classify(network, data, device=device), data.labels, 1)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from cambook import files, networks
+from cambook.datasets.plain import check_labelled
 from cambook.files import load_whole, save_whole
 from cambook.machine import resolve_device
 from cambook.networks.base import Network
@@ -65,6 +66,7 @@ def trained(
     device: str | torch.device = "cpu",
     describe: str = "",
     checkpoints: bool = True,
+    from_cache: bool = False,
 ) -> Trained:
     """A network fitted to a data set's labels, from the cache if it was fitted before.
 
@@ -88,14 +90,18 @@ def trained(
         device: to train on.
         describe: what is special about this training, for its progress bar and the ledger: "shuffled labels".
         checkpoints: False keeps none on the way, for a run that is over sooner than a large network is written.
+        from_cache: True trains nothing: if the network, or the original that it starts from, is not there, that is an
+            error.
 
     Returns:
         The network in evaluation mode, one row of history per epoch, and whether it came from the cache. There is no
         history if ImageNet's weights were trained on these classes and no layer is new: they are taken as they are.
 
     Raises:
-        ValueError: if the named network is not a cut of the start's network, if a given network has no recipe, if the
-            processes were not given the same, or for anything that `fit` refuses.
+        ValueError: if the data set has no labels and none are given, if the named network is not a cut of the start's
+            network, if a given network has no recipe, if the processes were not given the same, or for anything that
+            `fit` refuses.
+        FileNotFoundError: with from_cache, if it was not trained before.
         OSError: if ImageNet's weights cannot be downloaded.
 
     Example:
@@ -105,6 +111,8 @@ def trained(
         >>> made.network.name, len(made.history)
         ('mini-gap', 1)
     """
+    if labels is None:
+        check_labelled(data, "training")
     given = network if isinstance(network, Network) else None
     name = given.name if given else networks.check_name(network)
     how = {"seed": seed, "labels": labels, "device": device}
@@ -115,7 +123,7 @@ def trained(
         plan = recipe or policy(name, data)
         recipe, weights = plan.recipe, plan.weights
         if plan.start and not start:
-            start = trained(plan.start.network, data, plan.start, checkpoints=checkpoints, **how)
+            start = trained(plan.start.network, data, plan.start, checkpoints=checkpoints, from_cache=from_cache, **how)
     network = given or _built(name, len(data.classes), weights, start, seed)
     if planned and weights and trained_already(data) and not network.new_layers:
         return Trained(network.to(resolve_device(device)), [], 0.0, True, weights)
@@ -146,6 +154,8 @@ def trained(
             return Trained(network, found["history"], found["seconds"], True, key, found["processes"])
     if mend := _threads_of_shared(name, determined_by):
         warnings.warn(mend, stacklevel=2)
+    if from_cache:
+        raise FileNotFoundError(f"{entry} is missing: {name} was not trained so, on this kind of device, by this code.")
     bar = f"training {name}" + (f", {describe}" if describe else "")
     part = entry.with_suffix(".part")
     distributed.from_first(lambda: files.check_writable(entry.parent))
