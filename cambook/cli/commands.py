@@ -336,7 +336,10 @@ def train(
             record(metric, value, network)
         if distributed.rank() == 0:
             ended = {"finished": datetime.now(UTC).isoformat(timespec="seconds")}
-            runs.Record.load(folder).model_copy(update=ended).save(folder)
+            whole = runs.Record.load(folder).model_copy(update=ended)
+            whole.environment["protocol"] = found.protocol
+            whole.save(folder)
+            typer.echo(f"counted with {found.protocol}")
             typer.echo(f"recorded in {from_here(folder)}")
 
 

@@ -161,6 +161,8 @@ def _version(package: str) -> str | None:
 def _environment(device: torch.device) -> dict[str, Any]:
     import torch
 
+    from cambook.datasets.base import BOX_RULE
+
     return {
         "python": platform.python_version(),
         "platform": platform.system(),
@@ -169,6 +171,7 @@ def _environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "commit": _commit(),
+        **({"box_rule": rule} if (rule := os.environ.get(BOX_RULE)) else {}),
     }
 
 

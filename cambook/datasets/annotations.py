@@ -17,6 +17,7 @@ import numpy as np
 
 from cambook.datasets.decoding import upright_boxes
 from cambook.datasets.reading import Unusable, nfc
+from cambook.datasets.wsol_lists import GRID, grid_boxes
 
 MAX_ANNOTATION_BYTES = 4 * 2**20
 _MAX_CLIPPED = 0.1  # share of a box that clipping may take if the size tag is wrong as well
@@ -225,6 +226,8 @@ def _read_box(item: Element, first: int, what: str, notes: list[str]) -> tuple[f
 
 # ---- boxes fitted to their image
 
+_NUDGE = 1 + 2**-20  # keeps a box whose side is not rounded from falling below its whole number on the grid
+
 
 def fit_boxes(
     boxes: np.ndarray,
@@ -233,8 +236,9 @@ def fit_boxes(
     orientation: int,
     drawn_on: str = "upright",
     tagged: bool = True,
+    beyond: float | None = None,
 ) -> tuple[np.ndarray, list[str], bool]:
-    """Annotated boxes in pixels of the upright image, clipped to it, and what was repaired.
+    """Annotated boxes in pixels of the upright image or of the grid, clipped to it, and what was repaired.
 
     Args:
         boxes: (n, 4) half-open, as annotated.
@@ -244,6 +248,9 @@ def fit_boxes(
         drawn_on: the image that they were drawn on if neither tag nor boxes say it: "upright", as today's tools show
             it, or "stored", as tools did that ignore EXIF.
         tagged: whether a tag is worth a sentence if it is missing; lists have none.
+        beyond: how far x1 and y1 lie beyond the numbers that wsolevaluation's code would scale, usually 1, since it
+            counts the last pixel in. Given, boxes are scaled as there, in the image that they were drawn on, to its
+            grid of 224 x 224 pixels.
 
     Returns:
         (m, 4) half-open, m <= n: boxes outside the image are left out; one sentence for each repair; and whether tag
@@ -257,6 +264,7 @@ def fit_boxes(
         (array([[2., 2., 8., 4.]]), ['1 of 1 boxes passed the border and were clipped'], True)
     """
     notes: list[str] = []
+    scale, size = np.ones(4), None
     turned = (stored[1], stored[0]) if orientation >= 5 else stored
     as_stored, reason = True, ""
     if orientation > 1:
@@ -271,7 +279,8 @@ def fit_boxes(
     elif tag is not None and tag != frame:
         disagreement = f"the size tag says {tag[0]:g} x {tag[1]:g}, the image has {width} x {height}"
         if _same_shape(tag, frame) and _fits(boxes, tag):
-            boxes = boxes * np.array([width / tag[0], height / tag[1]] * 2)
+            scale, size = np.array([width / tag[0], height / tag[1]] * 2), tag
+            boxes = boxes * scale
             notes.append(f"{disagreement}: same shape, boxes rescaled to the image")
         elif _fits(boxes, frame):
             notes.append(f"{disagreement}: the boxes fit the image, which is trusted")
@@ -289,6 +298,9 @@ def fit_boxes(
     if not inside.any():
         raise Unusable("every box lies outside the image")
     boxes = clipped[inside]
+    if beyond is not None:
+        first, last = np.split(np.round(boxes / scale, 6) - [0, 0, beyond, beyond], 2, axis=1)
+        boxes, stored = grid_boxes(np.hstack([first, np.maximum(first, last)]), size or frame), (GRID, GRID)
     return upright_boxes(boxes, stored, orientation) if as_stored else boxes, notes, told
 
 
@@ -308,6 +320,25 @@ def _drawn_on_stored(boxes, tag, stored, turned, drawn_on) -> tuple[bool, str]:
         if _fits(boxes, stored) != _fits(boxes, turned):
             return _fits(boxes, stored), "the boxes fit no other"
     return drawn_on == "stored", _UNTOLD[drawn_on]
+
+
+def from_grid(shares: np.ndarray, width: float, height: float) -> np.ndarray:
+    """Boxes from the grid of 224 pixels, as shares of it, in pixels of a copy of their image.
+
+    Args:
+        shares: (n, 4), whole numbers / 224.
+        width: of the copy, in pixels.
+        height: of the copy.
+
+    Returns:
+        (n, 4) float64, which come back to the same whole numbers when they are scaled to the grid and cut off there.
+
+    Example:
+        >>> from_grid(np.array([[56, 56, 166, 163]]) / 224, 224, 224).tolist()
+        [[56.0, 56.0, 166.0, 163.0]]
+    """
+    boxes = shares * np.array([width, height, width, height])
+    return np.round(boxes, 6) if width == height == GRID else boxes * _NUDGE
 
 
 def _clip(boxes: np.ndarray, size: tuple[float, float]) -> np.ndarray:

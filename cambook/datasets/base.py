@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,11 @@ from cambook.datasets.downloads import Archive
 
 SPLITS = ("train", "test")
 BOXES = "CAMBOOK_BOXES"  # the environment variable that says which image boxes were drawn on: upright or stored
+BOX_RULE = "CAMBOOK_BOX_RULE"  # the one that says how true boxes are scaled: one of RULES
+RULES = {
+    "edges": "true boxes by their edges",
+    "wsol": "true boxes as wsolevaluation scales them, int(v * 224 / size)",
+}
 
 
 class DataSet:
@@ -33,6 +39,7 @@ class DataSet:
         download_bytes: its size in bytes if it has no archives and is still something to fetch.
         has_boxes: whether its images come with boxes.
         has_masks: whether they come with masks of the object.
+        box_rules: the rules by which it can scale its true boxes, its own first: "edges", "wsol" (see `load`).
         labelled: whether it is known what they show; if not, each label is 0.
         drawn: whether its images are drawn when they are asked for, rather than photographs that were taken.
         has_object_labels: whether `object_indices` says which object each image shows, finer than its class, with the
@@ -50,6 +57,8 @@ class DataSet:
         fingerprint: SHA-256 of all that determines its images and labels.
         report: one sentence for each file that was repaired or left out.
         repaired, left_out: how many images were repaired and used, and how many were left out.
+        box_rule: the rule by which its true boxes are scaled.
+        chosen: which of the split's images were asked for, in words.
 
     Example:
         >>> from cambook.datasets import find
@@ -66,6 +75,7 @@ class DataSet:
     download_bytes: int | None = None
     has_boxes: bool = True
     has_masks: bool = False
+    box_rules: tuple[str, ...] = ("edges",)
     labelled: bool = True
     drawn: bool = False
     has_object_labels: bool = False
@@ -80,6 +90,8 @@ class DataSet:
     report: list[str]
     repaired: int = 0
     left_out: int = 0
+    box_rule: str = "edges"
+    chosen: str = "all images"
 
     @property
     def summary(self) -> str:
@@ -93,6 +105,22 @@ class DataSet:
         counts = f"{self.split}: {len(self)} images used, {self.repaired} repaired, {self.left_out} left out"
         return f"{counts}: see report" if self.report else counts
 
+    @property
+    def protocol(self) -> str:
+        """What a number measured on it depends on: how true boxes are scaled, and which images count.
+
+        Example:
+            >>> from cambook.datasets import load
+            >>> load("scenes", "test", 64, length=24).protocol
+            'true boxes by their edges; all images'
+        """
+        return f"{RULES[self.box_rule] if self.has_boxes else 'no true boxes'}; {self.counted}"
+
+    @property
+    def counted(self) -> str:
+        """Which images count, the end of its `protocol`."""
+        return f"{self.chosen} but {self.left_out} that cannot be used" if self.left_out else self.chosen
+
     @classmethod
     def written(cls) -> str:
         """Its name as it is written: "cub", or "voc:FOLDER" if something must follow the colon."""
@@ -104,6 +132,27 @@ class DataSet:
     def batch(self, indices, device: str | torch.device = "cpu") -> Batch:
         """The images at `indices` (B,), with labels, boxes and masks; where they are, `Batch` says."""
         raise NotImplementedError
+
+
+def asked_box_rule(cls: type[DataSet]) -> str:
+    """The rule by which a data set shall scale its true boxes: what CAMBOOK_BOX_RULE says, or else its own.
+
+    Args:
+        cls: the class of the data set.
+
+    Raises:
+        ValueError: if there is no such rule, or if boxes of this data set are never scaled by it.
+
+    Example:
+        >>> asked_box_rule(DataSet)
+        'edges'
+    """
+    own, asked = cls.box_rules[0], os.environ.get(BOX_RULE, "")
+    if asked and asked not in RULES:
+        raise ValueError(f'{BOX_RULE} is "{asked[:60]}": write {" or ".join(RULES)}, or leave it out')
+    if asked and cls.has_boxes and asked not in cls.box_rules:
+        raise ValueError(f'{BOX_RULE} is "{asked}", and boxes of {cls.kind} are always scaled by "{own}": leave it out')
+    return asked if asked in cls.box_rules and cls.has_boxes else own
 
 
 def check_counts(size: int | None, length: int | None) -> None:

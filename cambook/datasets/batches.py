@@ -73,7 +73,7 @@ class Subset:
         if not len(self.indices) or self.indices.min() < 0 or self.indices.max() >= len(data):
             raise ValueError(f"indices must lie from 0 to {len(data) - 1}, at least one of them.")
         self.name, self.split, self.size, self.classes = data.name, data.split, data.size, data.classes
-        for fact in ("has_boxes", "has_masks", "drawn", "imagenet_classes"):
+        for fact in ("has_boxes", "has_masks", "drawn", "imagenet_classes", "box_rule", "protocol"):
             if hasattr(data, fact):
                 setattr(self, fact, getattr(data, fact))
         self.report, self.labels, self._data = [], data.labels[self.indices], data

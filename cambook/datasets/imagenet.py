@@ -69,6 +69,7 @@ class ILSVRC(Photographs):
 
     def __init__(self, folder: str | Path, split: str, size: int, *, length: int | None = None, seed: int = 0) -> None:
         super().__init__(folder, split, size, None)
+        self._blacklist = ""
         top = existing_folder(folder)
         part = "train" if split == "train" else "val"
         data = next((d for d in (top, top / "Data/CLS-LOC", top / "ILSVRC/Data/CLS-LOC") if (d / part).is_dir()), None)
@@ -129,6 +130,12 @@ class ILSVRC(Photographs):
                 for stem, file in files_by_stem(inner, endings, unread).items():
                     yield synset, stem, file
 
+    @property
+    def counted(self) -> str:
+        if self.split == "train" or not self._blacklist:
+            return super().counted
+        return f"{super().counted}, {self._blacklist}"
+
     def _without_blacklisted(self, listed: list[Listed], top: Path) -> list[Listed]:
         found = [f for folder in _devkits(top) for f in sorted(folder.glob("ILSVRC*validation_blacklist.txt"))]
         file = next((f for f in found if "_det_" not in f.name), None)
@@ -137,6 +144,7 @@ class ILSVRC(Photographs):
                 "no blacklist found (ILSVRC*_clsloc_validation_blacklist.txt of the devkit): every validation image "
                 "counts, with boxes of bad quality too"
             )
+            self._blacklist = "no blacklist is there, so that no image is left out by it"
             return listed
         words = file.read_text(encoding="utf-8", errors="replace").split()
         if not all(word.isdecimal() for word in words):
@@ -145,7 +153,9 @@ class ILSVRC(Photographs):
             )
         numbers = {f"ILSVRC2012_val_{int(word):08d}" for word in words}
         kept = [one for one in listed if one.name not in numbers]
-        self.report.append(f"{len(listed) - len(kept)} images on the blacklist are left out of every metric")
+        out = len(listed) - len(kept)
+        self._blacklist = f"the {out:,} blacklisted images are left out"
+        self.report.append(f"{out} images on the blacklist are left out of every metric")
         return kept
 
     def _named_by_the_devkit(self, top: Path) -> dict[str, str]:

@@ -28,11 +28,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from cambook import files
-from cambook.datasets.annotations import fit_boxes
-from cambook.datasets.base import BOXES, DataSet, check_counts
+from cambook.datasets.annotations import fit_boxes, from_grid
+from cambook.datasets.base import BOXES, DataSet, asked_box_rule, check_counts
 from cambook.datasets.batches import Batch, onto
 from cambook.datasets.decoding import decode_image, decode_mask, quiet_decoders, stored_size, upright
 from cambook.datasets.reading import Unusable, read_inside, short_path, unread_endings
+from cambook.datasets.wsol_lists import GRID
 from cambook.machine import cores
 
 _VERSION = 2  # raised whenever the same files would give other images, boxes, masks or labels
@@ -128,6 +129,8 @@ class Photographs(DataSet):
             this loader.
     """
 
+    box_rules = ("edges", "wsol")
+    beyond = 1  # how far x1 and y1 of its boxes lie beyond the numbers that wsolevaluation's code scales
     smaller = True  # whether JPEGs may be decoded at a part of their size
     drawn_on = "upright"  # the image that boxes were drawn on, if nothing else says it: "upright" or as it is "stored"
 
@@ -140,6 +143,17 @@ class Photographs(DataSet):
         self.drawn_on = os.environ.get(BOXES, "") or self.drawn_on
         if self.drawn_on not in DRAWN_ON:
             raise ValueError(f'{BOXES} is "{self.drawn_on}": write {" or ".join(DRAWN_ON)}, or leave it out')
+        self.box_rule = asked_box_rule(type(self))
+
+    @property
+    def summary(self) -> str:
+        other = "" if self._by_own_rule else ", boxes scaled as in wsolevaluation"
+        counts = super().summary
+        return counts.removesuffix(": see report") + other + (": see report" if self.report else "")
+
+    @property
+    def _by_own_rule(self) -> bool:
+        return self.box_rule == self.box_rules[0]
 
     def truth(self, one: Listed, data: bytes | None) -> Truth:
         """What the contents of one.truth, or the lists, say about an image's object. Raises Unusable."""
@@ -169,6 +183,8 @@ class Photographs(DataSet):
         if length is not None:
             chosen = np.random.default_rng(seed).permutation([one.name for one in listed])[:length]
             chosen = set(chosen.tolist())
+            if len(chosen) < len(listed):
+                self.chosen = f"the {len(chosen):,} of {len(listed):,} images that seed {seed} chose"
             listed = [one for one in listed if one.name in chosen]
         digest = hashlib.sha256(repr((_VERSION, type(self).__name__, self.split, self.size, classes)).encode())
         repairs: dict[str, list[str]] = {}
@@ -252,6 +268,8 @@ class Photographs(DataSet):
     def _remembered_in(self, part: list[Listed]) -> Path:
         key = hashlib.sha256(repr((_VERSION, _SENTENCES, type(self).__name__, str(self.root), self.classes)).encode())
         key.update(self.drawn_on.encode())
+        if not self._by_own_rule:
+            key.update(self.box_rule.encode())
         for one in part:
             states = map(
                 _state, (one.picture, *(one.truth or "").split("\0"))
@@ -273,6 +291,8 @@ class Photographs(DataSet):
             box_notes, told = self.fit(one, truth, seen, stored_size(image), orientation)
             if not told and self.drawn_on == "upright":
                 sha.update(b"boxes drawn on the upright image")
+            if len(truth.boxes) and not self._by_own_rule:
+                sha.update(b"boxes scaled as wsolevaluation scales them")
             seen.label = truth.label
             seen.notes = [[short_path(Path(one.picture)), note] for note in notes]
             where = short_path(Path((one.truth or one.picture).split("\0")[0]))
@@ -285,7 +305,7 @@ class Photographs(DataSet):
     def fit(
         self, one: Listed, truth: Truth, seen: Inspection, stored: tuple[int, int], orientation: int
     ) -> tuple[list[str], bool]:
-        """Sets seen.boxes, and seen.turn of masks, for the upright image.
+        """Sets seen.boxes by the data set's rule, and seen.turn of masks, for the upright image.
 
         Args:
             one: the listed image.
@@ -303,10 +323,12 @@ class Photographs(DataSet):
         whole = stored[::-1] if orientation >= 5 else stored
         boxes, notes, told = truth.boxes, [], True
         if len(boxes):
-            boxes, notes, told = fit_boxes(boxes, truth.tag, stored, orientation, self.drawn_on, tagged=one.box is None)
+            how = {"tagged": one.box is None, "beyond": self.beyond if self.box_rule == "wsol" else None}
+            boxes, notes, told = fit_boxes(boxes, truth.tag, stored, orientation, self.drawn_on, **how)
         if truth.mask:
             seen.turn = _turn(truth.mask, stored, orientation, self.drawn_on)
-        seen.boxes = (boxes / np.array([*whole] * 2)).tolist()
+        side = whole if self.box_rule == "edges" else (GRID, GRID)
+        seen.boxes = (boxes / np.array([*side] * 2)).tolist()
         return notes, told
 
     def grey(self, truth: str) -> Image.Image:
@@ -349,7 +371,10 @@ class Photographs(DataSet):
 
     def boxes(self, i: int, width: float, height: float) -> np.ndarray:
         """(n, 4) float64, the boxes of image i in pixels of a copy of it that is width x height."""
-        return self._boxes[self._starts[i] : self._starts[i + 1]] * np.array([width, height, width, height])
+        shares = self._boxes[self._starts[i] : self._starts[i + 1]]
+        if self.box_rule == "wsol":
+            return from_grid(shares, width, height)
+        return shares * np.array([width, height, width, height])
 
     def _decode(self, i: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Pixels (size, size, 3) uint8; object and ignored pixels (size, size) bool, or None."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import re
-from contextlib import nullcontext
+from contextlib import ExitStack
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
 from cambook.datasets import downloads
-from cambook.datasets.base import BOXES, DataSet, check_counts
+from cambook.datasets.base import BOX_RULE, BOXES, RULES, DataSet, check_counts
 from cambook.machine import environ
 
 KNOWN: dict[str, type[DataSet]] = {}  # each data set's name as it is written, such as voc:FOLDER -> its class
@@ -125,7 +125,14 @@ def kind_and_folder(name: str) -> tuple[str, str | None]:
 
 
 def load(
-    name: str, split: str, size: int, *, length: int | None = None, seed: int = 0, boxes: bool | str = True
+    name: str,
+    split: str,
+    size: int,
+    *,
+    length: int | None = None,
+    seed: int = 0,
+    boxes: bool | str = True,
+    box_rule: str | None = None,
 ) -> DataSet:
     """The data set of that name.
 
@@ -142,13 +149,17 @@ def load(
             which has none. "upright" or "stored" says which image boxes of your photographs were drawn on if EXIF turns
             it and nothing else says it; True means what the environment variable CAMBOOK_BOXES says, else "upright", or
             "stored" for published sets.
+        box_rule: how true boxes come onto the grid of 224 pixels on which they are counted. "edges" scales their edges.
+            "wsol" does what wsolevaluation's code does: each of its four numbers, the last pixel included, times 224 /
+            size of the whole image, the fraction cut off. None means what the environment variable CAMBOOK_BOX_RULE
+            says, else "edges"; of wsol it is always "wsol".
 
     Returns:
         A `DataSet`: name, split, classes, size, labels, `len`, `batch(indices)`, fingerprint, report.
 
     Raises:
-        ValueError: for an unknown name or split, a size or length below 1, boxes of a data set that has none, or a
-            folder without a usable image.
+        ValueError: for an unknown name, split or rule, a size or length below 1, boxes of a data set that has none, or
+            a folder without a usable image.
         FileNotFoundError: if the folder or one of its lists is missing.
         DownloadError: if the data set cannot be downloaded.
 
@@ -163,6 +174,9 @@ def load(
         known = " or ".join(f'"{each}"' for each in cls.splits)
         raise ValueError(f'unknown split "{split}": use {known}')
     check_counts(size, length)
+    if box_rule is not None and (box_rule not in RULES or (cls.has_boxes and box_rule not in cls.box_rules)):
+        known = cls.box_rules if box_rule in RULES and cls.has_boxes else RULES
+        raise ValueError(f"box_rule={str(box_rule)[:60]!r} is not possible with {name}: write {' or '.join(known)}")
     if boxes and not cls.labelled:
         raise ValueError(
             f'"{name}" has neither labels nor boxes, so nothing can be trained or measured on it: give folder:FOLDER, '
@@ -174,7 +188,10 @@ def load(
             "with boxes, or run reproduce/table1 or reproduce/table5, which ask for labels alone"
         )
     where = (folder or fetch(kind),) if cls.needs or cls.archives else ()
-    with environ(BOXES, boxes) if isinstance(boxes, str) else nullcontext():
+    with ExitStack() as asked:
+        for variable, value in ((BOXES, boxes if isinstance(boxes, str) else None), (BOX_RULE, box_rule)):
+            if value is not None:
+                asked.enter_context(environ(variable, value))
         data = cls(*where, split, size, length=length, seed=seed)
     data.name = name
     return data

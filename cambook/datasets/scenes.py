@@ -18,12 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cambook.datasets.annotations import from_grid
 from cambook.datasets.atlas import INNER, TILE, VERSION, load_atlas
-from cambook.datasets.base import DataSet
+from cambook.datasets.base import DataSet, asked_box_rule
 from cambook.datasets.batches import Batch
 from cambook.datasets.registry import register
 from cambook.datasets.rendering import render, tight_boxes
 from cambook.datasets.scene_tables import LENGTHS, classes_and_cutouts, ground_rows, tables_digest
+from cambook.datasets.wsol_lists import GRID, grid_boxes
 
 SMALLEST_SIZE = 32
 
@@ -95,6 +97,7 @@ class Scenes(DataSet):
     has_masks = True
     drawn = True
     has_object_labels = True
+    box_rules = ("edges", "wsol")
 
     labelled = 1  # objects per image, drawn last
 
@@ -116,7 +119,7 @@ class Scenes(DataSet):
         self.name = "scenes-new-objects" if new_objects else "scenes"
         self.split, self.size, self.seed, self.layout = split, int(size), seed, layout
         self.length = LENGTHS[split] if length is None else int(length)
-        self.report = []
+        self.report, self.box_rule = [], asked_box_rule(type(self))
         self.classes, cutouts = classes_and_cutouts()
         self._atlas = load_atlas()
 
@@ -157,6 +160,8 @@ class Scenes(DataSet):
             "layout": asdict(self.layout),
             "tables": tables_digest(),
         }
+        if self.box_rule != "edges":
+            parts["box_rule"] = self.box_rule
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def batch(self, indices: Sequence[int] | np.ndarray | Tensor, device: str | torch.device = "cpu") -> Batch:
@@ -187,7 +192,11 @@ class Scenes(DataSet):
             for start in range(0, max(1, len(indices)), step)
         ]
         images, masks = (torch.cat(part) for part in zip(*parts, strict=True))
-        boxes = tight_boxes(masks.flatten(0, 1)).reshape(-1, self.labelled, 4)
+        boxes = tight_boxes(masks.flatten(0, 1))
+        if self.box_rule == "wsol":
+            on_grid = grid_boxes(boxes - [0, 0, 1, 1], (self.size, self.size))
+            boxes = from_grid(on_grid / GRID, self.size, self.size).astype(np.float32)
+        boxes = boxes.reshape(-1, self.labelled, 4)
         return Batch(
             images=images,
             labels=torch.from_numpy(self._labels(indices)).to(device),

@@ -31,7 +31,6 @@ from cambook.datasets.wsol_lists import (
 
 _BETWEEN = "\0"  # between the paths of one image's masks; no path contains it
 _ASKED = 100  # so many ids are looked for in each folder that may contain the images
-_NUDGE = 1 + 2**-20  # keeps a box whose side is not rounded from falling below its whole number on the grid
 _OF_IMAGENET = re.compile(r"ILSVRC2012_val_\d{8}|n\d{8}_\d+")
 
 
@@ -74,6 +73,8 @@ class WSOL(Photographs):
     """
 
     kind, needs = "wsol", "FOLDER"
+    box_rules = ("wsol",)
+    chosen = "all listed images"
     drawn_on = "stored"  # wsolevaluation ignores EXIF
     splits = dict.fromkeys(("train", "val", "test", "train-fullsup", "train-weaksup", "train-proxy"))
     source = "a folder with metadata as wsolevaluation writes them (image_ids.txt, class_labels.txt, ...)"
@@ -117,6 +118,16 @@ class WSOL(Photographs):
             )
         self.report.append(f"no blacklist is applied, every listed image counts; {rule}")
         self.look_through(listed, self.classes, length, seed)
+
+    @property
+    def protocol(self) -> str:
+        if self.has_masks:
+            return f"masks as wsolevaluation puts them on the grid, true boxes around them; {self.counted}"
+        return super().protocol
+
+    @property
+    def counted(self) -> str:
+        return f"{super().counted} count, no blacklist"
 
     @property
     def summary(self) -> str:
@@ -171,11 +182,6 @@ class WSOL(Photographs):
             notes.append(f"EXIF orientation {orientation}: image turned upright, {done}")
         seen.boxes = (boxes / GRID).tolist()
         return notes, told or orientation == 1
-
-    def boxes(self, i: int, width: float, height: float) -> np.ndarray:
-        """(n, 4) float64, the boxes of image i on its copy of width x height pixels, from the grid of 224."""
-        scaled = super().boxes(i, width, height)
-        return np.round(scaled, 6) if width == height == GRID else scaled * _NUDGE
 
     def grey(self, truth: str) -> Image.Image:
         return Image.fromarray(self._joined(truth, self.size))

@@ -89,6 +89,7 @@ class Evaluation:
                     (metrics.share_inside); None without masks
     pixels:         the histograms behind pxap, None if the data set has no masks; see `coverage`
     boxes:          the counts behind max_box_acc; their `hits` are what metrics.paired_interval compares
+    protocol:       how the data set's true boxes were scaled and which of its images counted
     """
 
     source: str
@@ -100,6 +101,7 @@ class Evaluation:
     inside: np.ndarray | None = field(default=None, repr=False)
     pixels: PixelAveragePrecision | None = field(default=None, repr=False)
     boxes: BoxAccuracy | None = field(default=None, repr=False)
+    protocol: str = ""
 
     def coverage(self, threshold: float | None = None) -> tuple[float, float] | None:
         """Share of the objects' pixels that the maps find, and share of what they find that is object, in percent.
@@ -171,7 +173,9 @@ def evaluate(
     whole, *later = distributed.gather(tally)
     for part in later:
         whole.extend(part)
-    return whole.evaluation(source, seed)
+    found = whole.evaluation(source, seed)
+    found.protocol = getattr(data, "protocol", "")
+    return found
 
 
 @dataclass
