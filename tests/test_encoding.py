@@ -235,8 +235,8 @@ def test_the_korean_locale_is_one_and_text_without_encoding_breaks_in_it(korean,
 PART = "bench check cli downloads experiments photographs published runs scenes windows".split()
 LEFT_OUT = """
 attacks cluster exported failed_run interrupted kernel killed real_notebooks refreshing two_sweeps worker
-damaged_atlas equal_means fit ignored_pixels is_no_run lesson_calls module_ not_be_committed reader_ shown_to_the_end
-torchvision
+backend damaged_atlas doctor equal_means fit ignored_pixels is_no_run lesson_calls module_ networks_learn
+not_be_committed notebook_runs reader_ shown_to_the_end torchvision
 """
 SCENES = "not test_scenes.py or atlas"
 RUN = """
