@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "cambook"
 FILES = sorted(PACKAGE.rglob("*.py"))
 CORE = ("maps", "networks", "datasets", "training", "metrics")
 MODULES = [file for room in CORE for file in sorted((PACKAGE / room).glob("*.py")) if file.name != "__init__.py"]
-LINES, ENTRIES, FIRST_LINE = 500, 9, 120
+LINES, ENTRIES, FIRST_LINE = 500, 10, 120
 
 # Longer files, each a table of data, with the reason why it is not cut.
 TABLES: dict[str, str] = {}
@@ -29,7 +29,7 @@ def public_functions(file):
     return [n.name for n in tree.body if isinstance(n, ast.FunctionDef) and not n.name.startswith("_")]
 
 
-def test_at_the_top_are_at_most_nine_entries():
+def test_at_the_top_are_at_most_ten_entries():
     known = {"__init__.py", "__pycache__", "py.typed"}
     entries = sorted(entry.name for entry in PACKAGE.iterdir() if entry.name not in known)
     assert len(entries) <= ENTRIES, entries
