@@ -106,6 +106,11 @@ class PixelAveragePrecision:
             raise ValueError("No pixel of any mask was seen: update() with at least one object first.")
         return float(_average_precision(self._count[None])[0])
 
+    @staticmethod
+    def value_of(histograms: np.ndarray) -> float:
+        """PxAP of one image, or of the sum of several images' `histograms`, in percent; NaN without object pixels."""
+        return float(_average_precision(histograms[None])[0]) if histograms[1].any() else float("nan")
+
     def interval(self, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
         """Percentile bootstrap interval, in percent, as `bootstrap_interval`: up to 100 images are drawn singly, more
         in 100 groups, each of every hundredth image. raises: ValueError if no pixel belonged to a mask."""
