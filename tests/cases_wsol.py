@@ -4,11 +4,13 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
-from hostile import SIZE, Found, Refused, Right, case
-from test_photographs import block, encoded, grey, scene, write
+from hostile import SIZE, Found, Refused, Right, call, case
+from test_photographs import block, cub, encoded, grey, scene, write
 from test_wsol import BOX, lists, masked, wsol
 
 from cambook import datasets
+from cambook.datasets.wsol_lists import grid_boxes, grid_mask, read_lists
+from cambook.machine import environ
 
 FIRST = "001.Wren/test_1.jpg"
 ALL = [f"{bird}/test_{n}.jpg" for bird in ("001.Wren", "002.Tit") for n in (1, 2)]
@@ -328,3 +330,172 @@ def _(folder):
         write(root / f"test/cat/1_{name}.png", grey(values))
     found = datasets.load(f"wsol:{root}", "test", SIZE).batch([0]).masks[0]
     return [int(found.sum()), bool(found[501 * SIZE // 1000, 777 * SIZE // 1000])]
+
+
+# ---- lists alone, without any image
+
+
+def read(folder: Path, split="test") -> Found:
+    """The ids of which the lists say all that is needed, and why others are left out."""
+    found = read_lists(folder, split)
+    assert set(found.labels) == set(found.ids) and not set(found.ids) & set(found.left_out)
+    return Found(found.ids, [f"{identity[:40]!r}: {why}" for identity, why in found.left_out.items()])
+
+
+def alone(name, expected, of=None, row=None, split="test", at="", **options):
+    @case("lists", f"lists alone: {name}", expected)
+    def _(folder):
+        root = wsol(folder) if of is None else changed(folder, of, row, **options)
+        return read(root / at, split)
+
+
+NOT_INSIDE = "its id in image_ids.txt is not a path inside the folder of images"
+NOT_THERE = "class_labels.txt has no row for it"
+for name, identity in {
+    "an id that is a share of Windows": "//server/birds/1.jpg",
+    "an id in the home of somebody": r"~\..\1.jpg",
+    "an id that turns its letters around": "001.Wren/gpj.\u202e1.jpg",
+    "an id with an escape sequence": "001.Wren/\x1b[2J.jpg",
+}.items():
+    alone(name, Right(REST, f".*: {NOT_INSIDE}"), "image_ids", identity)
+alone("an id of spaces within", Right(REST, f"'001.Wren/a  b.jpg': {NOT_THERE}"), "image_ids", "001.Wren/a  b.jpg")
+alone("an id in another case", Right(REST, f"'001.WREN/test_1.JPG': {NOT_THERE}"), "image_ids", "001.WREN/test_1.JPG")
+alone(
+    "a split that there is not", Refused('^unknown split "validation": use train, .*, train-proxy$'), split="validation"
+)
+alone(
+    "the folder of another split",
+    Refused('metadata/val is the folder of the split val, not test: ask for "val", or give another$'),
+    at="metadata/val",
+)
+alone("the folder of the split itself", Right(ALL), at="metadata/test")
+alone("a list in place of a folder", Refused("there is no folder .*image_ids.txt"), at="metadata/test/image_ids.txt")
+for name, row in {
+    "digits of another script": f"{FIRST},\uff12\uff10,10,59,29",
+    "numbers between semicolons": f"{FIRST};20;10;59;29",
+    "numbers between tabs": "\t".join(map(str, (FIRST, *BOX))),
+    "a box in scientific notation": f"{FIRST},2e1,10,59,29",
+    "a box of hexadecimal numbers": f"{FIRST},0x14,0xa,0x3b,0x1d",
+}.items():
+    alone(name, Refused(BOXES), "localization", row)
+alone(
+    "a label with a point", Refused("line 1 is .*,0.0': it must be an id and a label"), "class_labels", f"{FIRST},0.0"
+)
+alone("lines that end as on an old Mac", Right(ALL), "class_labels", f"{FIRST},0\r")
+alone(
+    "UTF-16 without its mark",
+    Refused("class_labels.txt, line 1 is .*: it must be an id and a label that counts from 0"),
+    "class_labels",
+    f"{FIRST},0",
+    encoding="utf-16-le",
+)
+
+
+@case(
+    "lists", "lists alone: a photograph called image_ids.txt", Refused("test: no listed image can be used, the first")
+)
+def _(folder):
+    (wsol(folder) / "metadata/test/image_ids.txt").write_bytes(encoded(scene().resize((400, 400)), "PNG"))
+    return read(folder)
+
+
+@case("lists", "lists alone: a folder called localization.txt", Refused("has no localization.txt: it must give a row"))
+def _(folder):
+    file = wsol(folder) / "metadata/test/localization.txt"
+    file.unlink()
+    file.mkdir()
+    return read(folder)
+
+
+@case("lists", "lists alone: letters composed here and decomposed there", Right(["Z\u00fcrich/1.jpg"]))
+def _(folder):
+    rows = {"class_labels": "0", "image_sizes": "80,40", "localization": "20,10,59,29"}
+    lists(folder, "test", image_ids=["Zu\u0308rich/1.jpg"], **{n: [f"Z\u00fcrich/1.jpg,{r}"] for n, r in rows.items()})
+    return read(folder)
+
+
+@case(
+    "lists",
+    "lists alone: a proxy without labels",
+    Refused("no listed image can be used, the first, '001.Wren/tr.*no row"),
+)
+def _(folder):
+    lists(wsol(folder) / "metadata", "train", class_labels=["other.jpg,0"])
+    return read(folder, "train-proxy")
+
+
+@case("lists", "lists alone: a mask whose path has a NUL", Right(DOG, ".*: localization.txt names a mask outside.*"))
+def _(folder):
+    rows = (masked(folder) / "test/localization.txt").read_text(encoding="utf-8").splitlines()
+    return read(lists(folder, "test", localization=["test/cat/1.jpg,a\0.png,", *rows[2:]]))
+
+
+# ---- masks and boxes brought to the grid
+
+
+def on_grid(name, expected, data, path="a.png", ignore=""):
+    @case("pictures", f"a mask on the grid: {name}", expected)
+    def _(folder):
+        write(folder / "a.png", data())
+        mask, ignored = grid_mask([path], ignore, folder)
+        return [int(mask.sum()), int(ignored.sum())]
+
+
+def wide():
+    """A PNG that says it has 60,000 x 60,000 pixels."""
+    found = bytearray(grey(np.zeros((2, 2), np.uint8)))
+    found[16:24] = (60_000).to_bytes(4, "big") * 2
+    return bytes(found)
+
+
+on_grid("nothing marked", Right([0, 0]), lambda: grey(np.zeros((9, 7), np.uint8)))
+on_grid(
+    "all marked, and ignored as well", Right([224 * 224, 0]), lambda: grey(np.ones((1, 1), np.uint8)), ignore="a.png"
+)
+on_grid("a JPEG of that name", Refused("a.png: the mask is not a readable PNG .*; put a PNG"), lambda: encoded(scene()))
+on_grid("a bomb", Refused("a.png: the mask .*; put a PNG file there$"), wide)
+on_grid("out of the folder", Refused("the mask '../a.png' is not a path inside"), lambda: b"", path="../a.png")
+on_grid("missing", Refused("there is no mask .*b.png: give the folder that the paths"), lambda: b"", path="b.png")
+for name, box, size in (
+    ("no width", (0, 0, 9, 9), (0, 40)),
+    ("a size of NaN", (0, 0, 9, 9), (float("nan"), 40)),
+    ("an end that is infinite", (0, 0, float("inf"), 9), (80, 40)),
+    ("three numbers", (0, 0, 9), (80, 40)),
+):
+    call(
+        "annotations",
+        f"a box on the grid: {name}",
+        "pixels: give x0, y0, x1, y1, at least 1 x 1$",
+        lambda box=box, size=size: grid_boxes([box], size),
+    )
+
+
+# ---- the rule for boxes
+
+
+def ruled(name, sentence, make, **options):
+    @case("annotations", f"rule for boxes: {name}", Refused(sentence))
+    def _(folder):
+        with environ("CAMBOOK_BOX_RULE", options.pop("variable", "")):
+            datasets.load(make(folder), "test", SIZE, **options)
+
+
+ruled(
+    "unknown",
+    "^box_rule='other' is not possible with scenes: write edges or wsol$",
+    lambda _: "scenes",
+    box_rule="other",
+)
+ruled("five thousand characters", "^box_rule='x{60}' is not possible", lambda _: "scenes", box_rule="x" * 5000)
+ruled(
+    "another one for wsol",
+    "box_rule='edges' is not possible with wsol:.*: write wsol$",
+    lambda folder: f"wsol:{wsol(folder)}",
+    box_rule="edges",
+)
+ruled(
+    "unknown in the environment",
+    '^CAMBOOK_BOX_RULE is "other": write edges or wsol, or leave it out$',
+    lambda folder: f"cub:{cub(folder)}",
+    variable="other",
+)

@@ -11,6 +11,7 @@ from test_photographs import GRID_BOX, HEIGHT, SIZE, WIDTH, block, encoded, grey
 
 from cambook import datasets, files, networks
 from cambook.course.parameters import Parameters
+from cambook.datasets.wsol_lists import grid_boxes, grid_mask, read_lists
 from cambook.metrics import BoxAccuracy, PixelAveragePrecision, evaluate
 from cambook.metrics.grid import boxes_on_grid, count_boxes
 
@@ -261,6 +262,75 @@ def test_a_set_with_masks_is_evaluated(tmp_path):
     assert {"pxap", "max_box_acc", "gt_known", "pointing"} <= set(found.row) and len(found.inside) == 2
 
 
+# ---- lists alone, without any image
+
+
+def test_lists_are_read_where_no_image_is(tmp_path):
+    root = wsol(tmp_path)
+    for image in root.rglob("*.jpg"):
+        image.unlink()
+    found = read_lists(root, "test")
+    assert found.ids == [f"{bird}/test_{n}.jpg" for bird in ("001.Wren", "002.Tit") for n in (1, 2)]
+    assert list(found.labels.values()) == [0, 0, 1, 1] and found.root == root / "metadata/test"
+    assert found.boxes == dict.fromkeys(found.ids, [BOX]) and found.sizes == dict.fromkeys(found.ids, (WIDTH, HEIGHT))
+    assert (found.masks, found.has_masks, found.left_out) == ({}, False, {})
+    for same in (root / "metadata", root / "metadata/test"):
+        assert read_lists(same, "test") == found
+    lists(root / "metadata", "test", image_ids=found.ids[::-1])
+    assert read_lists(str(root), "test").ids == found.ids[::-1]
+
+
+def test_splits_of_lists_have_their_other_names(tmp_path):
+    root = wsol(tmp_path)
+    val, train = (read_lists(root, split) for split in ("val", "train"))
+    assert read_lists(root, "train-fullsup") == val and read_lists(root, "train-weaksup") == train
+    assert read_lists(root / "metadata/val", "train-fullsup") == val
+    proxy = read_lists(root / "metadata/train", "train-proxy")
+    assert proxy.ids == ["001.Wren/train_1.jpg"] == list(proxy.labels)
+    (root / "metadata/val").rename(root / "mine")
+    assert read_lists(root / "mine", "test").ids == val.ids
+    for name in ("localization", "image_sizes"):
+        (root / f"metadata/train/{name}.txt").unlink()
+    bare = read_lists(root, "train")
+    assert bare.ids == train.ids and not bare.boxes and not bare.sizes
+    with pytest.raises(FileNotFoundError, match="has no folder val with image_ids.txt: the splits there are train, te"):
+        read_lists(root, "val")
+
+
+def test_paths_of_masks_are_read_without_them(tmp_path):
+    root = masked(tmp_path)
+    for file in (*root.rglob("*.png"), *root.rglob("*.jpg")):
+        file.unlink()
+    found = read_lists(root, "test")
+    assert found.has_masks and not found.boxes and not found.sizes
+    paths = ("test/cat/1_a.png", "test/cat/1_b.png")
+    assert found.masks["test/cat/1.jpg"] == (paths, "test/cat/1_ignore.png")
+    bare = read_lists(masked(tmp_path / "bare", ignore=False), "test")
+    assert bare.masks["test/cat/1.jpg"] == (paths, "")
+
+
+def test_a_mask_that_vanishes_on_the_grid_marks_nothing_as_there(tmp_path):
+    pixel = np.zeros((1000, 1000), np.uint8)
+    pixel[501, 777] = 255  # no cell begins there
+    write(tmp_path / "a.png", grey(pixel))
+    mask, ignored = grid_mask(["a.png"], "", tmp_path)
+    assert mask.shape == (224, 224) and mask.dtype == bool and not mask.any() and not ignored.any()
+    write(tmp_path / "b.png", grey(pixel[500:502, 776:778]))
+    both, ignored = grid_mask(["a.png", "b.png"], "b.png", tmp_path, 56)
+    assert both.sum() == 28 * 28 and both[28:, 28:].all() and not ignored.any()
+
+
+@pytest.mark.parametrize("size", [(80, 40), (500, 375), (33, 999)])
+def test_boxes_on_the_grid_come_out_as_their_integers(size):
+    rng = np.random.default_rng(1)
+    corners = np.sort(rng.integers(0, np.array(size) + 1, (200, 2, 2)), axis=1).reshape(-1, 4)
+    found = grid_boxes(corners.tolist(), size)
+    assert found.dtype == np.float64 and BoxAccuracy(224)._ground_truth(found).tolist() == [
+        theirs(box, size) for box in corners.tolist()
+    ]
+    assert grid_boxes([], size).shape == (0, 4)
+
+
 # ---- real photographs, and what wsolevaluation's own code answers
 
 
@@ -303,6 +373,21 @@ def golden(real):
     return folder
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "images", "boxes"), [("ilsvrc", "test", 994, 1472), ("cub", "train", 332, 332)]
+)
+def test_real_lists_alone_say_the_same_as_the_set_with_its_photographs(real, name, split, images, boxes):
+    found = read_lists(real / name, split)
+    assert (len(found.ids), sum(map(len, found.boxes.values())), found.left_out) == (images, boxes, {})
+    data = datasets.load(f"wsol:{real / name}", split, 224, length=40)
+    for i, identity in enumerate(data.names):
+        on_grid = grid_boxes(found.boxes[identity], found.sizes[identity])
+        assert on_grid.tolist() == data.boxes(i, 224, 224).tolist() and found.labels[identity] == data.labels[i]
+    if name == "ilsvrc":
+        files_there = {f"val/{file.name}" for file in (real / "ilsvrc/val").iterdir()}
+        assert set(found.ids) <= files_there
+
+
 @pytest.mark.parametrize("name", ["cub", "ilsvrc"])
 def test_boxes_are_right_as_often_as_in_their_code(golden, real, name):
     expected = json.loads((golden / "expected.json").read_text(encoding="utf-8"))[name]
@@ -330,6 +415,8 @@ def test_pixels_are_those_of_their_code(golden, tmp_path):
         rows += [f"{identity},{path},{'' if n else each['ignore']}" for n, path in enumerate(each["masks"])]
     labels = [f"{identity},{int('0by6g' in identity)}" for identity in ids]
     lists(tmp_path, "test", image_ids=ids, class_labels=labels, localization=rows)
+    read = read_lists(tmp_path, "test")
+    alone = {identity: grid_mask(*read.masks[identity], golden / "masks") for identity in read.ids}
     data = datasets.load(f"wsol:{tmp_path},masks={golden / 'masks'}", "test", 224)
     batch = data.batch(range(len(data)))
     known = dict(zip(data.names, zip(batch.masks.numpy(), batch.ignore.numpy(), strict=True), strict=True))
@@ -338,6 +425,9 @@ def test_pixels_are_those_of_their_code(golden, tmp_path):
         "left out: its masks mark no object (wsolevaluation counts all its pixels as background)"
     )
     known[empty] = np.zeros((2, 224, 224), bool)
+    assert list(alone) == ids and not alone[empty][0].any()
+    for identity in set(ids) - {empty}:
+        assert (np.array(alone[identity]) == np.array(known[identity])).all()
     maps = np.load(golden / "openimages_maps.npz")
     for asked in expected["results"]:
         pixels = PixelAveragePrecision(round(1 / asked["interval"]))
@@ -346,3 +436,5 @@ def test_pixels_are_those_of_their_code(golden, tmp_path):
         assert sum(mask.sum() for mask, _ in known.values()) == asked["object_pixels"]
         assert sum((~(mask | ignore)).sum() for mask, ignore in known.values()) == asked["background_pixels"]
         assert pixels.value() == pytest.approx(asked["pxap"], abs=1e-9)
+        assert sum(mask.sum() for mask, _ in alone.values()) == asked["object_pixels"]
+        assert sum((~(mask | ignore)).sum() for mask, ignore in alone.values()) == asked["background_pixels"]

@@ -11,7 +11,7 @@ import os
 import re
 import unicodedata
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from PIL import Image
 
@@ -144,6 +144,17 @@ def nearest_path(path: Path) -> str:
     there = {nfc(p.name): p.name for p in path.parent.iterdir()}
     found = get_close_matches(nfc(path.name), there, 1)
     return f': did you mean "{path.parent / there[found[0]]}"?' if found else ": check the spelling"
+
+
+def leads_out(path: str) -> bool:
+    """Whether a path of a list is not one inside its folder, on any system.
+
+    Example:
+        >>> leads_out("birds/1.jpg"), leads_out("../1.jpg"), leads_out("C:/1.jpg")
+        (False, True, True)
+    """
+    there = PureWindowsPath(path)
+    return bool(there.anchor) or ".." in there.parts or "\\" in path or not path.isprintable() or len(path) > 1000
 
 
 def short_path(path: Path) -> str:

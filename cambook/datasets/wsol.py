@@ -13,14 +13,13 @@ from PIL import Image
 from cambook import files
 from cambook.datasets.decoding import decode_mask, upright_boxes
 from cambook.datasets.photographs import Inspection, Listed, Photographs, Truth
-from cambook.datasets.reading import Unusable, as_on_disk, existing_folder, short_path, split_options
+from cambook.datasets.reading import Unusable, as_on_disk, existing_folder, leads_out, short_path, split_options
 from cambook.datasets.registry import register
 from cambook.datasets.wsol_lists import (
     GRID,
     folders_of,
     grid_boxes,
     joined,
-    leads_out,
     metadata_in,
     part_of,
     read_ids,

@@ -6,12 +6,21 @@ import codecs
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
 from cambook.datasets.decoding import decode_mask
-from cambook.datasets.reading import Unusable, as_on_disk, existing_folder, folders_in, nfc, read_inside, short_path
+from cambook.datasets.reading import (
+    Unusable,
+    as_on_disk,
+    existing_folder,
+    folders_in,
+    leads_out,
+    nfc,
+    read_inside,
+    short_path,
+)
 
 FOLDERS = {"train": ("train", "train-weaksup"), "val": ("val", "train-fullsup"), "test": ("test",)}
 GRID = 224  # the side of the grid on which wsolevaluation counts
@@ -65,7 +74,8 @@ def read_lists(metadata: str | Path, split: str) -> Lists:
 
     Raises:
         FileNotFoundError: for a folder or list that is missing.
-        ValueError: for an unknown split, or if a list is damaged or its rows disagree, with file and line.
+        ValueError: for an unknown split, or if a list is damaged or its rows disagree, with file and line; or if no
+            listed image can be used.
 
     Source: Choe et al. 2020, Evaluating weakly supervised object localization methods right;
         https://github.com/clovaai/wsolevaluation.
@@ -96,7 +106,11 @@ def read_lists(metadata: str | Path, split: str) -> Lists:
     for identity, label in read_labels(root, wanted):
         if identity in wanted:
             labels[identity] = label
-    return with_truth(root, ids, labels, needed=part != "train")
+    lists = with_truth(root, ids, labels, needed=part != "train")
+    if not lists.ids:
+        first, why = next(iter(lists.left_out.items()))
+        raise ValueError(f"{root}: no listed image can be used, the first, {first[:60]!r}, as {why}; correct the lists")
+    return lists
 
 
 def with_truth(root: Path, ids: list[str], labels: dict[str, int], needed: bool) -> Lists:
@@ -112,8 +126,8 @@ def with_truth(root: Path, ids: list[str], labels: dict[str, int], needed: bool)
         FileNotFoundError, ValueError: as `read_lists`.
 
     Example:
-        >>> with_truth(Path("/nowhere/train"), ["cat.jpg", "../dog.jpg"], {"cat.jpg": 0}, needed=False).left_out
-        {'../dog.jpg': 'its id in image_ids.txt is not a path inside the folder of images'}
+        >>> with_truth(Path("/nowhere/train"), ["cat.jpg", "dog.jpg"], {"cat.jpg": 0}, needed=False).left_out
+        {'dog.jpg': 'class_labels.txt has no row for it'}
     """
     truths, masks = _truths(root, set(ids), needed)
     sizes = _sizes(root, set(truths)) if truths and not masks else {}
@@ -158,6 +172,9 @@ def grid_boxes(boxes: Sequence[Sequence[float]], size: tuple[float, float]) -> n
     Returns:
         (n, 4) float64, x0, y0, x1 + 1, y1 + 1 on the grid; `metrics.BoxAccuracy` counts with the inclusive box.
 
+    Raises:
+        ValueError: if a box is not four finite numbers, or the size not at least 1 x 1.
+
     Source: wsolevaluation, util.py, resize_bbox.
 
     Example:
@@ -165,6 +182,10 @@ def grid_boxes(boxes: Sequence[Sequence[float]], size: tuple[float, float]) -> n
         [[56.0, 56.0, 166.0, 163.0]]
     """
     sides = (*size, *size)
+    if not min(sides) >= 1 or not all(len(box) == 4 and np.isfinite(box).all() for box in boxes):
+        raise ValueError(
+            f"boxes {str(boxes)[:60]} in {size[0]} x {size[1]} pixels: give x0, y0, x1, y1, at least 1 x 1"
+        )
     scaled = [[int(float(v) * GRID / of) for v, of in zip(box, sides, strict=True)] for box in boxes]
     return np.array(scaled, float).reshape(-1, 4) + [0, 0, 1, 1]
 
@@ -306,10 +327,7 @@ def folders_of(metadata: Path) -> dict[str, Path | None]:
 
 
 def split_folder(metadata: Path, part: str) -> Path:
-    """The folder of one split.
-
-    Raises:
-        FileNotFoundError: if it is not there, with those that are.
+    """The folder of one split. Raises FileNotFoundError if it is not there, with those that are.
 
     Example:
         >>> import tempfile
@@ -324,17 +342,6 @@ def split_folder(metadata: Path, part: str) -> Path:
         known = ", ".join(name for name, found in there.items() if found)
         raise FileNotFoundError(f"{metadata} has no folder {part} with image_ids.txt: the splits there are {known}")
     return there[part]
-
-
-def leads_out(path: str) -> bool:
-    """Whether a path of a list is not one inside its folder, on any system.
-
-    Example:
-        >>> leads_out("birds/1.jpg"), leads_out("../1.jpg"), leads_out("C:/1.jpg")
-        (False, True, True)
-    """
-    there = PureWindowsPath(path)
-    return bool(there.anchor) or ".." in there.parts or "\\" in path or not path.isprintable() or len(path) > 1000
 
 
 # ---- rows
