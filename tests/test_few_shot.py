@@ -74,7 +74,7 @@ def test_it_draws_the_pictures_that_tuning_draws_and_more_of_them_do_better():
 
 def test_bad_input_is_refused():
     feature_maps, boxes = squares(3)
-    with pytest.raises(ValueError, match="3 pictures, boxes of 2"):
+    with pytest.raises(ValueError, match="3 images, boxes of 2"):
         few_shot.fit(feature_maps, boxes[:2], 64)
     with pytest.raises(ValueError, match="at least one"):
         few_shot.fit(feature_maps[:0], [], 64)

@@ -126,12 +126,13 @@ def ready_network(name: str, weights: str | Path = "pretrained", data: DataSet |
     elif weights == "pretrained":
         if found.weights is None:
             raise ValueError(f"{name} has no pretrained weights: give --weights trained or the file of its weights")
-        if found.original:
+        network = None if found.original else networks.build(name, None, "pretrained")
+        if network is None or network.new_layers:
             raise ValueError(
                 f"{name} has new layers, for which there are no pretrained weights: give --weights trained, the file "
                 "of its weights, or a network that needs no new layers, such as lite0-gap"
             )
-        network, of_imagenet = networks.build(name, None, "pretrained"), True
+        of_imagenet = True
     else:
         if not os.path.isfile(weights):
             raise FileNotFoundError(f'weights="{weights}" is not a file: give one, or {" or ".join(WEIGHTS)}')

@@ -69,7 +69,7 @@ def fit(feature_maps: Tensor, boxes: list[ArrayLike], size: int, ridge: float = 
     The sum runs over all positions of all images; every position counts alone, as in a 1x1 convolution.
     """
     if len(feature_maps) != len(boxes) or not len(boxes):
-        raise ValueError(f"{len(feature_maps)} pictures, boxes of {len(boxes)}: give as many, and at least one.")
+        raise ValueError(f"{len(feature_maps)} images, boxes of {len(boxes)}: give as many, and at least one.")
     if not ridge > 0:
         raise ValueError(f"ridge={ridge} leaves the weights undetermined: give a number above 0.")
     share = box_share(boxes, size, tuple(feature_maps.shape[2:])).flatten().double()
