@@ -2,7 +2,83 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
 
-def look() -> None:
-    """Look at photographs: the most likely classes, a map and a box of each, as figures and one HTML page."""
-    raise NotImplementedError
+import typer
+
+from cambook import files
+from cambook.cli.printing import from_here
+
+
+def look(
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="photographs, and folders of them")],
+    network: Annotated[str, typer.Option(help="a network's name")] = "lite0-gap",
+    weights: Annotated[str, typer.Option(metavar="pretrained|FILE", help="ImageNet's, or your own")] = "pretrained",
+    top: Annotated[int, typer.Option(help="so many classes of each photograph", min=1, max=20)] = 5,
+    source: Annotated[str, typer.Option(help="what makes the maps: cam, grad-cam, ...")] = "cam",
+    rule: Annotated[str, typer.Option(help="how a box is read from a map: paper or wsol")] = "paper",
+    threshold: Annotated[float, typer.Option(help="of that rule: a share from 0 to 1", min=0, max=1)] = 0.2,
+    out: Annotated[Path | None, typer.Option(metavar="FOLDER", show_default="runs/look")] = None,
+) -> None:
+    """Look at photographs: the most likely classes, a map and a box of each, as figures and one HTML page.
+
+    A photograph that cannot be used is left out, with its reason at the end. A folder that this command wrote before
+    is replaced; of other files in it none is touched.
+
+    \b
+    cambook look cat.jpg
+    cambook look holiday/ --top 3 --out runs/holiday
+    cambook look *.jpg --network squeezenet --source grad-cam --rule wsol --threshold 0.35
+    """
+    from cambook import networks
+    from cambook.datasets.reading import Unusable
+    from cambook.localize import findings, inputs, page
+    from cambook.machine import tqdm
+    from cambook.maps.boxes import RULES
+    from cambook.maps.methods import check_source, find_method
+
+    if rule not in RULES:
+        raise typer.BadParameter(f"--rule {rule} is unknown: choose {' or '.join(RULES)}")
+    out = files.RUNS / "look" if out is None else out.expanduser()
+    found, left_out = findings.photographs(photos)
+    folder = page.Folder(out) if found else None
+    entries: list[tuple[str, findings.Seen]] = []
+    stopped = False
+    if found:
+        ready = inputs.ready_network(network, weights)
+        check_source(ready, source)
+        classes, side = inputs.class_names(ready), networks.spec(network).side
+        square = findings.sees_squares(ready, side)
+        title = find_method(source).title
+        how = page.How(network, Path(weights).name, ready.classes, title, rule, threshold, side, square)
+        asked = {"square": square, "top": top, "source": source, "rule": rule, "threshold": threshold}
+        widest = max(map(len, map(findings.printable, found)))
+        bar = tqdm(found.items(), desc="looking", unit="photograph", leave=False, disable=len(found) == 1)
+        try:
+            for name, file in bar:
+                shown_name = findings.printable(name)
+                try:
+                    seen, image, maps = findings.look_at(ready, classes, name, file, side, **asked)
+                except Unusable as reason:
+                    left_out.append(f"{shown_name}: {reason}")
+                    continue
+                entries.append((folder.add(name, page.figure(seen, image, maps, how)), seen))
+                first = seen.findings[0]
+                line = f"{shown_name:<{min(widest, 40)}}  {first.name} {page.percent(first.probability)}"
+                bar.clear()
+                typer.echo(f"{line}  {page.corners(first.box)}")
+        except KeyboardInterrupt:
+            stopped = True
+    if entries:
+        named = {"photographs": list(found), "network": network, "weights": weights, **asked}
+        written = folder.close(entries, left_out, how, named)
+        typer.echo(f"{len(entries)} of {len(found)} photographs, figures and table on one page: {from_here(written)}")
+    for sentence in left_out:
+        typer.echo(f"cambook: left out: {sentence}", err=True)
+    if stopped:
+        typer.echo(f"cambook: stopped after {len(entries)} of {len(found)} photographs", err=True)
+        raise typer.Exit(130)
+    if not entries:
+        typer.echo("cambook: no photograph could be looked at: give the path of a JPEG or PNG file", err=True)
+        raise typer.Exit(1)
