@@ -327,8 +327,8 @@ class Photographs(DataSet):
             boxes, notes, told = fit_boxes(boxes, truth.tag, stored, orientation, self.drawn_on, **how)
         if truth.mask:
             seen.turn = _turn(truth.mask, stored, orientation, self.drawn_on)
-        side = whole if self.box_rule == "edges" else (GRID, GRID)
-        seen.boxes = (boxes / np.array([*side] * 2)).tolist()
+        on_grid = self.box_rule == "wsol"
+        seen.boxes = (boxes / GRID if on_grid else boxes / np.array([*whole] * 2)).tolist()
         return notes, told
 
     def grey(self, truth: str) -> Image.Image:
