@@ -257,7 +257,7 @@ def check_same(out: Path, parameters: Mapping[str, Any]) -> bool:
         return False
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        former = dict(record["parameters"]) if record["command"] == "maps" else {}
+        former = dict(record["parameters"]) if record["command"] == "maps" and dict(record["results"]) else {}
     except (ValueError, KeyError, TypeError):
         former = {}
     if not former:
@@ -447,13 +447,14 @@ def _read_rows(file: Path, numbers: int) -> dict[str, list[int]]:
     """Id -> numbers, of the rows that are whole; the last one of a killed run may not be."""
     if not file.is_file():
         return {}
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8", errors="replace")
     whole = text[: text.rfind("\n") + 1]
     rows = {}
-    for row in csv.reader(whole.splitlines()):
-        with suppress(ValueError):  # the heading
-            if len(row) == numbers + 1:
-                rows[row[0]] = list(map(int, row[1:]))
+    with suppress(csv.Error):  # what follows is made again
+        for row in csv.reader(whole.splitlines()):
+            with suppress(ValueError):  # the heading
+                if len(row) == numbers + 1:
+                    rows[row[0]] = list(map(int, row[1:]))
     return rows
 
 
@@ -474,7 +475,8 @@ def _try_longest(paths: Sequence[Path]) -> None:
         if not path.stat().st_size:
             path.unlink()
     except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror}): give an --out with a shorter path") from error
+        shown = f"{str(path)[:300]}..." if len(str(path)) > 300 else path
+        raise ValueError(f"{shown} cannot be written ({error.strerror}): give an --out with a shorter path") from error
 
 
 def _write_table(file: Path, rows: Iterable[Sequence[object]]) -> None:
