@@ -11,12 +11,11 @@ import torch
 
 from cambook.localize.map_files import MapFiles, in_threads
 from cambook.localize.truths import Truth, Truths
-from cambook.maps.boxes import box_from_map
+from cambook.maps.boxes import box_from_map, box_iou
 from cambook.maps.methods import GRID, centre_maps
 from cambook.metrics.box_accuracy import BoxAccuracy, SameMap
 from cambook.metrics.evaluation import PAPER_THRESHOLD
 from cambook.metrics.grid import maps_on_grid
-from cambook.metrics.localization import gt_known_correct
 from cambook.metrics.pixels import PixelAveragePrecision
 
 MAPS, CENTRE, WHOLE = "maps", "centre", "whole image"
@@ -167,8 +166,9 @@ class _Judge:
             for name, accuracy in self.counts.boxes.items():
                 boxes.append(accuracy.judge(self.same.get(name, map2d), truth.boxes))
             if boxes and self.beside:
-                guesses = [box_from_map(map2d, "paper", PAPER_THRESHOLD), *self.fixed]
-                paper = gt_known_correct(guesses, [truth.boxes] * len(guesses)).tolist()
+                own = box_from_map(map2d, "paper", PAPER_THRESHOLD)
+                guesses = [np.zeros(4) if own is None else own, *self.fixed]
+                paper = (box_iou(guesses, truth.boxes).max(axis=1) >= 0.5).tolist()
             for name, seen in self.counts.pixels.items():
                 pixels.append(seen.histograms(self.beside.get(name, map2d), truth.mask, truth.ignore))
         except ValueError as error:

@@ -86,7 +86,7 @@ class BoxAccuracy:
             raise ValueError(f"size={size}, thresholds={thresholds}: give whole numbers above 0.")
         self.size, self.keep_hits = size, keep_hits
         self.thresholds = np.arange(thresholds) * (1 / thresholds)
-        self._count = np.zeros((len(CONTOURS), len(IOUS), thresholds), np.int64)
+        self._count = np.zeros((256, len(CONTOURS), len(IOUS), 255), np.int64)  # by the 8-bit map's maximum and level
         self._seen = 0
         self._peaks, self._packed = bytearray(), bytearray()  # of each image: the 8-bit map's maximum, hits by level
 
@@ -135,9 +135,7 @@ class BoxAccuracy:
 
     def add(self, peak: int, hits: np.ndarray) -> None:
         """Count one more image: what `judge` returned."""
-        from cambook.metrics import box_sweep
-
-        self._count += hits[..., box_sweep.levels(self.thresholds, peak)]
+        self._count[peak] += hits
         self._seen += 1
         if self.keep_hits:
             self._peaks.append(peak)
@@ -164,8 +162,13 @@ class BoxAccuracy:
         iou: 0.3, 0.5 or 0.7; returns (thresholds,); raises ValueError for another iou or contours, or no
         image yet
         """
+        from cambook.metrics import box_sweep
+
         which = self._which(iou, contours)
-        return 100 * self._count[which] / len(self)
+        count = self._count[:, *which]
+        peaks = [0, *np.flatnonzero(count.any(axis=1)).tolist()]
+        right = np.sum([count[peak, box_sweep.levels(self.thresholds, peak)] for peak in dict.fromkeys(peaks)], axis=0)
+        return 100 * right / len(self)
 
     def hits(self, iou: float = 0.5, contours: str = "largest") -> np.ndarray:
         """Which image is right at which threshold: (N, thresholds) bool. Arguments, errors as `curve`; ValueError
