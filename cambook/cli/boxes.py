@@ -37,7 +37,7 @@ def boxes(
     import torch
 
     from cambook import networks
-    from cambook.datasets import Photographs
+    from cambook.datasets import KNOWN, Photographs
     from cambook.localize import inputs, predicted
     from cambook.machine import tqdm
     from cambook.maps.boxes import RULES
@@ -51,9 +51,10 @@ def boxes(
         raise typer.BadParameter("--classes true asks for the one class of each image, --top for several: give one")
     out = out.expanduser()
     kind = predicted.FORMATS[predicted.format_of(out)]
+    given = images.partition(":")[0]
+    if any(cls.kind == given and not issubclass(cls, Photographs) for cls in KNOWN.values()):
+        raise ValueError(f"{images} is drawn and has no image files to which boxes could belong: give a folder")
     data = inputs.open_images(images, split, networks.spec(network).side)
-    if not isinstance(data, Photographs):
-        raise ValueError(f"{data.name} is drawn and has no image files to which boxes could belong: give a folder")
     ready = inputs.ready_network(network, weights, data)
     check_source(ready, source)
     if classes == "true":
@@ -69,7 +70,7 @@ def boxes(
     listed = range(len(names)) if inputs.own_classes(ready, data) else used
     made_by = {"network": network, "weights": weights, "images": data.name, "split": split, **asked}
     made_by |= {"classes": "true" if true else "top", "top": 1 if true else top or 1}
-    predicted.write(out, found, names, listed, split if data.labelled else None, made_by)
+    predicted.write(out, found, predicted.paths_of(data)[1], names, listed, split if data.labelled else None, made_by)
     without = sum(not each.found for each in found)
     most = "its most likely class" if (top or 1) == 1 else f"its {top} most likely classes"
     whose = "for the class of each image's label" if true else f"for each image and {most}"

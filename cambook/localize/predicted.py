@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.sax.saxutils import escape
@@ -202,13 +202,20 @@ def record_of(out: Path) -> Path:
 
 
 def write(
-    out: Path, images: Sequence[Boxes], classes: Sequence[str], listed: Sequence[int], split: str | None, made_by: dict
+    out: Path,
+    images: Sequence[Boxes],
+    root: Path,
+    classes: Sequence[str],
+    listed: Sequence[int],
+    split: str | None,
+    made_by: dict,
 ) -> None:
     """Writes boxes as the ending of a path says, whole or not at all, with a record beside them.
 
     Args:
         out: a path that passed `format_of`.
         images: from `predict`.
+        root: the folder below which their files are (`paths_of`).
         classes: the names of the network's outputs.
         listed: indices of the classes that COCO's categories list.
         split: of the data set, whose list VOC's folder gets; None: a quarter of the images is "test".
@@ -224,7 +231,10 @@ def write(
         "images_without_box": sum(not each.found for each in images),
     }
     if ending:
-        text = coco_json(images, classes, listed, made_by) if ending == ".json" else table(images, classes)
+        if ending == ".json":
+            text = coco_json(_from(out.parent, images, root), classes, listed, made_by)
+        else:
+            text = table(images, classes)
         content = text.encode()
         results["sha256"] = hashlib.sha256(content).hexdigest()
         with files.atomic_write(out) as part:
@@ -232,6 +242,14 @@ def write(
     else:
         write_voc(out, images, classes, split, made_by)
     write_record(record_of(out), "boxes", made_by, results)
+
+
+def _from(folder: Path, images: Sequence[Boxes], root: Path) -> Sequence[Boxes]:
+    """The images with their paths from a folder that contains the folder of the images; else as they are."""
+    root, folder = root.resolve(), folder.resolve()
+    if root == folder or not root.is_relative_to(folder):
+        return images
+    return [replace(each, file=f"{root.relative_to(folder).as_posix()}/{each.file}") for each in images]
 
 
 def _digest(file: Path) -> str:
@@ -423,10 +441,9 @@ def how_to_load(out: Path, data: Photographs, images: Sequence[Boxes]) -> str:
     """
     if len({_label(each) for each in images if each.found}) < 2:
         return "to load them, boxes of at least two classes are needed; labelling tools take them as they are"
-    paths, root = paths_of(data)
+    _, root = paths_of(data)
     if not out.is_dir():
-        where = out.absolute().parent
-        if all((where / path).is_file() for path in paths):
+        if root.resolve().is_relative_to(out.parent.resolve()):
             return f"to load them: coco:{out}"
         return f"to load them, put {out.name} beside the images: coco:{root / out.name}"
     first = images[0]
