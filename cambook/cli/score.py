@@ -59,8 +59,9 @@ def score(
 ) -> None:
     """Score maps of any method, kept as .npy files: MaxBoxAcc, MaxBoxAccV2, PxAP, top-1 and top-5 Loc.
 
-    Boxes come out of the maps by rule wsol, counted exactly as wsolevaluation does, beside two controls that look at no
-    image: a spot in the centre, and the whole image. Writes score.csv, per_image.csv and record.json.
+    Boxes come out of the maps by rule wsol, counted exactly as in wsolevaluation,
+    beside two controls that look at no image: a spot in the centre, and the whole
+    image. Writes score.csv, per_image.csv and record.json.
 
     \b
     Examples:

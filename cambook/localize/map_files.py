@@ -15,7 +15,7 @@ from cambook.datasets.reading import nfc
 from cambook.machine import cores, tqdm
 from cambook.maps.methods import GRID
 
-RESIZES = {"bilinear": "bilinear", "bicubic": "bicubic", "nearest": "nearest"}  # as cv2.INTER_LINEAR, _CUBIC, _NEAREST
+RESIZES = ("bilinear", "bicubic", "nearest")  # as OpenCV's INTER_LINEAR, INTER_CUBIC, INTER_NEAREST
 NORMALIZATIONS = ("min-max", "max")
 LARGEST_SIDE = 4096  # pixels of a map
 SLACK = 1e-6  # how far rounding may carry a map beyond 0 and 1
@@ -304,11 +304,16 @@ def read_map(path: Path, resize: str | None = None, normalize: str | None = None
 
 
 def _resized(map2d: np.ndarray, how: str) -> np.ndarray:
+    if how == "nearest":  # the pixel at each cell's first corner
+        rows, columns = (
+            np.minimum((np.arange(GRID) * (1 / (GRID / side))).astype(np.int64), side - 1) for side in map2d.shape
+        )
+        return map2d[np.ix_(rows, columns)]
     import torch
     from torch.nn.functional import interpolate
 
-    corners = {} if how == "nearest" else {"align_corners": False}
-    return interpolate(torch.from_numpy(map2d)[None, None], (GRID, GRID), mode=RESIZES[how], **corners)[0, 0].numpy()
+    whole = torch.from_numpy(map2d)[None, None]
+    return interpolate(whole, (GRID, GRID), mode=how, align_corners=False)[0, 0].numpy()
 
 
 def _normalized(map2d: np.ndarray, how: str) -> np.ndarray:

@@ -210,7 +210,7 @@ def check_options(resize: str | None, normalize: str | None) -> None:
     Example:
         >>> check_options("bicubic", None)
     """
-    for option, value, known in (("--resize", resize, tuple(RESIZES)), ("--normalize", normalize, NORMALIZATIONS)):
+    for option, value, known in (("--resize", resize, RESIZES), ("--normalize", normalize, NORMALIZATIONS)):
         if value is not None and value not in known:
             raise ValueError(f"{option} {value!r} is unknown: choose one of {', '.join(known)}.")
 
