@@ -16,6 +16,9 @@ MAP_SIDES = {
     "vgg16": 7,
     "googlenet": 7,
     "resnet50-gap": 7,
+    "resnet50-gap-14": 14,
+    "resnet50-gap-28": 28,
+    "squeezenet": 13,
     "alexnet-gap": 13,
     "alexnet-star-gap": 13,
     "vgg16-gap": 14,
@@ -56,6 +59,11 @@ def bottlenecks(channels, width, blocks):
     return first + (blocks - 1) * (normed(out, width, 1) + normed(width, width, 3) + normed(width, out, 1))
 
 
+def fire(channels, squeezed, expanded):
+    """SqueezeNet's: 1x1 to a few channels, then 1x1 and 3x3 side by side."""
+    return conv(channels, squeezed, 1) + conv(squeezed, expanded, 1) + conv(squeezed, expanded, 3)
+
+
 def branches(channels):
     return 2 * (conv(channels, 1024, 3) + conv(1024, 1024, 3) + conv(1024, 1000, 1))
 
@@ -72,6 +80,14 @@ GOOGLENET = (
     *(inception(832, 256, 160, 320, 32, 128, 128), inception(832, 384, 192, 384, 48, 128, 128)),
 )
 TO_4E = sum(GOOGLENET[:-2])
+RESNET50 = (
+    normed(3, 64, 7)
+    + bottlenecks(64, 64, 3)
+    + bottlenecks(256, 128, 4)
+    + bottlenecks(512, 256, 6)
+    + bottlenecks(1024, 512, 3)
+    + linear(2048, 1000)
+)
 PARAMETERS = {
     "alexnet": ALEXNET + linear(256 * 6 * 6, 4096, 4096, 1000),
     "alexnet-gap": ALEXNET + conv(256, 1024, 3) + linear(1024, 1000),
@@ -83,12 +99,11 @@ PARAMETERS = {
     "googlenet-gap": TO_4E + conv(832, 1024, 3) + linear(1024, 1000),
     "googlenet-gmp": TO_4E + conv(832, 1024, 3) + linear(1024, 1000),
     "googlenet-acol": TO_4E + branches(832),
-    "resnet50-gap": normed(3, 64, 7)
-    + bottlenecks(64, 64, 3)
-    + bottlenecks(256, 128, 4)
-    + bottlenecks(512, 256, 6)
-    + bottlenecks(1024, 512, 3)
-    + linear(2048, 1000),
+    **dict.fromkeys(("resnet50-gap", "resnet50-gap-14", "resnet50-gap-28"), RESNET50),
+    "squeezenet": conv(3, 64, 3)
+    + sum(itertools.starmap(fire, [(64, 16, 64), (128, 16, 64), (128, 32, 128), (256, 32, 128)]))
+    + sum(itertools.starmap(fire, [(256, 48, 192), (384, 48, 192), (384, 64, 256), (512, 64, 256)]))
+    + conv(512, 1000, 1),
     "nin": conv(3, 96, 11)
     + 2 * conv(96, 96, 1)
     + conv(96, 256, 5)
@@ -353,8 +368,11 @@ NEW = {
     "googlenet-gmp": ("cam_conv", "classifier"),
     "googlenet-acol": ("branch_a", "branch_b"),
     "resnet50-gap": ("classifier",),
+    "resnet50-gap-14": ("classifier",),
+    "resnet50-gap-28": ("classifier",),
 }
 CONVOLUTIONS = {"alexnet": 5, "vgg16": 13, "googlenet": 57, "resnet50-gap": 53}
+CONVOLUTIONS |= dict.fromkeys(("resnet50-gap-14", "resnet50-gap-28"), 53)
 
 
 def publish(monkeypatch, original):

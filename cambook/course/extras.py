@@ -7,6 +7,7 @@ from importlib.util import find_spec
 BRINGS = {
     "course": "what runs notebooks",
     "cluster": "what makes a sweep's runs on many machines",
+    "squeezenet": "ImageNet's weights for the network squeezenet",
     "test": "what the tests need",
 }
 

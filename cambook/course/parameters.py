@@ -84,8 +84,13 @@ class Parameters(BaseModel):
     def _known_network(cls, name: str | None) -> str | None:
         if name is None:
             return None
-        from cambook.networks.registry import names
+        from cambook.networks.registry import check_name, names
 
+        if ":" in name:  # of a family, such as tv:resnet18
+            try:
+                return check_name(name)
+            except ValueError as error:
+                raise ValueError(str(error).removeprefix(f"network={name!r} is unknown").lstrip(":;. ")) from None
         if name not in names():
             raise ValueError(f"choose one of {', '.join(names())}{did_you_mean(name, names())}")
         return name

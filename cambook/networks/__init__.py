@@ -32,6 +32,7 @@ from cambook.networks.registry import (
     models_of,
     names,
     register,
+    register_family,
     spec,
 )
 from cambook.networks.small import MINI_HIDDEN, mini_backbone, mini_pooled
@@ -72,6 +73,7 @@ __all__ = [
     "names",
     "on_backbone",
     "register",
+    "register_family",
     "spec",
     "with_branches",
 ]

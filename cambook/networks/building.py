@@ -25,7 +25,7 @@ def build(name: str, classes: int | None = None, weights: str | Path | None = No
     """A network by its name, in evaluation mode.
 
     Args:
-        name: one of `names()`.
+        name: one of `names()`, or "tv:" and an image classifier of torchvision, such as "tv:resnet18".
         classes: how many; by default 1000, ImageNet's. With pretrained weights another number gives the network a new
             last layer.
         weights: None (random, from `seed`), "pretrained" (ImageNet's; for a cut its original's, the new layers random),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from pathlib import Path
 
-import torch
 from torch import nn
 
 from cambook.networks.acol import with_branches
@@ -18,6 +16,7 @@ from cambook.networks.base import (
     NetworkInNetwork,
     PooledNetwork,
 )
+from cambook.networks.downloads import downloaded
 from cambook.networks.registry import Spec, Weights, register
 
 # ---- Network in Network, from scratch: no weights of it come with torchvision ----
@@ -39,6 +38,7 @@ def mlpconv(channels: int, *units: int, kernel: int, stride: int = 1, padding: i
     Source: Lin et al. 2014, section 3.1.
 
     Example:
+        >>> import torch
         >>> nn.Sequential(*mlpconv(3, 96, 96, kernel=11, stride=4))(torch.rand(1, 3, 224, 224)).shape
         torch.Size([1, 96, 54, 54])
     """
@@ -115,17 +115,7 @@ def torchvision_network(name: str, classes: int, pretrained: bool) -> nn.Module:
     """
     import torchvision  # slow to import, and most networks here do without it
 
-    weights = torchvision.models.get_model_weights(name).IMAGENET1K_V1
-    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[1]
-    try:
-        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True) if pretrained else None
-    except Exception as error:  # no network, a wrong checksum, a damaged file: each raises another kind
-        if file.is_file():
-            raise OSError(f"{file} is damaged or contains more than weights: delete it, it is fetched anew.") from error
-        raise OSError(
-            f"The ImageNet weights of {name} could not be downloaded from {weights.url} ({error}). Go online once, "
-            f"put the file into {file.parent}, or build it with weights=None."
-        ) from error
+    state = downloaded(name) if pretrained else None
     extra = {"init_weights": False} if name == "vgg16" and pretrained else {}
     if name == "googlenet":
         extra = {"aux_logits": pretrained, "init_weights": False, "transform_input": False}
@@ -181,9 +171,33 @@ def resnet50_gap(classes: int, pretrained: bool) -> Network:
     """torchvision's ResNet-50, which has average pooling of its own: feature_maps (B, 2048, 7, 7) at 224 pixels.
 
     Choe et al. 2020 change strides in their released code: layer4 has stride 1 (14x14), and with large_feature_map
-    layer3 too (28x28). Here it is as published by He et al. 2016, a condition to name beside their figures.
+    layer3 too (28x28): resnet50-gap-14 and resnet50-gap-28. Here it is as published by He et al. 2016, a condition to
+    name beside their figures.
     """
     return with_own_pooling("resnet50", 2048, classes, pretrained, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+
+
+def with_finer_maps(*layers: str) -> Callable[[int, bool], Network]:
+    """The builder of ResNet-50 with stride 1 in the first block of some layers, weights as they are: finer maps.
+
+    The convolutions behind are not dilated, so with pretrained weights they read less of the image than in training,
+    until they are trained further. So are the networks in the released code of Choe et al. 2020.
+
+    Args:
+        layers: "layer4" alone, maps of 14x14 cells at 224 pixels; "layer3" and "layer4", 28x28.
+
+    Returns:
+        A function (classes, pretrained) -> Network, for a Spec.
+    """
+
+    def finer(classes: int, pretrained: bool) -> Network:
+        network = resnet50_gap(classes, pretrained)
+        for layer in layers:
+            first = network.backbone.get_submodule(layer)[0]
+            first.conv2.stride = first.downsample[0].stride = (1, 1)
+        return network
+
+    return finer
 
 
 # ---- their names; the learning rates from scratch are ours, and VGG-16's is small since it is deep without batch norm
@@ -191,6 +205,7 @@ def resnet50_gap(classes: int, pretrained: bool) -> Network:
 ONE_TOWER = "torchvision's AlexNet is the version with one tower"
 NORMED = "torchvision's GoogLeNet has batch norm, and 3x3 convolutions in place of 5x5"
 COARSE = "maps of 7x7 cells, where Choe et al. change strides for 14x14 or 28x28"
+FINER = "strides of 1 without dilation as in Choe et al.'s code; there layer4 learns ten times as fast, too"
 
 register(Spec("nin", nin, recipe="nin", scratch_lr=3e-4))
 register(
@@ -246,6 +261,17 @@ register(
         differs=COARSE,
     )
 )
+for _name, _layers in (("resnet50-gap-14", ("layer4",)), ("resnet50-gap-28", ("layer3", "layer4"))):
+    register(
+        Spec(
+            _name,
+            with_finer_maps(*_layers),
+            weights=Weights("resnet50"),
+            recipe="resnet50",
+            scratch_lr=1e-3,
+            differs=FINER,
+        )
+    )
 register(Spec("alexnet-gap", original="alexnet", pooling="gap", recipe="cam"))
 # AlexNet*-GAP: "two convolutional layers just before GAP" in the paper, each of 512 units in its released network
 register(Spec("alexnet-star-gap", original="alexnet", pooling="gap", units=(512, 512), recipe="cam"))

@@ -57,6 +57,7 @@ class Spec:
 
 
 KNOWN: dict[str, Spec] = {}
+FAMILIES: dict[str, tuple[Callable[[str], Spec], str]] = {}  # what a name begins with -> its finder, and what it is
 
 
 def register(new: Spec) -> Spec:
@@ -98,6 +99,22 @@ def register(new: Spec) -> Spec:
     return new
 
 
+def register_family(prefix: str, find: Callable[[str], Spec], what: str) -> None:
+    """Makes networks known that are written `PREFIX:NAME` and are not listed one by one.
+
+    Args:
+        prefix: what their names begin with, without the colon.
+        find: the whole name -> its Spec; it raises ValueError for an unknown name, with the nearest.
+        what: what they are, for the error of an unknown name.
+
+    Example:
+        >>> register_family("twice", lambda name: spec(name.removeprefix("twice:")), "a network under a second name")
+        >>> spec("twice:mini-gap").side, FAMILIES.pop("twice")[1]
+        (64, 'a network under a second name')
+    """
+    FAMILIES[prefix] = (find, what)
+
+
 def _where(known: Spec) -> tuple[str, str]:
     """The module and the name of what makes the network: a notebook's cell may be run twice."""
     builder = known.builder
@@ -110,7 +127,7 @@ def spec(name: str) -> Spec:
     """The Spec of the network of that name.
 
     Args:
-        name: what a network is called, such as "vgg16-gap".
+        name: what a network is called, such as "vgg16-gap" or "tv:resnet18".
 
     Returns:
         What is known about it; for a cut with the side, weights and scratch_lr of its original.
@@ -122,11 +139,23 @@ def spec(name: str) -> Spec:
         >>> spec("vgg16-gap").original, spec("vgg16-gap").side, spec("mini-gap").side
         ('vgg16', 224, 64)
     """
-    return KNOWN[check_name(name)]
+    if name in KNOWN:
+        return KNOWN[name]
+    prefix, colon, _ = str(name).partition(":")
+    if colon and prefix in FAMILIES:
+        return FAMILIES[prefix][0](name)
+    near = difflib.get_close_matches(str(name), names(), 1)
+    if colon and prefix.lower() in FAMILIES:
+        near = [name.lower()]
+    families = "".join(f", or {prefix}:NAME, {what}" for prefix, (_, what) in FAMILIES.items())
+    raise ValueError(
+        f"network={name!r} is unknown{f'; did you mean {near[0]!r}?' if near else '.'} Known: {', '.join(names())}"
+        f"{families}."
+    )
 
 
 def names() -> list[str]:
-    """The names of the networks that `build` knows.
+    """The names of the networks that `build` knows, without families such as `tv:NAME`.
 
     Returns:
         Originals before cuts, small images before large ones, else in the order of registration.
@@ -162,7 +191,7 @@ def models_of(package: str) -> list[str]:
 
     Example:
         >>> models_of("torchvision")
-        ['alexnet', 'vgg16', 'googlenet', 'resnet50']
+        ['alexnet', 'vgg16', 'googlenet', 'resnet50', 'squeezenet1_1']
     """
     found = [KNOWN[name].weights for name in names()]
     return list(dict.fromkeys(weights.model for weights in found if weights and package in weights.packages))
@@ -172,7 +201,7 @@ def check_name(name: str) -> str:
     """The name itself, if a network is called so.
 
     Args:
-        name: what a network is called, such as "vgg16-gap".
+        name: what a network is called, such as "vgg16-gap" or "tv:resnet18".
 
     Returns:
         The same name.
@@ -184,9 +213,5 @@ def check_name(name: str) -> str:
         >>> check_name("mini-gap")
         'mini-gap'
     """
-    if name not in KNOWN:
-        near = difflib.get_close_matches(str(name), names(), 1)
-        raise ValueError(
-            f"network={name!r} is unknown{f'; did you mean {near[0]!r}?' if near else '.'} Known: {', '.join(names())}."
-        )
+    spec(name)
     return name

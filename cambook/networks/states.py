@@ -31,7 +31,7 @@ def load_weights(network: Network, path: Path) -> None:
     The file is one that torch.save wrote of a state_dict, a .safetensors file, or an entry of cambook's own cache. A
     checkpoint that has such a state_dict among its entries, or under a prefix ("model." of Lightning, "module." of
     nn.DataParallel, "_orig_mod." of torch.compile), is taken, too, with a warning that says where the weights were, if
-    they are found in it once.
+    they are found in it once. For a network `tv:NAME` the file may be torchvision's own.
 
     Args:
         network: it is changed in place.
@@ -51,6 +51,7 @@ def load_weights(network: Network, path: Path) -> None:
         True
     """
     held, reason = _read(path)
+    held = network.own_names(held) if hasattr(network, "own_names") else held
     where = ""
     if not reason and (reason := misfit(network, held)):
         held, where, reason = _found_in(network, held, reason)

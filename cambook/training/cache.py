@@ -150,7 +150,7 @@ def trained(
                 warnings.warn(f"{name} was trained by {found['processes']} processes: taken from {file}.", stacklevel=2)
             network.load_state_dict(found["network"])
             network.to(device=resolve_device(device), memory_format=torch.channels_last).eval()
-            key = file.stem.removeprefix(f"{name}-")
+            key = file.stem.removeprefix(f"{_in_files(name)}-")
             return Trained(network, found["history"], found["seconds"], True, key, found["processes"])
     if mend := _threads_of_shared(name, determined_by):
         warnings.warn(mend, stacklevel=2)
@@ -194,7 +194,7 @@ def _entries(name: str, determined_by: dict) -> tuple[str, Path, list[Path]]:
     key = key_of(determined_by) if processes == 1 else f"{together}-{processes}x{threads}"
     if len(set(distributed.gather(key))) > 1:
         raise ValueError(f"{name}: give all {processes} processes the same package, settings and data set.")
-    entry = files.CACHE / "networks" / f"{name}-{key}.pt"
+    entry = files.CACHE / "networks" / f"{_in_files(name)}-{key}.pt"
 
     def kept() -> list[Path]:
         found = files.cached("networks", entry.name)
@@ -206,7 +206,12 @@ def _entries(name: str, determined_by: dict) -> tuple[str, Path, list[Path]]:
 
 
 def _made_together(folder: Path, name: str, together: str) -> list[Path]:
-    return sorted(folder.glob(f"{glob.escape(name)}-{together}-*.pt"))
+    return sorted(folder.glob(f"{glob.escape(_in_files(name))}-{together}-*.pt"))
+
+
+def _in_files(name: str) -> str:
+    """A network's name in names of files: without the colon of tv:NAME, which Windows does not allow there."""
+    return name.replace(":", "-")
 
 
 def _threads_of_shared(name: str, determined_by: dict) -> str:
@@ -216,7 +221,7 @@ def _threads_of_shared(name: str, determined_by: dict) -> str:
     *same, here = determined_by["torch"]
     for threads in range(1, MOST_THREADS + 1):
         key = key_of({**determined_by, "torch": [*same, threads]})
-        if threads != here and (found := files.cached("networks", f"{name}-{key}.pt")):
+        if threads != here and (found := files.cached("networks", f"{_in_files(name)}-{key}.pt")):
             return (
                 f"{name} is in {found[-1].parent} as trained with {threads} threads, and this process has {here}: set "
                 f"OMP_NUM_THREADS={threads} before Python starts to take it; it is trained here now."
@@ -260,7 +265,8 @@ def _misfit(entry: dict | None) -> str:
         return f"made on {device}, which is not the device here"
     if threads != here and entry["processes"] == 1:
         return f"made with {threads} threads, here {here}: set OMP_NUM_THREADS={threads}"
-    if how["name"] not in networks.names():  # made by a lesson or by the reader, whose code cannot be looked up
+    known = how["name"] in networks.names() or ":" in how["name"]
+    if not known:  # made by a lesson or by the reader, whose code cannot be looked up
         return ""
     return "" if how["source"] == _source_of(how["name"]) else "made by another version of cambook"
 

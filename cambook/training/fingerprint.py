@@ -38,7 +38,9 @@ EXEMPT = {
 }
 # What makes a network before training. Its layers, settings and weights as made are in the key, so a network may be
 # added to these modules without training the others again.
-BUILDERS = tuple(f"cambook.networks.{name}" for name in ("building", "small", "papers", "lite0", "surgery", "states"))
+BUILDERS = tuple(
+    f"cambook.networks.{name}" for name in ("building", "small", "papers", "lite0", "surgery", "states", "downloads")
+)
 ROOMS = ("cambook.networks", "cambook.maps", "cambook.datasets.batches", "cambook.training.fitting")
 
 
