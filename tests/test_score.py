@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -414,6 +415,24 @@ def test_memory_does_not_grow_with_the_number_of_maps(tmp_path):
         tracemalloc.stop()
         assert len(found.boxes[MAPS]) == number and found.boxes[MAPS].max_box_acc(0.7)[0] == 100
     assert peaks[2] - peaks[1] < 6e6  # 120 maps are 24 MB
+
+
+def test_headers_are_parsed_by_one_thread_at_a_time(tmp_path, monkeypatch):
+    """CPython 3.11's parser fails now and then in several threads at once, with a SystemError."""
+    names = [f"{n}" for n in range(1, 9)]
+    for name in names:  # headers that differ, so that none is remembered
+        np.save(tmp_path / f"{name}.npy", np.zeros((3001 + int(name), 2), np.uint8))
+    reading, read = [], np.lib.format.read_array_header_1_0
+
+    def slowly(text):
+        reading.append("in")
+        time.sleep(0.01)
+        reading.append("out")
+        return read(text)
+
+    monkeypatch.setattr(np.lib.format, "read_array_header_1_0", slowly)
+    map_files.check_headers(find_maps(tmp_path, names), "bilinear")
+    assert reading == ["in", "out"] * 8
 
 
 def test_an_error_in_the_middle_names_its_file(tmp_path):

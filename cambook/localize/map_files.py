@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 import numpy as np
@@ -21,6 +25,8 @@ LARGEST_SIDE = 4096  # pixels of a map
 SLACK = 1e-6  # how far rounding may carry a map beyond 0 and 1
 
 _ENDINGS = {f".{kind}" for kind in ("jpg", "jpeg", "jpe", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm")}
+_LONGEST_HEADER = 10_000  # bytes, NumPy's own limit
+_PARSER = Lock()
 _SHOWN = 3  # so many names stand in a message
 _TOGETHER = 256  # images whose results wait for one another
 
@@ -222,18 +228,27 @@ def check_headers(maps: MapFiles, resize: str | None = None) -> None:
         pass
 
 
-def _header(opened: BinaryIO, path: Path, resize: str | None) -> None:
-    """Looks at shape, type and length of an .npy file; raises ValueError."""
-    try:
-        version = np.lib.format.read_magic(opened)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
-        shape, _, kind = read(opened)
-    except KeyError:
-        raise ValueError(f"{path} is an .npy file of version {version}: write the map with numpy.save.") from None
-    except Exception:  # whatever a damaged header makes of NumPy's reader
-        raise ValueError(f"{path} does not begin as an .npy file does: write the map with numpy.save.") from None
-    if kind.kind not in "biuf":
-        raise ValueError(f"{path} contains values of type {kind}: a map has real numbers, such as float32.")
+def _header(opened: BinaryIO, path: Path, resize: str | None) -> tuple[tuple[int, int], bool, np.dtype]:
+    """Shape, whether columns come first, and type of an .npy file, which is left at its first value.
+
+    raises: ValueError if it cannot be a map
+    """
+    start = opened.read(8)
+    lengths = {(1, 0): "<H", (2, 0): "<I"}
+    if start[:6] != b"\x93NUMPY" or len(start) < 8:
+        raise _no_npy(path)
+    if tuple(start[6:]) not in lengths:
+        raise ValueError(f"{path} is an .npy file of version {tuple(start[6:])}: write the map with numpy.save.")
+    kind = lengths[tuple(start[6:])]
+    length = opened.read(struct.calcsize(kind))
+    if len(length) < struct.calcsize(kind) or struct.unpack(kind, length)[0] > _LONGEST_HEADER:
+        raise _no_npy(path)
+    found = _parsed(tuple(start[6:]), length + opened.read(*struct.unpack(kind, length)))
+    if found is None:
+        raise _no_npy(path)
+    shape, columns_first, dtype = found
+    if dtype.kind not in "biuf":
+        raise ValueError(f"{path} contains values of type {dtype}: a map has real numbers, such as float32.")
     if len(shape) != 2 or min(shape) < 1:
         raise ValueError(f"{path} has shape {shape}: a map has rows and columns alone, such as ({GRID}, {GRID}).")
     if max(shape) > LARGEST_SIDE:
@@ -243,11 +258,30 @@ def _header(opened: BinaryIO, path: Path, resize: str | None) -> None:
             f"{path} has shape {shape}, and maps are compared at {GRID} x {GRID}: name with --resize how it is "
             f"enlarged ({', '.join(RESIZES)})."
         )
-    wanted = opened.tell() + int(np.prod(shape)) * kind.itemsize
+    wanted = opened.tell() + int(np.prod(shape)) * dtype.itemsize
     there = os.fstat(opened.fileno()).st_size
     if there != wanted:
         state = "is cut off" if there < wanted else "contains more than one map"
         raise ValueError(f"{path} {state}: it has {there} bytes, its header says {wanted}; write it again.")
+    return shape, columns_first, dtype
+
+
+@lru_cache(maxsize=64)
+def _parsed(version: tuple[int, int], text: bytes) -> tuple[tuple[int, ...], bool, np.dtype] | None:
+    """What the rest of a header says, or None if it cannot be read.
+
+    One thread at a time: CPython 3.11's parser, which NumPy asks, fails now and then in several at once.
+    """
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    with _PARSER:
+        try:
+            return read(io.BytesIO(text))
+        except Exception:  # whatever a damaged header makes of NumPy's reader
+            return None
+
+
+def _no_npy(path: Path) -> ValueError:
+    return ValueError(f"{path} does not begin as an .npy file does: write the map with numpy.save.")
 
 
 # ---- one map
@@ -278,12 +312,11 @@ def read_map(path: Path, resize: str | None = None, normalize: str | None = None
         ((224, 224), 0.501960813999176, 1.0)
     """
     with path.open("rb") as opened:
-        _header(opened, path, resize)
-        opened.seek(0)
-        try:
-            found = np.lib.format.read_array(opened, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"{path} cannot be read ({error}): write it again.") from error
+        shape, columns_first, dtype = _header(opened, path, resize)
+        values = np.fromfile(opened, dtype, int(np.prod(shape)))
+    if len(values) != np.prod(shape):
+        raise ValueError(f"{path} is cut off, since it was looked at first: write it again.")
+    found = values.reshape(shape, order="F" if columns_first else "C")
     exact = np.float64 if found.dtype.itemsize > 4 else np.float32
     map2d = found.astype(exact, order="C", copy=False)
     if not np.isfinite(map2d).all():
