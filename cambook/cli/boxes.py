@@ -39,6 +39,7 @@ def boxes(
     from cambook import networks
     from cambook.datasets import KNOWN, Photographs
     from cambook.localize import inputs, predicted
+    from cambook.localize.findings import printable
     from cambook.machine import tqdm
     from cambook.maps.boxes import RULES
     from cambook.maps.methods import check_source
@@ -68,7 +69,13 @@ def boxes(
     found = list(tqdm(made, desc="boxes", total=len(data), unit="image", leave=False))
     used = sorted({one.label for each in found for one in each.found})
     listed = range(len(names)) if inputs.own_classes(ready, data) else used
-    made_by = {"network": network, "weights": weights, "images": data.name, "split": split, **asked}
+    made_by = {
+        "network": network,
+        "weights": printable(weights),
+        "images": printable(data.name),
+        "split": split,
+        **asked,
+    }
     made_by |= {"classes": "true" if true else "top", "top": 1 if true else top or 1}
     predicted.write(out, found, predicted.paths_of(data)[1], names, listed, split if data.labelled else None, made_by)
     without = sum(not each.found for each in found)

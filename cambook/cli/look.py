@@ -71,7 +71,7 @@ def look(
         except KeyboardInterrupt:
             stopped = True
     if entries:
-        named = {"photographs": list(found), "network": network, "weights": weights, **asked}
+        named = {"network": network, "weights": findings.printable(weights), **asked}
         written = folder.close(entries, left_out, how, named)
         typer.echo(f"{len(entries)} of {len(found)} photographs, figures and table on one page: {from_here(written)}")
     for sentence in left_out:

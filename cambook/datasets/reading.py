@@ -187,7 +187,7 @@ def read_inside(path: Path, root: Path | None) -> bytes:
         ...     read_inside(Path(folder, "train.txt"), Path(folder))
         b'cat-1'
     """
-    if root is not None and not path.resolve().is_relative_to(root.resolve()):
+    if root is not None and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
         raise Unusable(f"{short_path(path)} is a link that leaves the folder")
     try:
         return path.read_bytes()
@@ -300,7 +300,7 @@ def files_below(folder: Path, report: list[str]) -> list[str]:
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                    elif entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path)):
+                    elif (entry.is_symlink() and not os.path.exists(entry.path)) or entry.is_file():
                         found.append(entry.path)
         except OSError as error:
             report.append(f"{short_path(Path(here))}: left out: the folder cannot be read ({error.strerror})")
