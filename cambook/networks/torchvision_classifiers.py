@@ -25,7 +25,7 @@ from cambook.networks.registry import Spec, Weights, register_family
 
 FAMILY = "tv"
 EXACT = 1e-9  # so near are the mean of a map plus the bias and the logit, in double precision, if they are the same
-PROBE = 128  # side of the random images for that, in pixels
+PROBE = 128  # side of the random image for that, in pixels
 AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # classifiers that only training uses; they are left out
 OPTIONS = {  # what torchvision's own weights are built with, beside its defaults
     "googlenet": {"init_weights": False, "transform_input": True},
@@ -249,20 +249,19 @@ class TorchvisionClassifier(Network):
         (deviation,) = self._deviation
         if not deviation <= EXACT:
             raise TypeError(
-                f"{self.name} has something between its feature maps and its last layer: on random images the mean of "
+                f"{self.name} has something between its feature maps and its last layer: on a random image the mean of "
                 f"a class's map plus the bias differs from the logit by up to {deviation:.2g}, {mend}."
             )
 
     def _measured(self) -> float:
-        """How far mean(map) + bias and the logit lie apart at most, on random images in double precision.
+        """How far mean(map) + bias and the logit lie apart at most, on a random image in double precision.
 
         The last layer's weights are random for it: some networks start with zeros there, whatever comes before.
         """
         twin = copy.deepcopy(self).to("cpu", torch.float64).eval()
         random = torch.Generator().manual_seed(0)
-        one_size = type(self.backbone).__name__ in ONE_SIZE
-        side = self.side if one_size else min(PROBE, self.side)
-        images = torch.rand(1 if one_size else 2, 3, side, side, dtype=torch.float64, generator=random)
+        side = self.side if type(self.backbone).__name__ in ONE_SIZE else min(PROBE, self.side)
+        images = torch.rand(1, 3, side, side, dtype=torch.float64, generator=random)
         with torch.no_grad():
             for parameter in twin.last.parameters():
                 parameter.normal_(generator=random)
