@@ -378,6 +378,9 @@ CUDA_LINES = {
     "cache.py": {
         'if device != ("cuda" if torch.cuda.is_available()': COVERED,
     },
+    "inputs.py": {
+        'return "cuda" if torch.cuda.is_available()': COVERED,
+    },
     "layouts.py": {
         '"CudnnConvolution", "MkldnnConvolution"': "what a convolution is called there, beside its name on a CPU",
         '"CudnnBatchNorm", "MiopenBatchNorm"': "what batch norm is called there, beside its name on a CPU",

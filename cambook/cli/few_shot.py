@@ -45,8 +45,6 @@ def few_shot(
       cambook few-shot wsol:data/CUB
       cambook few-shot voc:data/birds --numbers 5,50 --network mini-gap --weights trained
     """
-    import torch
-
     from cambook import networks
     from cambook.localize import few_shot as measure
     from cambook.localize import inputs, records
@@ -66,7 +64,7 @@ def few_shot(
     ready = inputs.ready_network(network, weights, test)
     if refusal := method.refusal(ready):
         raise typer.BadParameter(f"--source {source}: {refusal} (--source grad-cam works for any head)")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = inputs.device_here()
     how = {"repeats": repeats, "seed": seed, "source": source, "device": device}
     found = measure.baseline(ready, drawn, test, wanted, **how)
 

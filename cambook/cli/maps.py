@@ -48,8 +48,6 @@ def maps(
       cambook maps lite0-gap holiday/photographs --out maps/holiday
       cambook maps mini-gap tiny-imagenet --weights trained --out maps/tiny
     """
-    import torch
-
     from cambook import networks
     from cambook.localize import inputs, making
     from cambook.maps.methods import find_method
@@ -71,7 +69,7 @@ def maps(
     given = {"weights": weights, "length": length}
     parameters = making.parameters_of(ready, data, source=source, classes=chosen, enlarge=enlarge, **given)
     making.check_same(out, parameters)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = inputs.device_here()
     made = making.make_maps(ready, data, out, parameters, device=device)
 
     whose = "each image's true class" if chosen == "true" else f"the class that {network} finds most likely"

@@ -95,6 +95,19 @@ def image_ids(data: DataSet) -> list[str]:
 # ---- networks
 
 
+def device_here() -> str:
+    """What commands compute on: "cuda" if there is a GPU that torch can use, else "cpu".
+
+    Returns:
+        One of the two.
+
+    Example:
+        >>> device_here() in ("cpu", "cuda")
+        True
+    """
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def ready_network(name: str, weights: str | Path = "pretrained", data: DataSet | None = None) -> Network:
     """A network with its weights, ready to look at images.
 
@@ -213,9 +226,8 @@ def _trained(name: str, data: DataSet | None) -> Network:
         what = "without a data set" if data is None else f"and {data.name} has no labels"
         raise ValueError(f"{name} cannot have been trained on these images {what}: give the file of its weights")
     train = datasets.load(data.name, "train", data.size, boxes=False)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return training.trained(name, train, device=device, from_cache=True).network.cpu()
+        return training.trained(name, train, device=device_here(), from_cache=True).network.cpu()
     except FileNotFoundError as error:
         size = "" if data.size == networks.spec(name).side else f" --size {data.size}"
         raise ValueError(
