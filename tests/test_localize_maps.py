@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -297,6 +298,16 @@ def test_a_plain_folder_gets_maps_of_the_networks_own_class(tmp_path):
     assert (out / "classes.csv").read_text(encoding="utf-8").splitlines()[:2] == ["class,name", "0,class 0"]
     with pytest.raises(ValueError, match="has no labels, so it is not known which class each image shows"):
         call("mini-gap", root, "--weights", file, "--out", tmp_path / "other", "--classes", "true")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are not UTF-8 are Linux's")
+def test_a_folder_whose_name_is_not_utf8(tmp_path):
+    root, out = tmp_path / "mine\udcff", tmp_path / "maps"
+    photographs(root)
+    (root / "b\udcff.jpg").write_bytes(encoded(scene()))
+    said = call("mini-gap", root, "--weights", weights(tmp_path / "mine.pt"), "--out", out).output
+    assert "left out: its name is not UTF-8: rename it" in said and len([*out.rglob("*.npy")]) == 3
+    assert record(out)["parameters"]["dataset"].startswith(f"images:{tmp_path}/mine")
 
 
 def test_a_network_of_other_classes_needs_top(tmp_path):

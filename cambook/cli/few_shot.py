@@ -48,6 +48,7 @@ def few_shot(
     from cambook import networks
     from cambook.localize import few_shot as measure
     from cambook.localize import inputs, records
+    from cambook.localize.findings import printable
     from cambook.localize.making import check_apart
     from cambook.maps.methods import find_method
 
@@ -69,7 +70,13 @@ def few_shot(
     found = measure.baseline(ready, drawn, test, wanted, **how)
 
     measure.write_draws(found, out / "few-shot.csv")
-    parameters = {"dataset": dataset, "network": network, "weights": weights, "numbers": wanted, "repeats": repeats}
+    parameters = {
+        "dataset": printable(dataset),
+        "network": network,
+        "weights": printable(weights),
+        "numbers": wanted,
+        "repeats": repeats,
+    }
     parameters |= {"seed": seed, "source": source, "boxed": drawn.split, "split": test.split, "length": length}
     parameters |= {"size": side, "protocol": getattr(test, "protocol", "")}
     parameters |= {"data_fingerprints": [drawn.fingerprint, test.fingerprint]}

@@ -23,6 +23,7 @@ from torch import Tensor
 from cambook import files
 from cambook.datasets import DataSet, kind_and_folder, prefetch
 from cambook.datasets.reading import split_options
+from cambook.localize.findings import printable
 from cambook.localize.inputs import check_classes, class_names, image_ids, own_classes
 from cambook.localize.records import write_record
 from cambook.machine import tqdm
@@ -215,9 +216,9 @@ def parameters_of(
     """
     return {
         "network": network.name,
-        "dataset": data.name,
+        "dataset": printable(data.name),
         "split": data.split,
-        **given,
+        **{name: printable(value) if isinstance(value, str) else value for name, value in given.items()},
         "images": len(data),
         "size": data.size,
         "source": source,
