@@ -13,7 +13,7 @@ import pytest
 from test_wsol import lists
 from typer.testing import CliRunner
 
-from cambook import datasets
+from cambook import datasets, files
 from cambook.cli import commands
 from cambook.localize import map_files, scoring
 from cambook.localize.counting import CENTRE, MAPS, WHOLE, controls, count
@@ -535,9 +535,11 @@ def test_the_command_prints_tables_and_writes_three_files(tmp_path):
 
 def test_the_command_scores_against_a_data_set_or_another_split(tmp_path, monkeypatch):
     boxes = {"a": BOX, "b": (0, 0, 60, 60)}
+    monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
     root = described(described(tmp_path / "lists", boxes), {"v": BOX}, "val")
     maps = save(tmp_path / "maps", **{name: square(*BOX) for name in ("a", "b", "v")})
-    result = call(maps, "--metadata", root, "--tune-on", "val", "--interval", "0.01", "--out", tmp_path / "o")
+    result = call(maps, "--metadata", root, "--tune-on", "val", "--interval", "0.01")
+    assert (tmp_path / "runs" / "score" / "maps" / "score.csv").is_file()
     assert result.exit_code == 0 and "threshold chosen on val" in result.stdout and "100 thresholds" in result.stdout
     scenes = datasets.load("scenes", "test", SIDE, length=3)
     monkeypatch.setattr(datasets, "load", lambda name, split, size, boxes: scenes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,22 +128,22 @@ def count(
     judge = _Judge(maps, truths, read, found, controls() if beside else {})
     by_class = len(set(truths.labels.values())) <= MOST_CLASSES
     shares, paper, own = np.zeros(len(ids)), np.zeros((len(names), len(ids)), bool), np.full(len(ids), np.nan)
-    describe = f"scoring {truths.split}"
-    for number, seen in enumerate(in_threads(judge, ids, describe)):
-        shares[number] = seen.share
-        found.unmarked += seen.unmarked
-        for accuracy, judged in zip(found.boxes.values(), seen.boxes, strict=True):
-            accuracy.add(*judged)
-        if seen.paper:
-            paper[:, number] = seen.paper
-        if seen.pixels:
-            for pixels, histograms in zip(found.pixels.values(), seen.pixels, strict=True):
-                pixels.add(histograms)
-            first, label = seen.pixels[0], int(found.labels[number])
-            own[number] = PixelAveragePrecision.value_of(first)
-            found.size_pixels[int(np.digitize(seen.share, _EDGES))].add(first)
-            if by_class:
-                found.class_pixels[label] = found.class_pixels.get(label, 0) + first
+    with closing(in_threads(judge, ids, f"scoring {truths.split}")) as seen_in_order:  # an interrupt ends it at once
+        for number, seen in enumerate(seen_in_order):
+            shares[number] = seen.share
+            found.unmarked += seen.unmarked
+            for accuracy, judged in zip(found.boxes.values(), seen.boxes, strict=True):
+                accuracy.add(*judged)
+            if seen.paper:
+                paper[:, number] = seen.paper
+            if seen.pixels:
+                for pixels, histograms in zip(found.pixels.values(), seen.pixels, strict=True):
+                    pixels.add(histograms)
+                first, label = seen.pixels[0], int(found.labels[number])
+                own[number] = PixelAveragePrecision.value_of(first)
+                found.size_pixels[int(np.digitize(seen.share, _EDGES))].add(first)
+                if by_class:
+                    found.class_pixels[label] = found.class_pixels.get(label, 0) + first
     found.shares, found.image_pixels = shares, own
     if truths.has_boxes and beside:
         found.paper = dict(zip(names, paper, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -359,7 +359,7 @@ def _normalized(map2d: np.ndarray, how: str) -> np.ndarray:
 # ---- many maps
 
 
-def in_threads(work: Callable[[str], object], ids: Sequence[str], describe: str) -> Iterable:
+def in_threads(work: Callable[[str], object], ids: Sequence[str], describe: str) -> Generator:
     """work(id) for each id in its order, on all cores, with a bar; at most a few hundred results wait at a time.
 
     Args:
@@ -368,7 +368,7 @@ def in_threads(work: Callable[[str], object], ids: Sequence[str], describe: str)
         describe: the bar's text.
 
     Returns:
-        An iterator over the results. An error of `work` ends it, and no further id is begun.
+        An iterator over the results. An error of `work` ends it; then, or if it is closed, no further id is begun.
 
     Example:
         >>> list(in_threads(str.upper, ["a", "b"], "shouting"))

@@ -84,7 +84,7 @@ def _metrics(rows: Mapping[tuple, Row], part: str = ALL, title: str = "percent")
     lines: list[Line] = [(title, MAPS, *at, *columns)]
     for metric in found:
         own = [f"{thresholds[metric].value:.3f}" if thresholds[metric] else ""] if at else []
-        cells = [_cell(rows.get((part, name, metric)), signed=name == LEAD) for name in columns]
+        cells = [_cell(rows.get((part, name, metric)), signed=name == LEAD, bare=name != LEAD) for name in columns]
         lines.append((metric, _cell(rows[part, MAPS, metric]), *own, *cells))
     return lines
 

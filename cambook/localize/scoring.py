@@ -132,7 +132,7 @@ def score(
     """Scores the maps in a folder.
 
     Everything that can be wrong with names, headers and lists is looked for before the first map is counted. Then the
-    maps stream from disk, on all cores; 50,000 of them take a minute or two, so nothing is kept for a second try.
+    maps stream from disk, on all cores. 50,000 of them take a few minutes on two, so nothing is kept for a second try.
 
     Args:
         folder: contains a map for each image, as `find_maps` looks for it.
@@ -192,7 +192,7 @@ def score(
         found.rows += _loc_rows(counts, guesses, found)
     if tune_on is not None:
         tuned = count(maps, tune_on, read, thresholds, beside=False)
-        found.rows += _tuned_rows(counts.boxes[MAPS], tuned.boxes[MAPS], tune_on.split)
+        found.rows += _tuned_rows(counts.boxes[MAPS], tuned.boxes[MAPS], tune_on.split, seed)
     found.rows += _group_rows(counts, truths, seed)
     return found
 
@@ -357,24 +357,25 @@ def _loc_rows(counts: Counts, guesses: np.ndarray, found: Scores) -> Iterator[Ro
         found.notes.append("no guess is right: do the predictions count classes as the labels do?")
 
 
-def _tuned_rows(mine: BoxAccuracy, other: BoxAccuracy, split: str) -> Iterator[Row]:
+def _tuned_rows(mine: BoxAccuracy, other: BoxAccuracy, split: str, seed: int) -> Iterator[Row]:
     """The accuracy here at the threshold that is best on the other split, beside the best one here."""
     for contours in ("largest", "all"):
-        values, bests = [], []
+        right, bests = [], []
         for iou in IOUS:
             metric = max_box_acc(iou) if contours == "largest" else f"{V2}, IoU {iou}"
             curve, best = mine.curve(iou, contours), other.curve(iou, contours).argmax()
             threshold = float(other.thresholds[best])
-            yield _share(TUNED, split, metric, mine.right_at(threshold, iou, contours))
+            right.append(mine.right_at(threshold, iou, contours))
+            yield _share(TUNED, split, metric, right[-1])
             yield Row(TUNED, split, threshold_of(metric), threshold, images=len(other))
             yield Row(TUNED, "best here", metric, float(curve.max()), images=len(mine))
             yield Row(
                 TUNED, "best here", threshold_of(metric), float(mine.thresholds[curve.argmax()]), images=len(mine)
             )
-            values.append(float(curve[best]))
             bests.append(float(curve.max()))
         if contours == "all":
-            yield Row(TUNED, split, V2, float(np.mean(values)), images=len(mine))
+            low, high = bootstrap_interval(100 * np.mean(right, axis=0), seed)
+            yield Row(TUNED, split, V2, 100 * float(np.mean(right)), low, high, len(mine))
             yield Row(TUNED, "best here", V2, float(np.mean(bests)), images=len(mine))
 
 
