@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -137,7 +139,8 @@ def paired_interval(
     numbers = [np.shape(values)[-2 if np.ndim(values) > 1 else 0] for values in (a, b)]
     if numbers[0] != numbers[1]:
         raise ValueError(f"{numbers[0]} and {numbers[1]} images are not pairs: give both on the same images.")
-    difference = _resampled(a, seed, repeats, level, sizes) - _resampled(b, seed, repeats, level, sizes)
+    sized_resampled = partial(_resampled, sizes=sizes)
+    difference = sized_resampled(a, seed, repeats, level) - sized_resampled(b, seed, repeats, level)
     low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
