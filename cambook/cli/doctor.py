@@ -137,9 +137,14 @@ def _torchvision_weights() -> Iterator[Finding]:
     import torchvision
 
     from cambook.networks.registry import models_of
+    from cambook.networks.squeezenet import packaged_file
 
+    if (packaged := packaged_file()) and packaged.is_file():
+        yield Finding(True, "squeezenet weights", f"in their package, {_size(packaged.stat().st_size)}")
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     for network in models_of("torchvision"):
+        if network == "squeezenet1_1" and packaged:  # those are not asked for
+            continue
         weights = torchvision.models.get_model_weights(network).IMAGENET1K_V1
         file = folder / weights.url.rsplit("/", 1)[1]
         if file.is_file():
