@@ -95,7 +95,7 @@ def entries(monkeypatch, tmp_path):
     monkeypatch.setattr(files, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(cache, "fit", lambda network, *_, **__: [{"loss": 1.0, "top1_error": 9.0, "seconds": 0.0}])
     monkeypatch.setattr(cache, "save_whole", save)
-    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: SimpleNamespace(row={}))
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_, **__: SimpleNamespace(row={}, protocol="all images"))
     monkeypatch.setattr(evaluation, "top1_error", lambda *_, **__: 0.0)
     monkeypatch.setattr(training, "throughput", lambda *_, **__: {})
     build = networks.building.build  # ImageNet's weights without a download: other random ones, the same new layers
