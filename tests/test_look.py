@@ -80,6 +80,11 @@ def call(*arguments):
     return result
 
 
+def said(result) -> str:
+    """What a command wrote about an error in one line, without frame and colours."""
+    return " ".join(re.sub("[│╭╮╰╯─]", " ", re.sub(r"\x1b\[[\d;]*m", "", result.stderr)).split())
+
+
 def look(weights, *arguments):
     return call("look", "--network", "colours", "--weights", weights, *arguments)
 
@@ -433,26 +438,23 @@ def test_names_that_an_operating_system_or_a_page_minds(tmp_path, weights):
 def test_a_network_without_the_source_is_refused_before_work(tmp_path, weights):
     put(tmp_path / "cat.png", photo())
     torch.save(networks.build("mini-fc", 2).state_dict(), tmp_path / "fc.pt")
-    with pytest.raises(TypeError, match="mini-fc has a hidden layer"):
-        call("look", "cat.png", "--network", "mini-fc", "--weights", tmp_path / "fc.pt", "--out", "out")
-    assert (
-        call(
-            *(
-                "look",
-                "cat.png",
-                "--network",
-                "mini-fc",
-                "--weights",
-                tmp_path / "fc.pt",
-                "--source",
-                "grad-cam",
-                "--out",
-                "out",
-            )
-        ).exit_code
-        == 0
-    )
+    given = ["look", "cat.png", "--network", "mini-fc", "--weights", tmp_path / "fc.pt", "--out", "out"]
+    result = call(*given)
+    assert result.exit_code == 2 and "mini-fc has a hidden layer" in said(result)
+    assert not (tmp_path / "out").exists()
+    assert call(*given, "--source", "grad-cam").exit_code == 0
     assert "squashed into a square of 64 x 64" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
+
+
+def test_a_source_is_refused_before_weights_are_downloaded(tmp_path, weights, monkeypatch):
+    def download(*arguments):
+        raise AssertionError("the weights are loaded before it is known whether the network has the maps")
+
+    put(tmp_path / "cat.png", photo())
+    monkeypatch.setattr("cambook.localize.inputs.ready_network", download)
+    for command in (("look", "cat.png", "--network", "mini-fc"), ("boxes", "mini-fc", "cat.png")):
+        result = call(*command, "--out", "out.json")
+        assert result.exit_code == 2 and "--source cam: mini-fc has a hidden" in said(result)
 
 
 def test_the_default_folder_is_among_the_runs(tmp_path, weights):

@@ -26,23 +26,22 @@ def boxes(
 ) -> None:
     """Write the predicted boxes of a data set, or of a folder of images: COCO JSON, VOC XML or CSV.
 
-    Labels of images in, boxes with scores out: pre-annotations for a labelling tool. Boxes are in pixels of the upright
-    image. `coco:` and `voc:` load what is written, from two classes on.
+    Labels of images in, boxes with scores out: pre-annotations for a labelling tool, in pixels of the upright image.
+
+    What is written loads again as `coco:FILE` or `voc:FOLDER`, if it has at least two classes.
 
     \b
     cambook boxes lite0-gap holiday/ --out holiday/boxes.json
     cambook boxes lite0-gap voc:data/wildlife --split train --classes top --top 3 --out boxes.csv
     cambook boxes resnet50-gap cub --weights trained --rule wsol --threshold 0.35 --out cub-boxes
     """
-    import torch
-
     from cambook import networks
     from cambook.datasets import KNOWN, Photographs
     from cambook.localize import inputs, predicted
     from cambook.localize.findings import printable
     from cambook.machine import tqdm
     from cambook.maps.boxes import RULES
-    from cambook.maps.methods import check_source
+    from cambook.maps.methods import find_method
 
     if rule not in RULES:
         raise typer.BadParameter(f"--rule {rule} is unknown: choose {' or '.join(RULES)}")
@@ -50,6 +49,8 @@ def boxes(
         raise typer.BadParameter(f"--classes {classes} is unknown: choose true or top")
     if classes == "true" and top is not None:
         raise typer.BadParameter("--classes true asks for the one class of each image, --top for several: give one")
+    if refusal := find_method(source).refusal(networks.build(network, 2)):  # before ImageNet's weights are downloaded
+        raise typer.BadParameter(f"--source {source}: {refusal} (--source grad-cam works for any head)")
     out = out.expanduser()
     kind = predicted.FORMATS[predicted.format_of(out)]
     given = images.partition(":")[0]
@@ -57,15 +58,13 @@ def boxes(
         raise ValueError(f"{images} is drawn and has no image files to which boxes could belong: give a folder")
     data = inputs.open_images(images, split, networks.spec(network).side)
     ready = inputs.ready_network(network, weights, data)
-    check_source(ready, source)
     if classes == "true":
         inputs.check_classes(ready, data)
     true = inputs.own_classes(ready, data) if classes is None and top is None else classes == "true"
     names = inputs.class_names(ready, data)
     typer.echo("\n  ".join([data.summary, *data.report]))
     asked = {"source": source, "rule": rule, "threshold": threshold}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    made = predicted.predict(ready, data, true=true, top=top or 1, device=device, **asked)
+    made = predicted.predict(ready, data, true=true, top=top or 1, device=inputs.device_here(), **asked)
     found = list(tqdm(made, desc="boxes", total=len(data), unit="image", leave=False))
     used = sorted({one.label for each in found for one in each.found})
     listed = range(len(names)) if inputs.own_classes(ready, data) else used

@@ -23,8 +23,9 @@ def look(
 ) -> None:
     """Look at photographs: the most likely classes, a map and a box of each, as figures and one HTML page.
 
-    A photograph that cannot be used is left out, with its reason at the end. A folder that this command wrote before
-    is replaced; of other files in it none is touched.
+    A photograph that cannot be used is left out, and the reason is said at the end.
+
+    What an earlier run left in the folder of --out is replaced; no other file there is touched.
 
     \b
     cambook look cat.jpg
@@ -36,10 +37,13 @@ def look(
     from cambook.localize import findings, inputs, page
     from cambook.machine import tqdm
     from cambook.maps.boxes import RULES
-    from cambook.maps.methods import check_source, find_method
+    from cambook.maps.methods import find_method
 
     if rule not in RULES:
         raise typer.BadParameter(f"--rule {rule} is unknown: choose {' or '.join(RULES)}")
+    method = find_method(source)
+    if refusal := method.refusal(networks.build(network, 2)):  # before ImageNet's weights are downloaded
+        raise typer.BadParameter(f"--source {source}: {refusal} (--source grad-cam works for any head)")
     out = files.RUNS / "look" if out is None else out.expanduser()
     found, left_out = findings.photographs(photos)
     folder = page.Folder(out) if found else None
@@ -47,11 +51,9 @@ def look(
     stopped = False
     if found:
         ready = inputs.ready_network(network, weights)
-        check_source(ready, source)
         classes, side = inputs.class_names(ready), networks.spec(network).side
         square = findings.sees_squares(ready, side)
-        title = find_method(source).title
-        how = page.How(network, Path(weights).name, ready.classes, title, rule, threshold, side, square)
+        how = page.How(network, Path(weights).name, ready.classes, method.title, rule, threshold, side, square)
         asked = {"square": square, "top": top, "source": source, "rule": rule, "threshold": threshold}
         widest = max(map(len, map(findings.printable, found)))
         bar = tqdm(found.items(), desc="looking", unit="photograph", leave=False, disable=len(found) == 1)
