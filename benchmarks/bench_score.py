@@ -3,11 +3,11 @@
     python benchmarks/bench_score.py CUB/metadata
 
 The boxes are those of CUB's test images, whose lists in wsolevaluation's form the folder contains; no image is read.
-The maps are smooth noise with a hill near the box, kept as float32 .npy files in a temporary folder. wsolevaluation's
-way is written anew with OpenCV: each map is read, and its contours are searched for at each of 1000 thresholds, one
-search for both metrics, which favours it. `score` does more than that: it looks at every file first, counts two
-controls and boxes by rule "paper", and draws intervals. Both have to find the same numbers. They take turns in one run;
-each ratio is of two runs over all maps, by the clock and by processor time.
+The maps are smooth noise, of 14 x 14 cells as wsolevaluation's networks have, with a hill near the box, kept as float32
+.npy files in a temporary folder. wsolevaluation's way is written anew with OpenCV: each map is read, and its contours
+are searched for at each of 1000 thresholds, one search for both metrics, which favours it. `score` does more than that:
+it looks at every file first, counts two controls and boxes by rule "paper", and draws intervals. Both have to find the
+same numbers. They take turns in one run; each ratio is of two runs over all maps, by the clock and by processor time.
 Writes data/results/bench-score.json.
 """
 
@@ -34,14 +34,14 @@ TIMES = "times as fast"
 
 
 def write_maps(truths: Truths, folder: Path) -> None:
-    """A map for each image: noise of 7 x 7 cells drawn large, and a hill as wide as the box, not far from it."""
+    """A map for each image: noise of 14 x 14 cells drawn large, and a hill as wide as the box, not far from it."""
     grid = np.arange(SIDE)
     for number, identity in enumerate(truths.labels):
         draw = np.random.default_rng(number)
         x0, y0, x1, y1 = truths.where(identity).boxes[0]
         x, y = ((low + high) / 2 + draw.uniform(-0.5, 0.5) * (high - low) for low, high in ((x0, x1), (y0, y1)))
         hill = np.exp(-(((grid - y) / (y1 - y0)) ** 2))[:, None] * np.exp(-(((grid - x) / (x1 - x0)) ** 2))
-        values = hill + 0.5 * coarse(7)(draw)
+        values = hill + 0.5 * coarse(14)(draw)
         values = (values - values.min()) / (values.max() - values.min())
         path = folder / f"{identity}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ _ENDINGS = {f".{kind}" for kind in ("jpg", "jpeg", "jpe", "png", "bmp", "gif", "
 _LONGEST_HEADER = 10_000  # bytes, NumPy's own limit
 _PARSER = Lock()
 _SHOWN = 3  # so many names stand in a message
-_TOGETHER = 256  # images whose results wait for one another
+_PART = 8  # images that a thread takes at a time
+_AHEAD = 4  # so many parts for each thread wait for the one that is counted
 
 
 @dataclass
@@ -360,7 +362,7 @@ def _normalized(map2d: np.ndarray, how: str) -> np.ndarray:
 
 
 def in_threads(work: Callable[[str], object], ids: Sequence[str], describe: str) -> Generator:
-    """work(id) for each id in its order, on all cores, with a bar; at most a few hundred results wait at a time.
+    """work(id) for each id in its order, on all cores, with a bar; only a few results wait at a time.
 
     Args:
         work: a function that several threads may call.
@@ -374,13 +376,20 @@ def in_threads(work: Callable[[str], object], ids: Sequence[str], describe: str)
         >>> list(in_threads(str.upper, ["a", "b"], "shouting"))
         ['A', 'B']
     """
+    parts = [ids[start : start + _PART] for start in range(0, len(ids), _PART)]
+    waiting: deque = deque()
     with ThreadPoolExecutor(cores()) as pool, tqdm(total=len(ids), desc=describe, unit="map", leave=False) as bar:
-        for start in range(0, len(ids), _TOGETHER):
-            waiting = [pool.submit(work, identity) for identity in ids[start : start + _TOGETHER]]
-            try:
-                for one in waiting:
-                    yield one.result()
-                    bar.update()
-            finally:
-                for one in waiting:
-                    one.cancel()
+        try:
+            for part in parts:
+                waiting.append(pool.submit(lambda part: [work(identity) for identity in part], part))
+                if len(waiting) > _AHEAD * cores():
+                    found = waiting.popleft().result()
+                    yield from found
+                    bar.update(len(found))
+            while waiting:
+                found = waiting.popleft().result()
+                yield from found
+                bar.update(len(found))
+        finally:
+            for one in waiting:
+                one.cancel()

@@ -23,7 +23,7 @@ from cambook.localize.map_files import (
 from cambook.localize.predictions import NAME, read_predictions
 from cambook.localize.truths import Truths
 from cambook.metrics.box_accuracy import IOUS, BoxAccuracy
-from cambook.metrics.intervals import bootstrap_interval, paired_interval, share_interval
+from cambook.metrics.intervals import bootstrap_interval, resamples, share_interval
 from cambook.metrics.pixels import PixelAveragePrecision
 
 LEAD = "maps minus centre"
@@ -296,37 +296,39 @@ def _share(part: str, name: str, metric: str, right: np.ndarray) -> Row:
 
 def _box_rows(counts: Counts, seed: int) -> Iterator[Row]:
     """MaxBoxAcc and MaxBoxAccV2 of the maps and the controls, their thresholds, and how far the maps lead."""
+    drawn = {name: _drawn(counts.boxes[name], seed, name == MAPS) for name in (MAPS, CENTRE)}
     for name, accuracy in counts.boxes.items():
+        images, mine = len(accuracy), drawn[MAPS] if name == MAPS else {}
         for iou in IOUS:
             value, threshold = accuracy.max_box_acc(iou)
-            low, high = _drawn(accuracy, seed, (iou,), "largest") if name == MAPS else (None, None)
-            yield Row(ALL, name, max_box_acc(iou), value, low, high, len(accuracy))
-            yield Row(ALL, name, threshold_of(max_box_acc(iou)), threshold, images=len(accuracy))
+            yield Row(ALL, name, max_box_acc(iou), value, *_between(mine.get((iou, "largest"))), images)
+            yield Row(ALL, name, threshold_of(max_box_acc(iou)), threshold, images=images)
         for iou in IOUS:
             value = float(accuracy.curve(iou, "all").max())
-            low, high = _drawn(accuracy, seed, (iou,), "all") if name == MAPS else (None, None)
-            yield Row(ALL, name, f"{V2}, IoU {iou}", value, low, high, len(accuracy))
-        low, high = _drawn(accuracy, seed, IOUS, "all") if name == MAPS else (None, None)
-        yield Row(ALL, name, V2, accuracy.max_box_acc_v2(), low, high, len(accuracy))
+            yield Row(ALL, name, f"{V2}, IoU {iou}", value, *_between(mine.get((iou, "all"))), images)
+        yield Row(ALL, name, V2, accuracy.max_box_acc_v2(), *_between(mine.get(V2)), images)
         yield _share(ALL, name, PAPER_BOX, counts.paper[name])
     maps, centre = counts.boxes[MAPS], counts.boxes[CENTRE]
-    for metric, ious, contours in ((max_box_acc(0.5), (0.5,), "largest"), (V2, IOUS, "all")):
-        ours, sizes = _tables(maps, ious, contours)
-        theirs, _ = _tables(centre, ious, contours)
-        low, high = paired_interval(ours, theirs, seed, sizes=sizes)
-        lead = [accuracy.curve(iou, contours).max() for accuracy in (maps, centre) for iou in ious]
-        difference = float(np.mean(lead[: len(ious)]) - np.mean(lead[len(ious) :]))
-        yield Row(ALL, LEAD, metric, difference, low, high, len(maps))
+    difference = maps.max_box_acc()[0] - centre.max_box_acc()[0]
+    lead = drawn[MAPS][0.5, "largest"] - drawn[CENTRE][0.5, "largest"]
+    yield Row(ALL, LEAD, max_box_acc(0.5), difference, *_between(lead), len(maps))
+    difference = maps.max_box_acc_v2() - centre.max_box_acc_v2()
+    yield Row(ALL, LEAD, V2, difference, *_between(drawn[MAPS][V2] - drawn[CENTRE][V2]), len(maps))
 
 
-def _tables(accuracy: BoxAccuracy, ious: tuple[float, ...], contours: str) -> tuple[np.ndarray, np.ndarray | None]:
-    found = [accuracy.grouped_hits(iou, contours) for iou in ious]
-    return np.stack([table for table, _ in found]), found[0][1]
+def _drawn(accuracy: BoxAccuracy, seed: int, each: bool) -> dict:
+    """Metrics in each resample: (iou, contours) -> (repeats,), and MaxBoxAccV2; if not each, those for `LEAD` alone."""
+    wanted = [(iou, "largest") for iou in IOUS if each or iou == 0.5] + [(iou, "all") for iou in IOUS]
+    found: dict = {}
+    for iou, contours in wanted:
+        table, sizes = accuracy.grouped_hits(iou, contours)
+        found[iou, contours] = resamples(table, seed, sizes=sizes)
+    return found | {V2: np.mean([found[iou, "all"] for iou in IOUS], axis=0)}
 
 
-def _drawn(accuracy: BoxAccuracy, seed: int, ious: tuple[float, ...], contours: str) -> tuple[float, float]:
-    tables, sizes = _tables(accuracy, ious, contours)
-    return bootstrap_interval(tables, seed, sizes=sizes)
+def _between(drawn: np.ndarray | None) -> tuple[float | None, float | None]:
+    """The interval of 95% of the resamples."""
+    return (None, None) if drawn is None else tuple(map(float, np.quantile(drawn, [0.025, 0.975])))
 
 
 def _pixel_rows(counts: Counts, seed: int) -> Iterator[Row]:
