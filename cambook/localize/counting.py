@@ -172,30 +172,51 @@ def paper_box(map2d: np.ndarray) -> np.ndarray:
 
 @compiled
 def _largest_piece(mask):
-    """The tight box around the 8-connected piece with the most pixels; of several, the first in reading order."""
+    """The tight box around the 8-connected piece with the most pixels; of several, the first in reading order.
+
+    Runs of pixels in a row are joined with those they touch in the row before; a piece is known by its first run.
+    """
     height, width = mask.shape
-    waiting_y, waiting_x = np.empty(mask.size, np.int32), np.empty(mask.size, np.int32)
-    left = mask.copy()
-    best, box = 0, np.zeros(4, np.int64)
+    runs = np.empty((height * (width + 1) // 2 + 1, 5), np.int64)  # x0, y0, x1, y1 and pixels; of a piece, at its first
+    parent, ends = np.empty(len(runs), np.int64), np.empty((len(runs), 2), np.int64)
+    count = before = 0
     for y in range(height):
-        for x in range(width):
-            if not left[y, x]:
+        row, x = count, 0
+        while x < width:
+            if not mask[y, x]:
+                x += 1
                 continue
-            x0, y0, x1, y1, pixels, count = x, y, x + 1, y + 1, 0, 1
-            waiting_y[0], waiting_x[0], left[y, x] = y, x, False
-            while count:
-                count -= 1
-                v, u = waiting_y[count], waiting_x[count]
-                pixels += 1
-                x0, y0, x1, y1 = min(x0, u), min(y0, v), max(x1, u + 1), max(y1, v + 1)
-                for j in range(max(v - 1, 0), min(v + 2, height)):
-                    for i in range(max(u - 1, 0), min(u + 2, width)):
-                        if left[j, i]:
-                            waiting_y[count], waiting_x[count], left[j, i] = j, i, False
-                            count += 1
-            if pixels > best:
-                best = pixels
-                box[0], box[1], box[2], box[3] = x0, y0, x1, y1
+            start = x
+            while x < width and mask[y, x]:
+                x += 1
+            runs[count, 0], runs[count, 1], runs[count, 2], runs[count, 3] = start, y, x, y + 1
+            runs[count, 4], parent[count] = x - start, count
+            ends[count, 0], ends[count, 1] = start, x
+            while before < row and ends[before, 1] < start:
+                before += 1
+            other = before
+            while other < row and ends[other, 0] <= x:
+                first, second = other, count
+                while parent[first] != first:
+                    first = parent[first]
+                while parent[second] != second:
+                    second = parent[second]
+                if first != second:
+                    first, second = min(first, second), max(first, second)
+                    parent[second] = first
+                    runs[first, 0] = min(runs[first, 0], runs[second, 0])
+                    runs[first, 1] = min(runs[first, 1], runs[second, 1])
+                    runs[first, 2] = max(runs[first, 2], runs[second, 2])
+                    runs[first, 3] = max(runs[first, 3], runs[second, 3])
+                    runs[first, 4] += runs[second, 4]
+                other += 1
+            count += 1
+        before = row
+    best, box = 0, np.zeros(4, np.int64)
+    for run in range(count):
+        if parent[run] == run and runs[run, 4] > best:
+            best = runs[run, 4]
+            box[:] = runs[run, :4]
     return box
 
 
