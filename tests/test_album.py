@@ -1,5 +1,6 @@
 """The data set `album`: what album.json says, what its photographs and masks become, and the tables that name them."""
 
+import ast
 import hashlib
 import json
 import re
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_docs import blocks, printed
 
 from cambook import datasets, files
 from cambook.course import parameters
@@ -158,6 +160,12 @@ def test_every_photograph_has_its_licence_and_credit_in_notice(data):
 def test_the_file_contains_no_photograph_and_nothing_else_lies_beside_it():
     assert sorted(path.name for path in SOURCE.parent.iterdir()) == ["README.md", "album.json"]
     assert SOURCE.stat().st_size < 20_000
+
+
+def test_the_python_of_the_page_measures_a_network_on_it():
+    code, _ = blocks(ROOT / "docs" / "data.md", "python")
+    row = ast.literal_eval(printed(code))
+    assert row["top1_error"] < 100 and 0 < row["max_box_acc"] <= 100 and row["max_box_acc"] % 12.5 == 0
 
 
 # ---- what is refused
