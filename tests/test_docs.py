@@ -179,7 +179,7 @@ def test_the_python_for_labels_alone_draws_a_map_of_each_test_photograph(tmp_pat
         photograph.parent.mkdir(parents=True, exist_ok=True)
         colour = [0, 200, 40 + number] if number % 2 else [200, 0, 40 + number]
         Image.new("RGB", (32, 24), tuple(colour)).save(photograph)
-    (code,) = blocks(ROOT / "docs" / "data.md", "python")
+    _, code = blocks(ROOT / "docs" / "data.md", "python")
     small = code.replace("size=224", "size=32").replace("(224, 224)", "(32, 32)")
     said = [line.split()[:2] for line in printed(small).splitlines()]
     assert [Path(name).parent.name for name, _ in said] == ["cat", "dog"] and all(c in ("cat", "dog") for _, c in said)

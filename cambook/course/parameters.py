@@ -62,12 +62,14 @@ class Parameters(BaseModel):
     def _known_dataset(cls, name: str | None) -> str | None:
         if name is None:
             return None
+        from cambook.datasets.base import check_split
         from cambook.datasets.reading import as_on_disk, split_options
         from cambook.datasets.registry import find, kind_and_folder
 
         kind, folder = kind_and_folder(name)
         if not find(name).labelled:
             raise ValueError(f"{kind} has no labels, which are needed here: give folder:FOLDER, voc:FOLDER or another")
+        check_split(find(name), kind, "train")
         if folder is None:
             return name
         what, there = ("file", os.path.isfile) if find(name).needs == "FILE" else ("folder", os.path.isdir)

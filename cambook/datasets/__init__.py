@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cambook.datasets.album import Album
 from cambook.datasets.atlas import GROUND_TILE, INNER, PACKAGES, TILE, VERSION, install_atlas, save_atlas
 from cambook.datasets.base import SPLITS, DataSet, check_counts
 from cambook.datasets.batches import AHEAD, IN_MEMORY, Batch, Subset, image_getter, is_large, onto, prefetch
@@ -24,6 +25,7 @@ from cambook.datasets.wsol import WSOL
 __all__ = [
     "AHEAD",
     "ARRANGEMENTS",
+    "Album",
     "Archive",
     "Batch",
     "COCO",

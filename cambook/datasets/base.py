@@ -155,6 +155,32 @@ def asked_box_rule(cls: type[DataSet]) -> str:
     return asked if asked in cls.box_rules and cls.has_boxes else own
 
 
+def check_split(cls: type[DataSet], name: str, split: str) -> None:
+    """Refuses a split that a data set does not have.
+
+    Args:
+        cls: the class of the data set.
+        name: the data set, as it was asked for.
+        split: such as "train".
+
+    Raises:
+        ValueError: with the splits that it has; if it has nothing to train on, with what to do instead.
+
+    Example:
+        >>> check_split(DataSet, "cub", "val")
+        Traceback (most recent call last):
+        ValueError: unknown split "val": use "train" or "test"
+    """
+    if split == "train" and "train" not in cls.splits:
+        raise ValueError(
+            f'"{name}" has no images to train on: train on another data set, or look at this one with a network that '
+            "is trained already, with `cambook look`, `cambook maps` or `cambook boxes`"
+        )
+    if split not in cls.splits:
+        known = " or ".join(f'"{each}"' for each in cls.splits)
+        raise ValueError(f'unknown split "{split}": use {known}')
+
+
 def check_counts(size: int | None, length: int | None) -> None:
     """Refuses a size or length that is given and is not a whole number of at least 1.
 

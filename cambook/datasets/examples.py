@@ -34,6 +34,12 @@ EXAMPLE_PICTURES = {
     "grace_hopper": ("matplotlib", "Grace Hopper, official photograph of the U.S. Navy, public domain"),
 }
 
+_MODULES = {  # the module of each package, and the folders inside it
+    "scikit-image": ("skimage", "data"),
+    "scikit-learn": ("sklearn", "datasets", "images"),
+    "matplotlib": ("matplotlib", "sample_data"),
+}
+
 
 def load_picture(path: str | Path, size: int | None = None) -> Tensor:
     """One image file of your own, upright (EXIF) and in RGB.
@@ -103,22 +109,39 @@ def example_picture(name: str, size: int | None = None) -> Tensor:
         hint = f'did you mean "{near[0]}"? ' if near else ""
         raise ValueError(f'unknown example image "{name}": {hint}Known: {", ".join(EXAMPLE_PICTURES)}')
     package = EXAMPLE_PICTURES[name][0]
-    if package == "scikit-image":
-        file = {"rocket": "rocket.jpg", "motorcycle": "motorcycle_left.png"}.get(name, f"{name}.png")
-        path = _package_folder("skimage", package) / "data" / file
-    elif package == "scikit-learn":
-        path = _package_folder("sklearn", package) / "datasets" / "images" / f"{name}.jpg"
-    else:
-        import matplotlib
-
-        path = Path(matplotlib.get_data_path()) / "sample_data" / f"{name}.jpg"
-    if not path.is_file():
-        raise FileNotFoundError(f'the photograph "{name}" is not at {path}: install {package} again')
+    files = {"rocket": "rocket.jpg", "motorcycle": "motorcycle_left.png"}
+    file = files.get(name, f"{name}.png" if package == "scikit-image" else f"{name}.jpg")
+    path = installed_file(package, file)
     return load_picture(path, size)
 
 
-def _package_folder(module: str, package: str) -> Path:
+def installed_file(package: str, file: str) -> Path:
+    """Where a photograph lies that an installed package brings along.
+
+    Args:
+        package: "scikit-image", "scikit-learn" or "matplotlib".
+        file: its name there, such as "coffee.png".
+
+    Raises:
+        FileNotFoundError: if the package or its file is missing.
+        ValueError: for another package.
+
+    Example:
+        >>> installed_file("scikit-image", "coffee.png").parts[-3:]
+        ('skimage', 'data', 'coffee.png')
+    """
+    if package not in _MODULES:
+        raise ValueError(f'photographs come from {", ".join(_MODULES)}, not from "{package[:60]}"')
+    module, *inside = _MODULES[package]
     spec = find_spec(module)
     if spec is None:
         raise FileNotFoundError(f"{package} is not installed: pip install {package}")
-    return Path(spec.submodule_search_locations[0])
+    folder = Path(spec.submodule_search_locations[0])
+    if package == "matplotlib":  # a distribution may keep its data elsewhere
+        import matplotlib
+
+        folder = Path(matplotlib.get_data_path())
+    path = folder.joinpath(*inside, file)
+    if not path.is_file():
+        raise FileNotFoundError(f'the photograph "{path.stem}" is not at {path}: install {package} again')
+    return path

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cambook.datasets import downloads
-from cambook.datasets.base import BOX_RULE, BOXES, RULES, DataSet, check_counts
+from cambook.datasets.base import BOX_RULE, BOXES, RULES, DataSet, check_counts, check_split
 from cambook.machine import environ
 
 KNOWN: dict[str, type[DataSet]] = {}  # each data set's name as it is written, such as voc:FOLDER -> its class
@@ -170,9 +170,7 @@ def load(
     """
     kind, folder = kind_and_folder(name)
     cls = find(name)
-    if split not in cls.splits:
-        known = " or ".join(f'"{each}"' for each in cls.splits)
-        raise ValueError(f'unknown split "{split}": use {known}')
+    check_split(cls, name, split)
     check_counts(size, length)
     if box_rule is not None and (box_rule not in RULES or (cls.has_boxes and box_rule not in cls.box_rules)):
         known = cls.box_rules if box_rule in RULES and cls.has_boxes else RULES
