@@ -8,11 +8,11 @@ from cambook.course.lessons.check.exercise import exercise, normal
 
 
 @exercise(
-    "the convolution of a picture with a 3 by 3 kernel, without padding",
+    "the convolution of an image with a 3 by 3 kernel, without padding",
     inputs=lambda g: [(normal(g, 5, 5), normal(g, 3, 3)), (normal(g, 4, 7), normal(g, 3, 3))],
     hints=[
-        "Without padding the kernel fits at H - 2 times W - 2 places.",
-        "At each place: cut out 3 by 3 pixels, multiply them with the kernel cell by cell, add the nine products.",
+        "Without padding the kernel fits at H - 2 times W - 2 positions.",
+        "At each position: cut out 3 by 3 pixels, multiply them with the kernel cell by cell, add the nine products.",
         "result[y, x] = (image[y:y + 3, x:x + 3] * kernel).sum(), in two loops.",
     ],
 )
@@ -98,7 +98,7 @@ def sigmoid(logits, k):
         (normal(g, 2), normal(g, 8, 2), normal(g, 8), 0.5),
     ],
     hints=[
-        "The error of picture i is x[i] @ w - y[i]; the loss is the mean of their squares.",
+        "The error of image i is x[i] @ w - y[i]; the loss is the mean of their squares.",
         "The gradient is 2 / N times x.T @ (x @ w - y).",
         "Descending means going against the gradient: w - rate * gradient.",
     ],
@@ -126,3 +126,11 @@ def half(w, x, y, rate):
 @gradient_step.mistake("this is the gradient; take the step with it")
 def gradient_only(w, x, y, rate):
     return (w - gradient_step.reference(w, x, y, rate)) / rate
+
+
+@gradient_step.mistake(
+    "the result is right, but w -= ... also changes the w of whoever called your function; w - ... makes a new one"
+)
+def step_in_place(w, x, y, rate):
+    w -= rate * (2 / len(x) * x.T @ (x @ w - y))
+    return w

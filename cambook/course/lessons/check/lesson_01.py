@@ -12,42 +12,46 @@ def _feature_maps(g):
 
 
 @exercise(
-    "global average pooling: one number for each picture and channel",
+    "global average pooling: one number for each image and channel",
     inputs=_feature_maps,
     hints=[
         "feature_maps is (B, K, h, w); the result is (B, K).",
-        "Average over the two axes that are places, the third and the fourth: .mean((2, 3)).",
+        "Average over the two spatial axes, the third and the fourth: .mean((2, 3)).",
     ],
 )
 def gap(feature_maps):
     return feature_maps.mean((2, 3))
 
 
-@gap.mistake("you summed over the places instead of averaging")
+@gap.mistake("you summed over the positions instead of averaging")
 def summed(feature_maps):
     return feature_maps.sum((2, 3))
 
 
-@gap.mistake("you took the maximum; that is GMP, average the places instead")
+@gap.mistake("you took the maximum; that is GMP, average the positions instead")
 def maximum(feature_maps):
     return feature_maps.amax((2, 3))
 
 
-@gap.mistake("you averaged over the channels; average over the places and keep the channels")
+@gap.mistake("you averaged over the channels; average over the positions and keep the channels")
 def over_channels(feature_maps):
     return feature_maps.mean(1)
 
 
-@gap.mistake("you averaged over the pictures and the channels too; each picture and channel keeps its own number")
+@gap.mistake("you averaged over the images and the channels too; each image and channel keeps its own number")
 def over_everything(feature_maps):
     return feature_maps.mean()
 
 
+def _negative_channels_too(g):
+    return [*_feature_maps(g), (-normal(g, 2, 3, 3, 4).abs() - 0.1,)]
+
+
 @exercise(
-    "global max pooling: one number for each picture and channel",
-    inputs=_feature_maps,
+    "global max pooling: one number for each image and channel",
+    inputs=_negative_channels_too,
     hints=[
-        "Only the loudest place of each channel counts.",
+        "Only the loudest position of each channel counts.",
         ".amax((2, 3)) takes the maximum over two axes at once; .max() takes one axis and also gives indices.",
     ],
 )
@@ -55,17 +59,25 @@ def gmp(feature_maps):
     return feature_maps.amax((2, 3))
 
 
-@gmp.mistake("you averaged; that is GAP, take the maximum over the places instead")
+@gmp.mistake("you averaged; that is GAP, take the maximum over the positions instead")
 def mean(feature_maps):
     return feature_maps.mean((2, 3))
 
 
-@gmp.mistake("you took the maximum over the channels; take it over the places and keep the channels")
+@gmp.mistake("you took the maximum over the channels; take it over the positions and keep the channels")
 def largest_channel(feature_maps):
     return feature_maps.amax(1)
 
 
-@gmp.mistake("you took the largest size, sign ignored; a strongly negative place is not the maximum")
+@gmp.mistake(
+    "right for channels that are positive somewhere, but the maximum of a channel that is negative everywhere is "
+    "negative: neither clamp it at 0 nor start a loop at 0"
+)
+def not_below_zero(feature_maps):
+    return feature_maps.amax((2, 3)).clamp(min=0)
+
+
+@gmp.mistake("you took the largest size, sign ignored; a strongly negative position is not the maximum")
 def largest_size(feature_maps):
     return feature_maps.abs().amax((2, 3))
 
@@ -87,6 +99,11 @@ def no_bias(K, h, w, C):
     return K * h * w * C, K * C
 
 
+@parameters_of_head.mistake("the biases after flattening are missing: C of them, as after pooling")
+def no_bias_after_flattening(K, h, w, C):
+    return K * h * w * C, K * C + C
+
+
 @parameters_of_head.mistake("the two are swapped: flattened first, pooled second")
 def swapped(K, h, w, C):
     return K * C + C, K * h * w * C + C
@@ -103,14 +120,14 @@ def bias_for_each_input(K, h, w, C):
 
 
 @exercise(
-    "the maps of a linear layer on flattened feature maps: each place's share of each score, bias left out",
+    "the maps of a linear layer on flattened feature maps: each position's share of each score, bias left out",
     inputs=lambda g: [
         (normal(g, 3, 4, 5), normal(g, 2, 60)),
         (normal(g, 2, 3, 3), normal(g, 4, 18)),
         (normal(g, 4, 2, 4), normal(g, 1, 32)),
     ],
     hints=[
-        "The layer has its own weight for each channel AND place: weight.view(C, K, h, w).",
+        "The layer has its own weight for each channel AND position: weight.view(C, K, h, w).",
         "Multiply by feature_maps, which then needs no new axis, and sum over the channels only.",
         'In one line: torch.einsum("khw,ckhw->chw", feature_maps, weight.view(-1, *feature_maps.shape)).',
     ],
@@ -120,7 +137,7 @@ def flat_layer_map(feature_maps, weight):
     return (own_weight_of_each_place * feature_maps).sum(1)
 
 
-@flat_layer_map.mistake("these are the scores; keep the places, sum over the channels only")
+@flat_layer_map.mistake("these are the scores; keep the positions, sum over the channels only")
 def scores(feature_maps, weight):
     return weight @ feature_maps.flatten()
 
@@ -130,7 +147,7 @@ def averaged_over_channels(feature_maps, weight):
     return (weight.view(-1, *feature_maps.shape) * feature_maps).mean(1)
 
 
-@flat_layer_map.mistake("this treats all places alike; here each place has a weight of its own")
+@flat_layer_map.mistake("this treats all positions alike; here each position has a weight of its own")
 def shared_weight(feature_maps, weight):
     shared = weight.view(-1, *feature_maps.shape).mean((2, 3))
     return torch.einsum("khw,ck->chw", feature_maps, shared)

@@ -15,7 +15,7 @@ from cambook.course.lessons.check.exercise import exercise, normal
         (normal(g, 4, 1, 2), normal(g, 4, 4), normal(g, 4)),
     ],
     hints=[
-        "First F_k, the mean of channel k over its places: (K,) numbers.",
+        "First F_k, the mean of channel k over its positions: (K,) numbers.",
         "Then S_c = sum over k of weight[c, k] * F_k, plus bias[c].",
         "weight @ feature_maps.mean((1, 2)) + bias.",
     ],
@@ -28,7 +28,7 @@ def class_score(feature_maps, weight, bias):
     return torch.stack(scores)
 
 
-@class_score.mistake("you summed over the places instead of averaging")
+@class_score.mistake("you summed over the positions instead of averaging")
 def summed(feature_maps, weight, bias):
     return weight @ feature_maps.sum((1, 2)) + bias
 
@@ -38,7 +38,7 @@ def no_bias(feature_maps, weight, bias):
     return weight @ feature_maps.mean((1, 2))
 
 
-@class_score.mistake("you took the maximum over the places; average them")
+@class_score.mistake("you took the maximum over the positions; average them")
 def maximum(feature_maps, weight, bias):
     return weight @ feature_maps.amax((1, 2)) + bias
 
@@ -57,8 +57,8 @@ def probabilities(feature_maps, weight, bias):
         (normal(g, 2, 7, 2), normal(g, 2), 2.0),
     ],
     hints=[
-        "The map is a picture: at each place, the sum over k of weight[k] * feature_maps[k].",
-        "The score is one number: the mean of the map over its places, plus the bias.",
+        "The map is an image: at each position, the sum over k of weight[k] * feature_maps[k].",
+        "The score is one number: the mean of the map over its positions, plus the bias.",
         "torch.einsum('khw,k->hw', feature_maps, weight) is the map.",
     ],
 )
@@ -67,7 +67,7 @@ def score_from_places(feature_maps, weight, bias):
     return class_map, class_map.mean() + bias
 
 
-@score_from_places.mistake("you summed the map over its places instead of averaging")
+@score_from_places.mistake("you summed the map over its positions instead of averaging")
 def sum_of_the_map(feature_maps, weight, bias):
     class_map, _ = score_from_places.reference(feature_maps, weight, bias)
     return class_map, class_map.sum() + bias
@@ -79,24 +79,31 @@ def mean_alone(feature_maps, weight, bias):
     return class_map, score - bias
 
 
-@score_from_places.mistake("the bias went into the map; it belongs to no place, add it to the score only")
+@score_from_places.mistake("the bias went into the map; it does not belong to any position, add it to the score only")
 def bias_in_the_map(feature_maps, weight, bias):
     class_map, score = score_from_places.reference(feature_maps, weight, bias)
     return class_map + bias, score
 
 
-@score_from_places.mistake("you cut the negative places away; they belong to the score, there is no ReLU in this map")
+@score_from_places.mistake(
+    "you cut the negative positions away; they belong to the score, there is no ReLU in this map"
+)
 def relu(feature_maps, weight, bias):
     class_map = score_from_places.reference(feature_maps, weight, bias)[0].clamp(min=0)
     return class_map, class_map.mean() + bias
 
 
+def _rows_far_apart():
+    """Scores of two images whose sizes have nothing to do with each other."""
+    return torch.tensor([[1000.0, 1001.0], [0.0, 1.0]], dtype=torch.float64)
+
+
 @exercise(
     "softmax of the scores (B, C) over the classes, right for scores of any size",
-    inputs=lambda g: [(normal(g, 3, 4),), (normal(g, 1, 7) * 5,), (normal(g, 2, 3) * 10 + 1000,)],
+    inputs=lambda g: [(normal(g, 3, 4),), (normal(g, 1, 7) * 5,), (normal(g, 2, 3) * 10 + 1000,), (_rows_far_apart(),)],
     hints=[
-        "exp of each score, divided by the sum of the exps of the same picture.",
-        "Adding one number to all scores of a picture changes nothing: subtract the largest before exp.",
+        "exp of each score, divided by the sum of the exps of the same image.",
+        "Adding one number to all scores of an image changes nothing: subtract the largest before exp.",
         "exps.sum(1, keepdim=True) keeps the axis, so that the division fits.",
     ],
 )
@@ -112,7 +119,16 @@ def overflowing(scores):
     return scores.exp() / scores.exp().sum(1, keepdim=True)
 
 
-@softmax.mistake("you divided by the sum over the pictures; divide by the sum over the classes, axis 1")
+@softmax.mistake(
+    "you subtracted one maximum for the whole batch, which leaves an image with small scores exp(-1000) = 0 for every "
+    "class, and 0 / 0 is NaN: subtract from each row its own largest score"
+)
+def one_maximum_for_all(scores):
+    exps = (scores - scores.max()).exp()
+    return exps / exps.sum(1, keepdim=True)
+
+
+@softmax.mistake("you divided by the sum over the images; divide by the sum over the classes, axis 1")
 def over_pictures(scores):
     return torch.softmax(scores, 0)
 
@@ -128,12 +144,12 @@ def logarithm(scores):
 
 
 @exercise(
-    "a classifier weight (C, K) that gives class c a map of zeros for every picture and changes no probability",
+    "a classifier weight (C, K) that gives class c a map of zeros for every image and changes no probability",
     inputs=lambda g: [(normal(g, 2, 3), 0), (normal(g, 5, 4), 3), (normal(g, 3, 6), 1)],
     hints=[
-        "Adding ONE vector to every row changes no probability. Which vector turns row c into zeros?",
-        "The vector is minus row c. Subtract it from every row, not from row c alone.",
-        "weight - weight[c]: the row is taken from each of the rows.",
+        "Subtracting ONE vector from every row changes no probability. Which vector turns row c into zeros?",
+        "The vector to subtract is row c itself. Subtract it from every row, not from row c alone.",
+        "weight - weight[c]: row c is subtracted from each of the rows, and weight itself stays as it was.",
     ],
 )
 def hide_class(weight, c):
@@ -144,7 +160,26 @@ def hide_class(weight, c):
     "you changed row c alone, so this score moves and the others do not: take the same vector from every row"
 )
 def row_alone(weight, c):
+    weight = weight.clone()
     weight[c] = 0
+    return weight
+
+
+@hide_class.mistake(
+    "the result is right, but -= changes the weight of the network that was passed in; weight - ... makes a new one"
+)
+def in_place(weight, c):
+    weight -= weight[c].clone()
+    return weight
+
+
+@hide_class.mistake(
+    "row c became zero before the rows after it were reached, so nothing was subtracted from them: keep row c first "
+    "(row = weight[c].clone()), or write weight - weight[c]"
+)
+def row_lost_on_the_way(weight, c):
+    for row in weight:
+        row -= weight[c]
     return weight
 
 

@@ -32,7 +32,7 @@ def averaged(feature_maps, weight):
     return cam.reference(feature_maps, weight) / len(weight)
 
 
-@cam.mistake("the negative places are missing: that ReLU belongs to Grad-CAM, CAM has none")
+@cam.mistake("the negative positions are missing: that ReLU belongs to Grad-CAM, CAM has none")
 def relu(feature_maps, weight):
     return cam.reference(feature_maps, weight).clamp(min=0)
 
@@ -59,23 +59,34 @@ def normalized(feature_maps, weight):
 
 
 def _maps(g):
-    """Two bumps of different size on a negative ground, at two shapes; a map that is negative everywhere."""
+    """Two bumps of different size on a negative background, at two shapes; a map that is negative everywhere."""
     result = []
     for height, width in ((24, 32), (21, 14)):
         y, x = np.mgrid[:height, :width]
         wide = 3.0 * np.exp(-((x - width * 0.7) ** 2 + (y - height * 0.6) ** 2) / (0.025 * width * height))
         narrow = 2.0 * np.exp(-((x - width * 0.15) ** 2 + (y - height * 0.12) ** 2) / (0.005 * width * height))
         result.append((wide + narrow - 0.3 + 0.01 * g.random((height, width)),))
-    return [*result, (-1.0 - g.random((5, 6)),)]
+    return [*result, (-1.0 - g.random((5, 6)),), (_exactly_a_fifth(),)]
+
+
+def _exactly_a_fifth():
+    """A maximum of 5 in a ring of 1, exactly 20% of it, on a negative background."""
+    class_map = np.full((7, 8), -2.0)
+    class_map[1:5, 2:7] = 1
+    class_map[2:4, 3:6] = 5
+    return class_map
 
 
 @exercise(
     "the box of a map under rule paper: around the largest component of what lies above 20% of the maximum",
     inputs=_maps,
     hints=[
-        "mask = map2d > 0.2 * map2d.max(), then keep only largest_component(mask) of cambook.boxes.",
+        "Three steps: which pixels lie above the threshold, which of them form the largest piece, and where do its "
+        "rows and columns begin and end? And what if the map is negative everywhere?",
+        "boxes.largest_component(mask) keeps the largest piece of an array of True and False. If the maximum is not "
+        "above 0 there is nothing to draw a box around: return None.",
         "rows, columns = np.nonzero(mask); a box is (x0, y0, x1, y1), half-open: x1 is one past the last column.",
-        "If the maximum is not above 0 there is no box: return None.",
+        "The mask is map2d > 0.2 * map2d.max(): of the raw map, and strictly above.",
     ],
 )
 def box(map2d):
@@ -94,7 +105,21 @@ def wsol(map2d):
     return boxes.tight_box(largest_component(shifted > 0.2 * shifted.max()))
 
 
-@box.mistake("your box holds every piece above the threshold; keep the largest component only")
+@box.mistake(
+    "you shifted the map to its minimum first: that is rule wsol, rule paper takes the raw map; and a map that is "
+    "negative everywhere has no box by rule paper, return None"
+)
+def wsol_always(map2d):
+    shifted = map2d - map2d.min()
+    return boxes.tight_box(largest_component(shifted > 0.2 * shifted.max()))
+
+
+@box.mistake("a pixel exactly at 20% of the maximum does not lie above it: use >, not >=")
+def at_least(map2d):
+    return None if map2d.max() <= 0 else boxes.tight_box(largest_component(map2d >= 0.2 * map2d.max()))
+
+
+@box.mistake("your box contains every piece above the threshold; keep the largest component only")
 def every_piece(map2d):
     return None if map2d.max() <= 0 else boxes.tight_box(map2d > 0.2 * map2d.max())
 

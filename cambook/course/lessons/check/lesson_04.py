@@ -28,7 +28,7 @@ def _answers(g):
     "Top-1 Loc in percent: the class is right and the box has IoU of at least 0.5",
     inputs=_answers,
     hints=[
-        "Two conditions for each picture: predicted == labels, and ious >= 0.5.",
+        "Two conditions for each image: predicted == labels, and ious >= 0.5.",
         "& joins two boolean arrays; their mean is the share of True.",
         "100 * ((predicted == labels) & (ious >= 0.5)).mean()",
     ],
@@ -57,7 +57,7 @@ def strict(labels, predicted, ious):
     return 100 * ((predicted == labels) & (ious > 0.5)).mean()
 
 
-@top1_loc.mistake("you counted only among pictures of the right class; divide by all pictures")
+@top1_loc.mistake("you counted only among images of the right class; divide by all images")
 def among_right(labels, predicted, ious):
     return 100 * (ious >= 0.5)[predicted == labels].mean()
 
@@ -68,14 +68,14 @@ def share(labels, predicted, ious):
 
 
 @exercise(
-    "GT-known in percent: ious[i, c] is the IoU of picture i's box from the map of class c; take the map of "
+    "GT-known in percent: ious[i, c] is the IoU of image i's box from the map of class c; take the map of "
     "the TRUE class",
     inputs=lambda g: [
         (g.integers(0, classes, count), _ious(g, count * classes).reshape(count, classes))
         for count, classes in ((10, 3), (7, 7), (23, 5))
     ],
     hints=[
-        "One IoU for each picture: that of the column of its label.",
+        "One IoU for each image: that of the column of its label.",
         "ious[np.arange(len(labels)), labels] picks one entry a row.",
     ],
 )
@@ -88,12 +88,20 @@ def any_class(labels, ious):
     return 100 * (ious.max(1) >= 0.5).mean()
 
 
+@gt_known.mistake(
+    "ious[:, labels] takes the columns of ALL labels from every row; ious[np.arange(len(labels)), labels] takes one "
+    "entry per row"
+)
+def all_columns(labels, ious):
+    return 100 * (ious[:, labels] >= 0.5).mean()
+
+
 @gt_known.mistake("you averaged over the maps of all classes; take that of the true class only")
 def all_classes(labels, ious):
     return 100 * (ious >= 0.5).mean()
 
 
-@gt_known.mistake("you averaged the IoU itself; count the pictures with at least 0.5")
+@gt_known.mistake("you averaged the IoU itself; count the images with at least 0.5")
 def mean_iou(labels, ious):
     return 100 * ious[np.arange(len(labels)), labels].mean()
 
@@ -104,10 +112,10 @@ def strictly(labels, ious):
 
 
 @exercise(
-    "MaxBoxAcc in percent from hits (N, T): is picture n's box right at threshold t? One threshold for the whole set",
+    "MaxBoxAcc in percent from hits (N, T): is image n's box right at threshold t? One threshold for the whole set",
     inputs=lambda g: [(g.random((12, 9)) < 0.4,), (g.random((7, 20)) < 0.3,), (g.random((30, 5)) < 0.6,)],
     hints=[
-        "First the accuracy at each threshold: the mean over the pictures, (T,) numbers.",
+        "First the accuracy at each threshold: the mean over the images, (T,) numbers.",
         "Then the best of them.",
         "100 * hits.mean(0).max()",
     ],
@@ -116,7 +124,7 @@ def max_box_acc(hits):
     return 100 * hits.mean(0).max()
 
 
-@max_box_acc.mistake("each picture chose its own best threshold; one threshold must serve the whole set")
+@max_box_acc.mistake("each image chose its own best threshold; one threshold must serve the whole set")
 def own_threshold(hits):
     return 100 * hits.any(1).mean()
 
@@ -126,7 +134,7 @@ def average_threshold(hits):
     return 100 * hits.mean()
 
 
-@max_box_acc.mistake("this is the best picture; average over pictures (axis 0) and take the maximum over thresholds")
+@max_box_acc.mistake("this is the best image; average over images (axis 0) and take the maximum over thresholds")
 def best_picture(hits):
     return 100 * hits.mean(1).max()
 

@@ -19,8 +19,8 @@ def _activations_and_gradients(g):
     "alpha_k, one weight for each feature map, from gradients (K, h, w)",
     inputs=_gradients,
     hints=[
-        "One number for each of the K feature maps: something over its places.",
-        "alpha_k is (1/Z) times the sum of dy/dA_k over the Z places: a mean.",
+        "One number for each of the K feature maps: something over its positions.",
+        "alpha_k is (1/Z) times the sum of dy/dA_k over the Z positions: a mean.",
         "gradients.mean((1, 2))",
     ],
 )
@@ -28,7 +28,7 @@ def grad_cam_alpha(gradients):
     return gradients.mean((1, 2))
 
 
-@grad_cam_alpha.mistake("you summed over the places; alpha_k is their mean, so divide by Z")
+@grad_cam_alpha.mistake("you summed over the positions; alpha_k is their mean, so divide by Z")
 def summed(gradients):
     return gradients.sum((1, 2))
 
@@ -48,7 +48,7 @@ def absolute(gradients):
     return gradients.abs().mean((1, 2))
 
 
-@grad_cam_alpha.mistake("you took the largest gradient; alpha_k is the mean over all places")
+@grad_cam_alpha.mistake("you took the largest gradient; alpha_k is the mean over all positions")
 def largest(gradients):
     return gradients.amax((1, 2))
 
@@ -72,7 +72,7 @@ def no_relu(activations, gradients):
     return torch.einsum("khw,k->hw", activations, gradients.mean((1, 2)))
 
 
-@grad_cam_map.mistake("alpha is the mean of the gradients over the places, not their sum")
+@grad_cam_map.mistake("alpha is the mean of the gradients over the positions, not their sum")
 def summed_alpha(activations, gradients):
     return torch.einsum("khw,k->hw", activations, gradients.sum((1, 2))).relu()
 
@@ -92,7 +92,7 @@ def softmax_first(activations, gradients):
     return torch.einsum("khw,k->hw", activations, gradients.mean((1, 2)).softmax(0)).relu()
 
 
-@grad_cam_map.mistake("each place kept its own gradient: that is gradient times activation; Grad-CAM averages first")
+@grad_cam_map.mistake("each position kept its own gradient: that is gradient times activation; Grad-CAM averages first")
 def not_averaged(activations, gradients):
     return (activations * gradients).sum(0).relu()
 
@@ -103,7 +103,7 @@ def swapped(activations, gradients):
 
 
 @exercise(
-    "the counterfactual map (h, w): which places would raise the score if they were not there?",
+    "the counterfactual map (h, w): which positions would raise the score if they were not there?",
     inputs=_activations_and_gradients,
     hints=[
         "It is Grad-CAM with one sign changed. Which one?",
@@ -126,7 +126,7 @@ def sign_too_late(activations, gradients):
     return -grad_cam_map.reference(activations, gradients)
 
 
-@counterfactual_map.mistake("the ReLU is missing: places that help the class must be 0 here")
+@counterfactual_map.mistake("the ReLU is missing: positions that help the class must be 0 here")
 def uncut(activations, gradients):
     return -torch.einsum("khw,k->hw", activations, gradients.mean((1, 2)))
 
@@ -140,8 +140,8 @@ def negative_channels(activations, gradients):
     "gradient times activation (h, w), summed over the channels, from activations and gradients (K, h, w)",
     inputs=_activations_and_gradients,
     hints=[
-        "Each place keeps its own gradient: nothing is averaged.",
-        "Multiply entry by entry, then add the K channels; places may stay negative.",
+        "Each position keeps its own gradient: nothing is averaged.",
+        "Multiply entry by entry, then add the K channels; positions may stay negative.",
         "(gradients * activations).sum(0)",
     ],
 )
@@ -149,12 +149,14 @@ def gradient_times_activation(activations, gradients):
     return (gradients * activations).sum(0)
 
 
-@gradient_times_activation.mistake("you averaged the gradients over the places first: that is Grad-CAM before its ReLU")
+@gradient_times_activation.mistake(
+    "you averaged the gradients over the positions first: that is Grad-CAM before its ReLU"
+)
 def averaged_first(activations, gradients):
     return torch.einsum("khw,k->hw", activations, gradients.mean((1, 2)))
 
 
-@gradient_times_activation.mistake("a ReLU cut the negative places away, and the sum with them")
+@gradient_times_activation.mistake("a ReLU cut the negative positions away, and the sum with them")
 def cut_at_zero(activations, gradients):
     return gradient_times_activation.reference(activations, gradients).relu()
 
@@ -164,6 +166,6 @@ def mean_over_channels(activations, gradients):
     return (gradients * activations).mean(0)
 
 
-@gradient_times_activation.mistake("you added the places too; the map keeps its places (h, w)")
+@gradient_times_activation.mistake("you added the positions too; the map keeps its positions (h, w)")
 def everything_summed(activations, gradients):
     return (gradients * activations).sum()

@@ -8,14 +8,14 @@ from cambook.course.lessons.check.exercise import exercise, normal
 
 
 @exercise(
-    "the occlusion map of a picture of size by size pixels. covered[i, j] is the score with a square of `side` pixels "
+    "the occlusion map of an image of size by size pixels. covered[i, j] is the score with a square of `side` pixels "
     "over rows i to i + side - 1, columns j to j + side - 1; a pixel gets the mean fall over the squares that cover it",
     inputs=lambda g: [
         (float(g.normal()), g.standard_normal((size - side + 1,) * 2), side, size)
         for side, size in ((1, 3), (2, 4), (3, 6))
     ],
     hints=[
-        "The fall of square (i, j) is score - covered[i, j]: positive where the covered place was needed.",
+        "The fall of square (i, j) is score - covered[i, j]: positive if what is covered was needed.",
         "Two arrays of zeros (size, size): add the fall to total[i:i + side, j:j + side] and 1 to count there.",
         "The map is total / count.",
     ],
@@ -29,7 +29,7 @@ def occlusion_map(score, covered, side, size):
     return total / count
 
 
-@occlusion_map.mistake("the sign is turned: a place that is needed makes the score fall, so take score - covered")
+@occlusion_map.mistake("the sign is turned: a position that is needed makes the score fall, so take score - covered")
 def rise(score, covered, side, size):
     return -occlusion_map.reference(score, covered, side, size)
 
@@ -42,7 +42,7 @@ def total_only(score, covered, side, size):
     return total
 
 
-@occlusion_map.mistake("this is the mean score of the covered pictures; take how much it fell from the whole picture's")
+@occlusion_map.mistake("this is the mean score of the covered images; take how much it fell from the whole image's")
 def no_fall(score, covered, side, size):
     return score - occlusion_map.reference(score, covered, side, size)
 
@@ -115,7 +115,7 @@ def of_values(a, b):
     return np.corrcoef(a.ravel(), b.ravel())[0, 1]
 
 
-@spearman.mistake("one argsort gives the places in order, not the rank of each place: apply argsort twice")
+@spearman.mistake("one argsort gives the positions in order, not the rank of each position: apply argsort twice")
 def one_argsort(a, b):
     return np.corrcoef(a.ravel().argsort(), b.ravel().argsort())[0, 1]
 
@@ -128,7 +128,7 @@ def without_sign(a, b):
 @exercise(
     "the indices of the n units that count most for class c, largest weight first. weight is (C, K), one row a class",
     inputs=lambda g: [(normal(g, 5, 5), 3, 2), (normal(g, 4, 9), 0, 3), (normal(g, 12, 20), 11, 5)],
-    hints=["weight[c] holds w_k^c for all k.", "weight[c].topk(n).indices"],
+    hints=["weight[c] is the row of class c: w_k^c for all k.", "weight[c].topk(n).indices"],
 )
 def unit_ranking(weight, c, n):
     return weight[c].topk(n).indices

@@ -9,7 +9,7 @@ from cambook.course.lessons.check.exercise import exercise, normal
 
 
 def _maps_to_erase(g):
-    """Maps on whole numbers from -4 to 6, so that a place exactly at delta occurs."""
+    """Maps on whole numbers from -4 to 6, so that a position exactly at delta occurs."""
     result = []
     for delta, channels in ((0.6, 3), (0.5, 2), (0.8, 5)):
         class_map = torch.from_numpy(g.permutation(np.repeat(np.arange(-4, 7), 2)[:20]).reshape(4, 5).astype(float))
@@ -32,6 +32,16 @@ def acol_erase(features, class_map, delta):
     return features * (normalized < delta)
 
 
+@acol_erase.mistake(
+    "the result is right, but features itself is changed, so branch A loses its features as well as B: multiply into a "
+    "new tensor, or begin with features = features.clone()"
+)
+def erased_in_place(features, class_map, delta):
+    normalized = (class_map - class_map.min()) / (class_map.max() - class_map.min())
+    features[:, normalized >= delta] = 0
+    return features
+
+
 @acol_erase.mistake("you kept what is high; ACoL erases there, so that B must find something else")
 def kept_high(features, class_map, delta):
     normalized = (class_map - class_map.min()) / (class_map.max() - class_map.min())
@@ -48,7 +58,7 @@ def without_minimum(features, class_map, delta):
     return features * (class_map / class_map.max() < delta)
 
 
-@acol_erase.mistake("a place exactly at delta is erased too: keep what is below delta, not what is at most delta")
+@acol_erase.mistake("a position exactly at delta is erased too: keep what is below delta, not what is at most delta")
 def kept_at_delta(features, class_map, delta):
     normalized = (class_map - class_map.min()) / (class_map.max() - class_map.min())
     return features * (normalized <= delta)
@@ -60,11 +70,11 @@ def softly(features, class_map, delta):
 
 
 @exercise(
-    "ACoL's fused map (h, w) from two raw maps (h, w): at each place the larger of the two normalized values",
+    "ACoL's fused map (h, w) from two raw maps (h, w): at each position the larger of the two normalized values",
     inputs=lambda g: [(5 * normal(g, 4, 4), normal(g, 4, 4) - 2), (normal(g, 3, 5) + 9, 2 * normal(g, 3, 5))],
     hints=[
         "Normalize each map on its own first.",
-        "torch.maximum(a, b) takes the larger value at each place.",
+        "torch.maximum(a, b) takes the larger value at each position.",
     ],
 )
 def acol_fuse(map_a, map_b):
@@ -98,12 +108,17 @@ def smaller(map_a, map_b):
 @exercise(
     "ACoL's loss from the maps of both branches (B, C, h, w) and the labels (B,): each branch's cross-entropy, summed",
     inputs=lambda g: [
-        (normal(g, b, c, 3, 3), 2 * normal(g, b, c, 3, 3), torch.from_numpy(g.integers(0, c, b)))
+        (
+            normal(g, b, c, 3, 3).requires_grad_(),
+            (2 * normal(g, b, c, 3, 3)).requires_grad_(),
+            torch.from_numpy(g.integers(0, c, b)),
+        )
         for b, c in ((4, 3), (2, 7))
     ],
     hints=[
         "The logits of a branch are the spatial means of its maps: maps.mean((2, 3)).",
         "torch.nn.functional.cross_entropy(logits, labels) takes logits, not probabilities.",
+        "Return the sum as the tensor that it is: both branches learn from its gradient.",
     ],
 )
 def acol_loss(maps_a, maps_b, labels):
@@ -116,7 +131,7 @@ def one_for_both(maps_a, maps_b, labels):
     return torch.nn.functional.cross_entropy((maps_a + maps_b).mean((2, 3)), labels)
 
 
-@acol_loss.mistake("you summed over the places; the logits are their means")
+@acol_loss.mistake("you summed over the positions; the logits are their means")
 def summed_places(maps_a, maps_b, labels):
     cross_entropy = torch.nn.functional.cross_entropy
     return cross_entropy(maps_a.sum((2, 3)), labels) + cross_entropy(maps_b.sum((2, 3)), labels)
@@ -126,6 +141,28 @@ def summed_places(maps_a, maps_b, labels):
 def softmax_twice(maps_a, maps_b, labels):
     cross_entropy = torch.nn.functional.cross_entropy
     return sum(cross_entropy(m.mean((2, 3)).softmax(1), labels) for m in (maps_a, maps_b))
+
+
+@acol_loss.mistake(
+    "the number is right, but .item() (or float, or .detach()) cuts its gradient off, so this loss cannot train "
+    "anything; return the tensor itself"
+)
+def cut_off(maps_a, maps_b, labels):
+    return acol_loss.reference(maps_a, maps_b, labels).item()
+
+
+@acol_loss.mistake(
+    "the number is right, but B's part is cut off from its gradient, so B would never learn; leave it on"
+)
+def b_cut_off(maps_a, maps_b, labels):
+    return acol_loss.reference(maps_a, maps_b.detach(), labels)
+
+
+@acol_loss.mistake(
+    "the number is right, but A's part is cut off from its gradient, so A would never learn; leave it on"
+)
+def a_cut_off(maps_a, maps_b, labels):
+    return acol_loss.reference(maps_a.detach(), maps_b, labels)
 
 
 @acol_loss.mistake("this is A's part only; B has to learn from the same labels")
@@ -140,8 +177,9 @@ def averaged_losses(maps_a, maps_b, labels):
 
 def _maps_and_masks(g):
     result = []
-    for shape, threshold in (((2, 4, 4), 0.5), ((3, 5, 4), 0.3)):
-        maps = g.integers(0, 11, shape) / 10
+    for shape, threshold, highest in (((2, 4, 4), 0.5, 10), ((3, 5, 4), 0.3, 10), ((3, 4, 6), 0.4, 7)):
+        maps = g.integers(0, highest + 1, shape) / 10
+        maps[-1] = np.minimum(maps[-1], highest / 10 - 0.3)  # not all maps have the same maximum
         maps[0, 0, :2] = threshold
         masks = g.random(shape) < 0.4
         masks[0, 0, :2] = True, False
@@ -171,6 +209,22 @@ def swapped(maps, masks, threshold):
     return mask_coverage.reference(maps, masks, threshold)[::-1]
 
 
+@mask_coverage.mistake(
+    "you compared with a share of the maximum of all maps; they are in [0, 1] already, so compare them with the "
+    "threshold itself"
+)
+def share_of_the_maximum(maps, masks, threshold):
+    return mask_coverage.reference(maps, masks, threshold * maps.max())
+
+
+@mask_coverage.mistake(
+    "you compared each map with a share of its own maximum; maps are in [0, 1] already, so compare them with the "
+    "threshold itself"
+)
+def share_of_each_maximum(maps, masks, threshold):
+    return mask_coverage.reference(maps, masks, threshold * maps.max((1, 2), keepdims=True))
+
+
 @mask_coverage.mistake("a pixel exactly at the threshold is found too; use >=")
 def above_only(maps, masks, threshold):
     found = maps > threshold
@@ -178,9 +232,7 @@ def above_only(maps, masks, threshold):
     return np.array([100 * right / masks.sum(), 100 * right / found.sum()])
 
 
-@mask_coverage.mistake(
-    "you averaged over pictures; here all pixels of the set are counted together, large objects more"
-)
+@mask_coverage.mistake("you averaged over images; here all pixels of the set are counted together, large objects more")
 def per_picture(maps, masks, threshold):
     found = maps >= threshold
     right = (found & masks).sum((1, 2))

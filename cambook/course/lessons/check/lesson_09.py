@@ -15,11 +15,11 @@ def _ious(g, *shape):
 
 
 @exercise(
-    "BoxAcc in percent at every threshold: ious[n, t] is the IoU of picture n's box at threshold t, right from 0.5 on",
+    "BoxAcc in percent at every threshold: ious[n, t] is the IoU of image n's box at threshold t, right from 0.5 on",
     inputs=lambda g: [(_ious(g, 8, 5),), (_ious(g, 5, 9),), (_ious(g, 20, 3),)],
     hints=[
         "ious >= 0.5 says which box is right: an array of True and False, (N, T).",
-        "The mean over the pictures (axis 0) leaves one number for each threshold.",
+        "The mean over the images (axis 0) leaves one number for each threshold.",
         "100 * (ious >= 0.5).mean(0)",
     ],
 )
@@ -32,7 +32,7 @@ def over_thresholds(ious):
     return 100 * (ious >= 0.5).mean(1)
 
 
-@box_acc.mistake("you averaged the IoU itself; count the pictures with at least 0.5")
+@box_acc.mistake("you averaged the IoU itself; count the images with at least 0.5")
 def mean_iou(ious):
     return 100 * ious.mean(0)
 
@@ -59,7 +59,7 @@ def _hits(g, *shape):
 
 
 @exercise(
-    "MaxBoxAccV2 in percent from hits (D, N, T): is one of picture n's boxes right at threshold t, at the d-th IoU?",
+    "MaxBoxAccV2 in percent from hits (D, N, T): is one of image n's boxes right at threshold t, at the d-th IoU?",
     inputs=lambda g: [(_hits(g, 9, 6),), (_hits(g, 6, 11),), (_hits(g, 25, 4),)],
     hints=[
         "For each IoU there is a curve: hits.mean(1), (D, T) numbers.",
@@ -76,7 +76,7 @@ def one_threshold(hits):
     return 100 * hits.mean(1).mean(0).max()
 
 
-@max_box_acc_v2.mistake("each picture chose its own threshold; one threshold must serve the whole set")
+@max_box_acc_v2.mistake("each image chose its own threshold; one threshold must serve the whole set")
 def own_threshold(hits):
     return 100 * hits.any(2).mean()
 
@@ -100,7 +100,7 @@ def as_share(hits):
     "PxAP in percent from counts of pixels, highest score first: inside[t] lie in an object, outside[t] do not",
     inputs=lambda g: [(g.integers(1, 30, t)[::-1].copy(), g.integers(1, 60, t)) for t in (4, 7, 12)],
     hints=[
-        "Lowering the threshold to place t finds all pixels of places 0 to t: np.cumsum.",
+        "Lowering the threshold to position t finds all pixels of positions 0 to t: np.cumsum.",
         "precision = found inside / all found; recall = found inside / all inside.",
         "Each step adds its precision times what recall gained: np.diff(recall, prepend=0).",
     ],
@@ -112,7 +112,9 @@ def pxap(inside, outside):
     return 100 * (precision * np.diff(recall, prepend=0)).sum()
 
 
-@pxap.mistake("you took the precision of each place alone; a lower threshold keeps what the higher ones found (cumsum)")
+@pxap.mistake(
+    "you took the precision of each position alone; a lower threshold keeps what the higher ones found (cumsum)"
+)
 def not_cumulated(inside, outside):
     return 100 * (inside / (inside + outside) * inside / inside.sum()).sum()
 
@@ -123,7 +125,7 @@ def mean_precision(inside, outside):
     return 100 * (found / (found + np.cumsum(outside))).mean()
 
 
-@pxap.mistake("you went from the lowest score up; the first place holds the highest scores")
+@pxap.mistake("you went from the lowest score up; the highest scores come first")
 def from_below(inside, outside):
     return pxap.reference(inside[::-1], outside[::-1])
 
@@ -141,8 +143,8 @@ def pxap_share(inside, outside):
 
 
 @exercise(
-    "BoxAcc in percent on the test pictures, at the threshold that is best on the boxed ones (the first, if several "
-    "are): both are hits (pictures, T)",
+    "BoxAcc in percent on the test images, at the threshold that is best on the boxed ones (the first, if several "
+    "are): both are hits (images, T)",
     inputs=lambda g: [
         (g.random((m, t)) < g.random(t) * 0.8 + 0.1, g.random((n, t)) < g.random(t) * 0.8 + 0.1)
         for m, n, t in ((9, 12, 7), (5, 20, 11), (14, 9, 6), (6, 8, 9))
@@ -157,18 +159,18 @@ def threshold_transfer(boxed, test):
 
 
 @threshold_transfer.mistake(
-    "you chose the threshold on the test pictures; that is MaxBoxAcc, choose it on the boxed ones"
+    "you chose the threshold on the test images; that is MaxBoxAcc, choose it on the boxed ones"
 )
 def tuned_on_test(boxed, test):
     return 100 * test.mean(0).max()
 
 
-@threshold_transfer.mistake("this is the accuracy on the pictures that tuned the threshold; report it on the test ones")
+@threshold_transfer.mistake("this is the accuracy on the images that tuned the threshold; report it on the test ones")
 def apparent(boxed, test):
     return 100 * boxed.mean(0).max()
 
 
-@threshold_transfer.mistake("you tuned on both sets together; the test pictures may have no say")
+@threshold_transfer.mistake("you tuned on both sets together; the test images may have no say")
 def tuned_on_both(boxed, test):
     return 100 * test[:, np.concatenate([boxed, test]).mean(0).argmax()].mean()
 
