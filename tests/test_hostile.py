@@ -22,10 +22,15 @@ import zlib
 from collections import Counter
 from pathlib import Path
 
+import cases_album
 import cases_coco
+import cases_commands_look
+import cases_commands_maps
 import cases_datasets
 import cases_maps
+import cases_networks
 import cases_runs
+import cases_score
 import cases_wsol
 import cases_zips
 import numpy as np
@@ -74,6 +79,7 @@ from cambook.metrics import evaluation
 
 LEAST = 40
 OF_THEIR_OWN = (cases_coco, cases_datasets, cases_maps, cases_runs, cases_wsol, cases_zips)  # entered by the import
+OF_THEIR_OWN += (cases_album, cases_commands_look, cases_commands_maps, cases_networks, cases_score)
 ERRORS = (ValueError, TypeError, IndexError, FileNotFoundError, PermissionError, RuntimeError, downloads.DownloadError)
 ERRORS += (typer.BadParameter, typer.Exit)
 PACKAGE = Path(files.__file__).parent
