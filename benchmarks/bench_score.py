@@ -1,8 +1,9 @@
 """`cambook score` on real boxes beside wsolevaluation's way, with maps that stream from disk.
 
-    python benchmarks/bench_score.py CUB/metadata
+    python benchmarks/bench_score.py
 
-The boxes are those of CUB's test images, whose lists in wsolevaluation's form the folder contains; no image is read.
+The boxes are those of CUB's test images, from lists in wsolevaluation's form, CAMBOOK_TEST_DATA/cub/metadata; no image
+is read.
 The maps are smooth noise, of 14 x 14 cells as wsolevaluation's networks have, with a hill near the box, kept as float32
 .npy files in a temporary folder. wsolevaluation's way is written anew with OpenCV: each map is read, and its contours
 are searched for at each of 1000 thresholds, one search for both metrics, which favours it. `score` does more than that:
@@ -13,6 +14,7 @@ Writes data/results/bench-score.json.
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -95,8 +97,8 @@ def rows(metadata: str, repeats: int) -> list[dict]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
-        sys.exit("give the folder that contains CUB's lists, metadata with test/ in it")
+    if "CAMBOOK_TEST_DATA" not in os.environ:
+        sys.exit("set CAMBOOK_TEST_DATA to the folder that contains cub/metadata: the boxes are real ones")
     cv2.setNumThreads(1)
-    found = rows(sys.argv[1], REPEATS)
-    write("score", "python benchmarks/bench_score.py CUB/metadata", ["numpy", "numba", "opencv-python-headless"], found)
+    found = rows(os.path.join(os.environ["CAMBOOK_TEST_DATA"], "cub", "metadata"), REPEATS)
+    write("score", "python benchmarks/bench_score.py", ["numpy", "numba", "opencv-python-headless"], found)
