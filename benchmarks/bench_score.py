@@ -9,6 +9,7 @@ The maps are smooth noise, of 14 x 14 cells as wsolevaluation's networks have, w
 are searched for at each of 1000 thresholds, one search for both metrics, which favours it. `score` does more than that:
 it looks at every file first, counts two controls and boxes by rule "paper", and draws intervals. Both have to find the
 same numbers. They take turns in one run; each ratio is of two runs over all maps, by the clock and by processor time.
+Other programs only ever add time, so the fastest run of each is compared, too.
 Writes data/results/bench-score.json.
 """
 
@@ -31,7 +32,7 @@ from cambook.localize.truths import Truths, from_metadata
 from cambook.metrics import IOUS
 
 SIDE = 224
-REPEATS = 3
+REPEATS = 9
 TIMES = "times as fast"
 
 
@@ -78,19 +79,21 @@ def rows(metadata: str, repeats: int) -> list[dict]:
         folder = Path(name)
         write_maps(truths, folder)
         by_score(folder, truths)  # so that all is compiled
-        seconds, clock, processor = [], [], []
+        seconds, other, clock, processor = [], [], [], []
         for _ in range(repeats):
             one, mine, ours = timed(lambda: by_score(folder, truths))
             its, theirs, expected = timed(lambda: by_searches(folder, truths))
             np.testing.assert_allclose(np.hstack(ours), np.hstack(expected), atol=1e-9)
             seconds.append(1000 * one / images)
+            other.append(1000 * its / images)
             clock.append(its / one)
             processor.append(theirs / mine)
     searches = f"1000 contour searches a map with OpenCV {cv2.__version__} on one"
     what = f"score, {images} maps on disk, real boxes of CUB, all of {CORES} cores beside {searches}"
-    why = "other work kept the cores busy while this was measured"
+    why = "the sweep over the pixels of a map takes four fifths of the time, and it was made faster before"
     return [
         row(what, clock, TIMES, "20 times", lambda times: times >= 20, why),
+        row(f"the same, the fastest of {repeats} runs of each", [min(other) / min(seconds)], TIMES),
         row("the same by processor time", processor, TIMES),
         row("score, one map with its share of all else", seconds, "ms"),
     ]

@@ -26,7 +26,7 @@ def boxes(
 ) -> None:
     """Write the predicted boxes of a data set, or of a folder of images: COCO JSON, VOC XML or CSV.
 
-    Labels of images in, boxes with scores out: pre-annotations for a labelling tool, in pixels of the upright image.
+    Images in, scored boxes out: pre-annotations for a labelling tool, in pixels of the upright image.
 
     What is written loads again as `coco:FILE` or `voc:FOLDER`, if it has at least two classes.
 

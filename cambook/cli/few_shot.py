@@ -14,19 +14,19 @@ from cambook.cli.printing import from_here
 
 def few_shot(
     dataset: Annotated[str, typer.Argument(help="a data set with boxes, such as wsol:FOLDER or voc:FOLDER")],
-    network: Annotated[str, typer.Option(help="it stays as it is; its feature maps are read")] = "lite0-gap",
+    network: Annotated[str, typer.Option(help="frozen; the localizer reads its feature maps")] = "lite0-gap",
     weights: Annotated[
         str, typer.Option(help="pretrained, trained (by `cambook train` on this data set), or a file")
     ] = "pretrained",
     numbers: Annotated[str, typer.Option(help="of boxed images to learn from, separated by commas")] = "1,2,5,10,20",
     repeats: Annotated[int, typer.Option(help="draws of the boxed images", min=1)] = 20,
-    seed: Annotated[int, typer.Option(help="of the draws", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="of the random draws", min=0)] = 0,
     source: Annotated[str, typer.Option(help="what makes the maps whose threshold is tuned")] = "cam",
     boxed: Annotated[
         str | None, typer.Option(help="split to draw from", show_default="val if there is one, else train")
     ] = None,
     split: Annotated[str, typer.Option(help="split to measure on")] = "test",
-    length: Annotated[int | None, typer.Option(help="at most so many images of each split", min=1)] = None,
+    length: Annotated[int | None, typer.Option(help="use at most this many images of each split", min=1)] = None,
     size: Annotated[
         int | None, typer.Option(help="pixels per side", show_default="what the network is made for", min=1)
     ] = None,
@@ -37,8 +37,8 @@ def few_shot(
 ) -> None:
     """Measure the few-shot baseline: boxes of a few images train a small localizer on a frozen network.
 
-    Boxes that choose a threshold could as well teach. Each draw gives the same boxed images to a ridge regression on
-    the feature maps and to the choice of one threshold for the network's maps; both meet the test split.
+    Boxes used to choose a threshold could train a localizer instead. Each draw gives the same boxed images to both: a
+    ridge regression on the feature maps, and the choice of a threshold for the maps. The test split decides.
 
     \b
     Examples:

@@ -15,15 +15,17 @@ def look(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="photographs, and folders of them")],
     network: Annotated[str, typer.Option(help="a network's name")] = "lite0-gap",
     weights: Annotated[str, typer.Option(metavar="pretrained|FILE", help="ImageNet's, or your own")] = "pretrained",
-    top: Annotated[int, typer.Option(help="so many classes of each photograph", min=1, max=20)] = 5,
+    top: Annotated[int, typer.Option(help="number of classes to show of each photograph", min=1, max=20)] = 5,
     source: Annotated[str, typer.Option(help="what makes the maps: cam, grad-cam, ...")] = "cam",
     rule: Annotated[str, typer.Option(help="how a box is read from a map: paper or wsol")] = "paper",
     threshold: Annotated[float, typer.Option(help="of that rule: a share from 0 to 1", min=0, max=1)] = 0.2,
-    out: Annotated[Path | None, typer.Option(metavar="FOLDER", show_default="runs/look")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="for page, figures and table", show_default="runs/look")
+    ] = None,
 ) -> None:
     """Look at photographs: the most likely classes, a map and a box of each, as figures and one HTML page.
 
-    A photograph that cannot be used is left out, and the reason is said at the end.
+    A photograph that cannot be used is left out, and the reason is printed at the end.
 
     What an earlier run left in the folder of --out is replaced; no other file there is touched.
 

@@ -32,15 +32,15 @@ def maps(
         str,
         typer.Option(metavar="bilinear|bicubic", help="from the raw map to 224 x 224; bicubic is the published way"),
     ] = "bilinear",
-    length: Annotated[int | None, typer.Option(help="at most so many images", min=1)] = None,
+    length: Annotated[int | None, typer.Option(help="use at most this many images", min=1)] = None,
     size: Annotated[
         int | None, typer.Option(help="pixels per side", show_default="what the network is made for", min=1)
     ] = None,
 ) -> None:
     """Keep the maps of a data set, or of a folder of images, as .npy files, and the predictions as CSV.
 
-    One file per image, FOLDER/ID.npy: 224 x 224 float32, from 0 to 1 (min-max of the enlarged map). An interrupted run
-    goes on if the same command is given again.
+    One file per image, FOLDER/ID.npy: 224 x 224 float32, from 0 to 1 (min-max of the enlarged map). To continue
+    an interrupted run, give the same command again.
 
     \b
     Examples:

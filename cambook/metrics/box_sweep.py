@@ -204,7 +204,7 @@ def _fill_holes(score):
 
 @compiled
 def _sort(padded):
-    """Rows and columns of the pixels above 0 by value: v has rows[start[v] : start[v + 1]], in reading order."""
+    """The pixels above 0, as 65536 * row + column: v has found[start[v] : start[v + 1]], in reading order."""
     height, width = padded.shape
     start = np.zeros(257, np.int64)
     for y in range(1, height - 1):
@@ -214,15 +214,15 @@ def _sort(padded):
     for value in range(1, 256):
         start[value + 1] += start[value]
     place = start.copy()
-    rows, columns = np.empty(start[256], np.int16), np.empty(start[256], np.int16)
+    found = np.empty(start[256], np.int32)
     for y in range(1, height - 1):
         for x in range(1, width - 1):
             value = padded[y, x]
             if value > 0:
                 k = place[value]
-                rows[k], columns[k] = y, x
+                found[k] = (y << 16) | x
                 place[value] = k + 1
-    return rows, columns, start
+    return found, start
 
 
 @compiled
@@ -271,7 +271,7 @@ def _find(parent, c):
 @compiled
 def _largest_boxes(padded):
     width = padded.shape[1]
-    rows, columns, start = _sort(padded)
+    pixels_by_value, start = _sort(padded)
     pattern, far = _patterns(padded), _neighbours(width, MEMBER)
     component, parent = np.empty(padded.size, np.uint32), np.empty(padded.size, np.uint32)
     # of each component: halves of area, first pixel, last pixel, first column, last column
@@ -285,7 +285,7 @@ def _largest_boxes(padded):
                     boxes[value - 1, side] = boxes[value, side]
             continue
         for k in range(start[value], start[value + 1]):
-            y, x = np.int64(rows[k]), np.int64(columns[k])
+            y, x = np.int64(pixels_by_value[k]) >> 16, np.int64(pixels_by_value[k]) & 65535
             p = y * width + x
             around = pattern[p]
             groups = GROUPS[around]
@@ -352,18 +352,18 @@ def _lifetimes(padded, end, groups_of, member_of):
     T = v ... s - 1. The last T of all, downwards, is end at the component's pixels.
     """
     width = padded.shape[1]
-    rows, columns, start = _sort(padded)
+    pixels_by_value, start = _sort(padded)
     pattern, far = _patterns(padded), _neighbours(width, member_of)
     component, parent = np.empty(padded.size, np.uint32), np.empty(padded.size, np.uint32)
     # of each component: its box (four numbers), the value since which it has it, pixels that were its own, one pixel
     node = np.empty((padded.size, 7), np.int32)
-    boxes = np.empty((rows.size, 4), np.int32)
-    first, last = np.empty(rows.size, np.uint8), np.empty(rows.size, np.uint8)
+    boxes = np.empty((pixels_by_value.size, 4), np.int32)
+    first, last = np.empty(len(boxes), np.uint8), np.empty(len(boxes), np.uint8)
     number, count = 0, 0
     roots = np.empty(4, np.int32)
     for value in range(255, 0, -1):
         for k in range(start[value], start[value + 1]):
-            y, x = np.int64(rows[k]), np.int64(columns[k])
+            y, x = np.int64(pixels_by_value[k]) >> 16, np.int64(pixels_by_value[k]) & 65535
             p = y * width + x
             around = pattern[p]
             if groups_of[around] == 0:
