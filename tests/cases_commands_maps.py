@@ -292,11 +292,13 @@ def _(folder):
 def _(folder):
     class Evil:
         def __reduce__(self):
-            return os.system, (f"touch {folder}/evil",)
+            return Path.touch, (folder / "evil",)
 
-    torch.save({"classifier.weight": Evil()}, folder / "evil.pt")
-    os.rename(folder / "evil.pt", folder / "mine.pt")
-    inputs.ready_network("mini-gap", folder / "mine.pt")
+    torch.save({"classifier.weight": Evil()}, folder / "mine.pt")
+    try:
+        inputs.ready_network("mini-gap", folder / "mine.pt")
+    finally:
+        assert not (folder / "evil").exists()
 
 
 # ---- few-shot
