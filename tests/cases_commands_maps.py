@@ -1,7 +1,6 @@
 """Hostile cases of `images:FOLDER`, `cambook maps` and `cambook few-shot`."""
 
 import json
-import os
 from contextlib import suppress
 from pathlib import Path
 from unittest.mock import patch
