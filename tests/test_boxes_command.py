@@ -204,9 +204,8 @@ def test_boxes_of_a_labelled_set_load_as_voc_and_as_coco(tmp_path, weights):  # 
     data = datasets.load(f"voc:{tmp_path / 'new'}", "test", 64)
     assert data.names == ["c", "d"] and data.classes == ["red", "white"] and data.labels.tolist() == [0, 1]
     assert np.abs(data.boxes(0, 128, 64) - LARGE).max() <= 2
-    boxes(
-        weights, f"voc:{root}", "--out", root / "boxes.json", "--classes", "'--top': ", "--top", "2", "--split", "train"
-    )
+    given = ("--classes", "top", "--top", "2", "--split", "train")
+    boxes(weights, f"voc:{root}", "--out", root / "boxes.json", *given)
     assert {label for label, _ in loaded_labels(f"coco:{root / 'boxes.json'}")} == {"red", "white"}
 
 
