@@ -250,8 +250,9 @@ def test_a_training_run_from_the_command_line_records_and_prints_the_protocol(tm
     assert environment["protocol"] == f"{WSOL}; all images" and environment["box_rule"] == "wsol"
 
 
-def test_a_run_of_a_notebook_records_a_rule_that_was_asked_for(tmp_path, monkeypatch):
-    assert "box_rule" not in runs.start("one", tmp_path / "one")._record.environment
+def test_a_run_of_a_notebook_records_the_rule(tmp_path, monkeypatch):
+    assert runs.start("one", tmp_path / "one")._record.environment["box_rule"] == "edges"
+    assert runs._box_rule("wsol:data/CUB") == "wsol"
     monkeypatch.setenv("CAMBOOK_BOX_RULE", "wsol")
     assert runs.start("two", tmp_path / "two")._record.environment["box_rule"] == "wsol"
 

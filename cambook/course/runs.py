@@ -158,10 +158,15 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _box_rule(dataset: str) -> str:
+    """How the true boxes of a run's data set are scaled, as `datasets.load` decides it."""
+    from cambook.datasets.base import BOX_RULE
+
+    return "wsol" if str(dataset).startswith("wsol:") else os.environ.get(BOX_RULE) or "edges"
+
+
 def _environment(device: torch.device) -> dict[str, Any]:
     import torch
-
-    from cambook.datasets.base import BOX_RULE
 
     return {
         "python": platform.python_version(),
@@ -171,7 +176,6 @@ def _environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "commit": _commit(),
-        **({"box_rule": rule} if (rule := os.environ.get(BOX_RULE)) else {}),
     }
 
 
@@ -202,7 +206,7 @@ def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Ru
         measured={},
         started=now(),
         seconds=0.0,
-        environment=_environment(device) | {"folders": given.folders()},
+        environment=_environment(device) | {"folders": given.folders(), "box_rule": _box_rule(given.dataset)},
     )
     for written in (folder, files.CACHE):
         files.check_writable(written)
