@@ -75,6 +75,11 @@ def lesson_of(made: datetime, lessons: dict[str, runs.Record]) -> str:
     return max(name for name, record in lessons.items() if datetime.fromisoformat(record.started) <= made)
 
 
+def number(lesson: str) -> str:
+    """03b of 03b_several_objects."""
+    return lesson.partition("_")[0]
+
+
 def where_time_goes(executed: NotebookNode, whole: float, trained: list[Trained]) -> dict[str, float]:
     """Seconds of an executed lesson by PARTS, from the times papermill left in its cells; together they are the whole.
 
@@ -115,13 +120,13 @@ def measure() -> None:
                 executed = nbformat.read(Path(scratch) / when / name / f"{name}.ipynb", as_version=4)
                 parts[when, name] = where_time_goes(executed, record.seconds, trained)
     rows = [
-        {"kind": "lesson", "name": name, "lesson": name[:2]}
+        {"kind": "lesson", "name": name, "lesson": number(name)}
         | {f"{when}_seconds": records[when][name].seconds for when in AIMS}
         | {f"{when}_{part}": parts[when, name][part] for when in AIMS for part in PARTS}
         for name in records["cold"]
     ]
     for one in trained:
-        lesson = lesson_of(one.made, records["cold"])[:2]
+        lesson = number(lesson_of(one.made, records["cold"]))
         rows.append({"kind": "training", "name": one.name, "lesson": lesson, "cold_seconds": one.seconds})
     table = pd.DataFrame(rows).round(1)
     with files.atomic_write(RESULT) as file:
@@ -158,7 +163,7 @@ def ledger(table: pd.DataFrame) -> str:
     """The text of docs/results.md about time, from data/results/course.csv."""
     lessons, trained = (table[table.kind == kind] for kind in ("lesson", "training"))
     lines = ["| trained in | network | seconds |", "|---|---|---|"]
-    lines += [f"| {row.lesson:02} | `{row['name']}` | {row.cold_seconds:.0f} |" for _, row in trained.iterrows()]
+    lines += [f"| {row.lesson:0>2} | `{row['name']}` | {row.cold_seconds:.0f} |" for _, row in trained.iterrows()]
     lines += ["", f"All this training takes {trained.cold_seconds.sum() / 60:.1f} minutes. The first `make course`"]
     lines += [
         f"takes {lessons.cold_seconds.sum() / 60:.1f} minutes after set-up, later ones "
@@ -168,11 +173,11 @@ def ledger(table: pd.DataFrame) -> str:
 
 
 def title_with_seconds(title: str, warm_seconds: float) -> str:
-    """The first cell of a lesson, with its seconds in "In 16 minutes of reading and 45 seconds of running"."""
+    """The first cell of a lesson, with its seconds in "it runs in 45 seconds"."""
     whole = seconds(warm_seconds).removesuffix(" s")
-    title, found = re.subn(r"(minutes of reading and )\d+( seconds of running)", rf"\g<1>{whole}\2", title)
+    title, found = re.subn(r"(it runs in )\d+( seconds)", rf"\g<1>{whole}\2", title)
     if found != 1:
-        raise SystemExit(f"{title.splitlines()[0]}: begin with 'In 16 minutes of reading and 45 seconds of running'.")
+        raise SystemExit(f"{title.splitlines()[0]}: say there 'it runs in 45 seconds'.")
     return title
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from cambook import files
 from release import PLACEHOLDER, ROOT, project
 
 RELEASED = False  # True once the package index has cambook; then editions.yml goes by tags (a test compares the two)
@@ -57,7 +58,7 @@ def known(address: str) -> bool:
 
 def lessons() -> list[Path]:
     """The lessons in reading order."""
-    return sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return sorted((ROOT / "notebooks").glob(files.LESSONS))
 
 
 def addresses(lesson: Path, address: str, language: str) -> dict[str, str]:

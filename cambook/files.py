@@ -45,6 +45,7 @@ INSTALLED = RESOURCES.is_dir() and not os.environ.get("CAMBOOK_HOME")  # not in 
 ROOT = RESOURCES if INSTALLED else _folder("CAMBOOK_HOME", Path(__file__).resolve().parents[1])
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
+LESSONS = "[0-9][0-9]*_*.ipynb"  # 03_class_activation_map, 03b_several_objects, in reading order
 CACHE = _folder("CAMBOOK_CACHE", _user_cache() if INSTALLED else DATA / "cache")
 SHARED = _folder("CAMBOOK_CACHE_SHARED", CACHE) if os.environ.get("CAMBOOK_CACHE_SHARED") else None  # never written
 RUNS = _folder("CAMBOOK_RUNS", Path("runs") if INSTALLED else ROOT / "runs")

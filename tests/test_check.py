@@ -12,8 +12,10 @@ from cambook.course.lessons.check import compare
 from cambook.course.lessons.check import exercise as check_exercise
 from cambook.course.lessons.check.compare import same
 from cambook.course.lessons.check.exercise import Exercise, Number, _alike, exercise, normal
+from cambook.course.lessons.check.task import Task, prediction
 
-FUNCTIONS = [each for each in check.EXERCISES.values() if isinstance(each, Exercise)]
+TASKS = [each for each in check.EXERCISES.values() if isinstance(each, Task)]
+FUNCTIONS = [each for each in check.EXERCISES.values() if isinstance(each, Exercise) and each not in TASKS]
 NUMBERS = [each for each in check.EXERCISES.values() if isinstance(each, Number)]
 MISTAKES = [(each, wrong, message) for each in FUNCTIONS for wrong, message in each.mistakes]
 
@@ -23,11 +25,34 @@ each_mistake = pytest.mark.parametrize(
 )
 
 
-def test_every_lesson_has_two_to_five_exercises_with_two_mistakes_or_more():
+def test_every_lesson_has_an_open_task_and_one_to_five_exercises_with_two_mistakes_or_more():
     for lesson in check.LESSONS:
         found = [each for each in vars(lesson).values() if isinstance(each, (Exercise, Number))]
-        assert 2 <= len(found) <= 5, lesson.__name__
-        assert all(len(each.mistakes) >= 2 and each.hints for each in found), lesson.__name__
+        tasks = [each for each in found if each in TASKS]
+        assert len(tasks) == 1 and len(tasks[0].wrongs) >= 3 and tasks[0].hints, lesson.__name__
+        exercises = [each for each in found if each not in TASKS]
+        assert 1 <= len(exercises) <= 5, lesson.__name__
+        assert all(len(each.mistakes) >= 2 and each.hints for each in exercises), lesson.__name__
+
+
+@pytest.mark.parametrize("one", TASKS, ids=lambda one: one.name)
+def test_an_open_task_accepts_its_example_and_finds_fault_with_each_wrong_answer(one):
+    assert one.answer(one.example) == f"✓ {one.name}: correct."
+    said = [one.answer(wrong) for wrong in one.wrongs]
+    assert all(each.startswith(f"✗ {one.name}: ") for each in said), said
+    assert one.answer(lambda *_: ...).startswith(f"… {one.name}: not attempted yet")
+
+
+def test_a_prediction_says_how_far_off_it_was_and_gives_nothing_away_before(capsys):
+    prediction(40, 55.6)
+    prediction(np.float64(55.6), torch.tensor(55.6), "boxes")
+    prediction(None, 55.6)
+    prediction("half", 55.6)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "You guessed 40 percent; it is 55.6: 15.6 too low."
+    assert said[1].endswith("boxes; it is 55.6: exactly right.")
+    assert said[2].startswith("… no guess yet") and "55" not in said[2]
+    assert said[3] == "✗ a guess is one number, not 'half'."
 
 
 @each_function

@@ -11,14 +11,14 @@ from cambook import files
 from cambook.course import notebooks, runs
 from cambook.course.parameters import ParameterError
 
-LESSONS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+LESSONS = sorted(files.NOTEBOOKS.glob(files.LESSONS))
 TABLES = [LESSONS[0].parent / "reproduce" / f"table{number}.ipynb" for number in (1, 2)]  # those that nbval runs
 EXPECTED = Path(__file__).parent / "expected"
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
 
 
 def lesson_named(start):
-    return next(path for path in LESSONS if path.stem.startswith(start))
+    return next(path for path in LESSONS if path.stem.startswith(f"{start}_"))
 
 
 def faults(metrics, expected):

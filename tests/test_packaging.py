@@ -11,6 +11,7 @@ import course
 import pytest
 from packaging.requirements import Requirement
 
+from cambook import files
 from cambook.course import extras, runs
 from cambook.course.parameters import check_parameters, declared_parameters
 
@@ -180,7 +181,7 @@ def test_a_notebook_starts_its_run_in_the_second_code_cell(path):
 
 def test_readme_docs_and_titles_say_the_seconds_that_were_measured():
     measured = runs.recorded("course")
-    names = [path.stem for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))]
+    names = [path.stem for path in sorted((ROOT / "notebooks").glob(files.LESSONS))]
     readme, page = course.README.read_text(encoding="utf-8"), course.PAGE.read_text(encoding="utf-8")
     assert course.with_times(readme, measured, names) == readme, "run python benchmarks/course.py --write"
     assert course.with_ledger(page, measured) == page, "run python benchmarks/course.py --write"

@@ -60,7 +60,7 @@ def lessons() -> list[Path]:
 
     raises: FileNotFoundError if there are none
     """
-    found = sorted(files.NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    found = sorted(files.NOTEBOOKS.glob(files.LESSONS))
     if not found:
         raise FileNotFoundError(
             f"{files.NOTEBOOKS} contains no lesson: install cambook from its repository with `pip install "
@@ -78,7 +78,8 @@ def find_notebook(name: str) -> Path:
         return Path(name)
     stem = Path(name).stem
     known = sorted(set(files.NOTEBOOKS.rglob("*.ipynb")) - set(files.NOTEBOOKS.rglob(".ipynb_checkpoints/*")))
-    number = f"{stem.zfill(2)}_" if stem.isdigit() else None
+    number = re.fullmatch(r"(\d+)([a-z]?)", stem)
+    number = number and f"{number[1].zfill(2)}{number[2]}_"
     for path in known:
         if path.stem == stem or (number and path.stem.startswith(number)):
             return path

@@ -17,7 +17,7 @@ from cambook import files
 
 DEFAULT = "cambook-lessons"  # the folder, if none is named
 MARK = ".cambook.json"
-COPIED = ("[0-9][0-9]_*.ipynb", "glossary.md", "reproduce/*.ipynb", "reproduce/sweeps/*.yaml", "sweeps/*.yaml")
+COPIED = (files.LESSONS, "glossary.md", "reproduce/*.ipynb", "reproduce/sweeps/*.yaml", "sweeps/*.yaml")
 SOLUTIONS = "CAMBOOK_SOLUTIONS"  # "no" keeps the solutions away in every folder, whatever its mark says
 
 # The line of a lesson that shows a solution once its # is removed, and what stands there in a student's copy.

@@ -19,8 +19,10 @@ from typing import Any
 from PIL import Image
 
 from cambook import files
+from cambook.course import findings
 from cambook.course.extras import require
 from cambook.course.parameters import check_parameters
+from cambook.course.reading import HIDDEN
 from cambook.course.runs import Record, now
 from cambook.files import RUN_DIR
 from cambook.machine import SPIN_COUNT, environ
@@ -195,12 +197,16 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
         executed.metadata.pop(key, None)
     executed.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     executed.metadata.language_info = {"name": "python"}
+    executed.metadata[findings.RECORD] = record.metrics
     for cell in executed.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         tags = cell.metadata.pop("tags", [])
         if tags:
             cell.metadata["tags"] = tags
+        cell.metadata.pop("jupyter", None)
+        if HIDDEN in tags:
+            cell.metadata["jupyter"] = {"source_hidden": True}
         if cell.cell_type != "code":
             continue
         where = f"{notebook.name}, cell {cell.id}"
@@ -215,6 +221,8 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
             if "image/png" in output.get("data", {}):
                 kind, figure = _smaller(output.data.pop("image/png"))
                 output.data[kind] = figure
+                if described := output.get("metadata", {}).pop("image/png", None):
+                    output.metadata[kind] = described
         said = "".join(_text(output) for output in kept)
         for folder in (str(files.ROOT), sys.prefix, str(Path.home()), tempfile.gettempdir()):
             if len(folder) > 1 and folder in said:

@@ -9,6 +9,7 @@ import platform
 import random
 import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,7 +98,7 @@ class Run:
         return {"quick": quick, "full": full, "paper": paper}[self.profile]
 
     def record(self, name: str, value: Any, network: str | None = None, source: str = "-") -> None:
-        """Writes one number to the run's record and shows it.
+        """Writes one number to the run's record.
 
         name:    of the number; with `network`, of the metric
         value:   a Python, numpy or torch scalar
@@ -120,7 +121,6 @@ class Run:
             self._record.measured[name] = measured
         self._record.seconds = round(time.monotonic() - self._clock, 2)
         self._record.save(self.folder)
-        print(f"{name} = {shown(number)}")
 
 
 def shown(number: int | float) -> str:
@@ -216,10 +216,16 @@ def start(notebook: str, folder: Path | None = None, /, **parameters: Any) -> Ru
 
 
 def record(name: str, value: Any, network: str | None = None, source: str = "-") -> None:
-    """Writes one number to the record of the notebook that is running, and shows it. See Run.record."""
+    """Writes one number to the record of the notebook that is running. See Run.record."""
     if _current is None:
         raise RuntimeError("No run has begun: first run the notebook's cell with runs.start(...).")
     _current.record(name, value, network, source)
+
+
+def record_all(numbers: Mapping[str, Any], prefix: str = "") -> None:
+    """Writes several numbers {name: value} to the record, `prefix` before each name. See Run.record."""
+    for name, value in numbers.items():
+        record(f"{prefix}{name}", value)
 
 
 def recorded(name: str) -> pd.DataFrame:

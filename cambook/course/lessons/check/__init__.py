@@ -11,6 +11,7 @@ import importlib
 import pkgutil
 
 from cambook.course.lessons.check.exercise import EXERCISES, Exercise, Number
+from cambook.course.lessons.check.task import prediction as prediction
 
 LESSONS = [
     importlib.import_module(f"{__name__}.{module.name}")
@@ -20,9 +21,9 @@ LESSONS = [
 
 
 def by_lesson() -> dict[str, str]:
-    """The lesson of each of the course's exercises, 00 to 10, by the exercise's name; in the lessons' order."""
+    """The lesson of each of the course's exercises, 00 or 03b, by the exercise's name; in the lessons' order."""
     return {
-        each.name: module.__name__[-2:]
+        each.name: module.__name__.rpartition("lesson_")[2]
         for module in LESSONS
         for each in vars(module).values()
         if isinstance(each, (Exercise, Number))
@@ -42,4 +43,4 @@ def __getattr__(name: str) -> Exercise | Number:
 
 
 def __dir__() -> list[str]:
-    return sorted([*EXERCISES, "by_lesson", "show_solutions"])
+    return sorted([*EXERCISES, "by_lesson", "prediction", "show_solutions"])

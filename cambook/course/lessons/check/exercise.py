@@ -127,7 +127,7 @@ class Exercise:
         if not callable(function):
             return f"✗ {self.name}: pass the function itself, check.{self.name}(your_function), not its result."
         got = self.runs(function)
-        if all(run.value is None for run in got) and not _does_nothing(function):
+        if all(run.value is None for run in got) and not does_nothing(function):
             return (
                 f"✗ {self.name}: your function returns nothing. Does its last line begin with return? "
                 "(print shows a value, return gives it back.)"
@@ -251,7 +251,7 @@ class Exercise:
 
     def solution(self) -> None:
         """Print the reference's source, unless the solutions are not released yet."""
-        if _may_be_seen(self.name):
+        if may_be_seen(self.name):
             print(source_of(self.reference))
 
     def __repr__(self) -> str:
@@ -312,7 +312,7 @@ class Number:
 
     def solution(self) -> None:
         """Print how the number is found, unless the solutions are not released yet."""
-        if _may_be_seen(self.name):
+        if may_be_seen(self.name):
             print(self.working)
 
     __repr__ = Exercise.__repr__
@@ -332,7 +332,7 @@ def _say(name: str, answer: str) -> None:
         progress.note(name, ANSWERED[answer[0]])
 
 
-def _may_be_seen(name: str) -> bool:
+def may_be_seen(name: str) -> bool:
     """Whether a solution may be printed, which then goes into the record; if not, says so instead."""
     if handout.released():
         progress.note(name, progress.SOLUTION)
@@ -388,7 +388,7 @@ def _exchanged(value: Any) -> Any:
     return torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
 
 
-def _does_nothing(function: Callable) -> bool:
+def does_nothing(function: Callable) -> bool:
     """Whether a function's body is only `pass`, `return` or a docstring."""
     code = getattr(function, "__code__", None)
     return code is not None and {each.opname for each in dis.get_instructions(code)} <= NOTHING_DONE

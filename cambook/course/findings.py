@@ -1,0 +1,189 @@
+"""What a lesson says came out of its experiments, and whether the recorded numbers bear it out.
+
+A finding is a markdown cell tagged `finding`. Its metadata holds `claims`, each a comparison of recorded names:
+
+    "claims": ["max_box_acc > centre_max_box_acc + 10", "abs(gap_error - gmp_error) < 12"]
+
+CI evaluates the claims on the numbers of its own run. A claim that no number could turn false claims nothing, so each
+name is moved by STEP points, up and down, and one of the two must turn a claim of the notebook red.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import operator
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FINDING = "finding"  # the tag
+STEP = 20.0  # percentage points; a number from -1 to 1 is a share and moves by a hundredth of it
+RECORD = "record"  # of a notebook's metadata: the numbers of the run whose outputs are committed
+
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.USub: operator.neg,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+}
+_FUNCTIONS = {"abs": abs, "min": min, "max": max}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cell: its id, what it says, what it claims, and the names whose small values are points and not shares."""
+
+    cell: str
+    text: str
+    claims: tuple[str, ...]
+    points: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """The recorded names in its claims."""
+        return set(itertools.chain.from_iterable(map(names_in, self.claims)))
+
+
+def findings_of(notebook: Mapping[str, Any]) -> list[Finding]:
+    """The findings of a notebook, given as its JSON, in reading order."""
+    return [
+        Finding(
+            cell["id"],
+            "".join(cell["source"]),
+            tuple(cell["metadata"].get("claims", ())),
+            tuple(cell["metadata"].get("points", ())),
+        )
+        for cell in notebook["cells"]
+        if FINDING in cell["metadata"].get("tags", [])
+    ]
+
+
+def names_in(claim: str) -> set[str]:
+    """The recorded names that a claim compares; one that is not a Python name stands in it in quotes.
+
+    raises: ValueError if the claim is not a comparison of such names, numbers, + - * / and abs, min, max
+    """
+    return {_name(node) for node in ast.walk(_parsed(claim)) if _name(node) is not None}
+
+
+def holds(claim: str, numbers: Mapping[str, float]) -> bool:
+    """Whether a claim is true of recorded numbers.
+
+    raises: ValueError as `names_in`, KeyError for a name that was not recorded
+    """
+    return bool(_value(_parsed(claim), numbers))
+
+
+def faults(findings: list[Finding], numbers: Mapping[str, float]) -> list[str]:
+    """What is wrong with the findings of a notebook that recorded `numbers`, one sentence each."""
+    found = [f"finding {one.cell} claims nothing" for one in findings if not one.claims]
+    claimed = set().union(*(one.names for one in findings))
+    found += [f"{name} is recorded and no finding names it" for name in numbers if name not in claimed]
+    if unknown := sorted(claimed - set(numbers)):
+        return [*found, f"claims name {', '.join(unknown)}, which the notebook did not record"]
+    for one in findings:
+        found += [
+            f"finding {one.cell}: {claim} is false ({_with_values(claim, numbers)})"
+            for claim in one.claims
+            if not holds(claim, numbers)
+        ]
+    idle = {name: _step(name, numbers, findings) for name in _idle(findings, numbers)}
+    return found + [f"no claim would notice if {name} moved by {step:g}" for name, step in idle.items()]
+
+
+def misquoted(findings: list[Finding], numbers: Mapping[str, float]) -> list[str]:
+    """Numbers in the findings' texts that are in no record, one sentence each.
+
+    A decimal must be a recorded number, rounded (a share also as percent). A whole percentage or a number of points may
+    also be the difference of two numbers that the finding's claims name.
+    """
+    found = []
+    for one in findings:
+        for text, digits in _quoted(one.text):
+            exact = list(_readings(numbers.values()))
+            if not digits:
+                named = [numbers[name] for name in one.names if name in numbers]
+                exact += [abs(a - b) for a, b in itertools.combinations([*_readings(named)], 2)]
+            if not any(abs(abs(value) - float(text)) <= 0.5 * 10**-digits + 1e-9 for value in exact):
+                found.append(f"finding {one.cell} says {text}, which is no recorded number, rounded")
+    return found
+
+
+def _idle(findings: list[Finding], numbers: Mapping[str, float]) -> Iterator[str]:
+    """The claimed names whose number may move by a step, up and down, without any claim turning false."""
+    claims = [claim for one in findings for claim in one.claims]
+    for name in sorted(set().union(*(one.names for one in findings))):
+        about = [claim for claim in claims if name in names_in(claim)]
+        step = _step(name, numbers, findings)
+        moved = ({**numbers, name: numbers[name] + way * step} for way in (-1, 1))
+        if all(all(holds(claim, each) for claim in about) for each in moved):
+            yield name
+
+
+def _step(name: str, numbers: Mapping[str, float], findings: list[Finding]) -> float:
+    share = abs(numbers[name]) <= 1 and not any(name in one.points for one in findings)
+    return STEP / 100 if share else STEP
+
+
+def _quoted(text: str) -> Iterator[tuple[str, int]]:
+    """The decimals, percentages and points of a text, and how many decimals each has; code and links are left out."""
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)|\$[^$]*\$", " ", text)
+    for match in re.finditer(r"(?<![\w.])(\d+(?:\.(\d+))?)(?=(\s?%|\spercent|\s(?:percentage )?points?)?)", text):
+        if match[2] or match[3]:
+            yield match[1], len(match[2] or "")
+
+
+def _readings(values: Iterable[float]) -> Iterator[float]:
+    """Each number, and if it may be a share also its percent."""
+    for value in values:
+        yield value
+        if abs(value) <= 1:
+            yield 100 * value
+
+
+def _parsed(claim: str) -> ast.expr:
+    try:
+        tree = ast.parse(claim, mode="eval").body
+    except SyntaxError:
+        raise ValueError(f"claim {claim!r} is not an expression.") from None
+    if not isinstance(tree, ast.Compare):
+        raise ValueError(f"claim {claim!r} compares nothing: write for example 'error < 30'.")
+    for node in ast.walk(tree):
+        allowed = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Constant, ast.Load, *_OPERATORS)
+        called = isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS)
+        if not isinstance(node, allowed) or called:
+            raise ValueError(f"claim {claim!r} may hold names, numbers, + - * /, abs, min, max and < <= > >= == alone.")
+    return tree
+
+
+def _name(node: ast.AST) -> str | None:
+    if isinstance(node, ast.Name) and node.id not in _FUNCTIONS:
+        return node.id
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+
+
+def _value(node: ast.expr, numbers: Mapping[str, float]) -> Any:
+    if (name := _name(node)) is not None:
+        return numbers[name]
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.UnaryOp):
+        return _OPERATORS[type(node.op)](_value(node.operand, numbers))
+    if isinstance(node, ast.BinOp):
+        return _OPERATORS[type(node.op)](_value(node.left, numbers), _value(node.right, numbers))
+    if isinstance(node, ast.Call):
+        return _FUNCTIONS[node.func.id](*(_value(each, numbers) for each in node.args))
+    values = [_value(each, numbers) for each in (node.left, *node.comparators)]
+    return all(_OPERATORS[type(how)](a, b) for how, (a, b) in zip(node.ops, itertools.pairwise(values), strict=True))
+
+
+def _with_values(claim: str, numbers: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} = {numbers[name]:g}" for name in sorted(names_in(claim)))
