@@ -76,6 +76,16 @@ def test_the_control_sees_the_same_windows_on_other_pictures(whole, network, ima
         second_look.FusedNetwork(whole, networks.mini_backbone(), 128, "mine")
 
 
+def test_the_other_control_sees_the_whole_image_again_with_all_its_pixels(whole, images):
+    control = second_look.fused_network(whole, whole, "whole")
+    logits, feature_maps, windows = control.look(images)
+    assert windows.tolist() == [[0, 0, 64, 64]] * 4 and control.second(images, windows) is images
+    pooled = feature_maps.mean((2, 3))  # both branches begin with the same weights
+    joined = torch.cat([pooled, pooled], 1)
+    assert torch.allclose(control(images)[0], joined @ control.classifier.weight.T + control.classifier.bias, atol=1e-5)
+    assert torch.equal(control.three(images)["whole"], logits)
+
+
 def test_the_region_branch_sees_nothing_outside_its_window(network, images):
     network.eval()
     windows = torch.tensor([[16.0, 16, 48, 48]] * 4)

@@ -14,7 +14,7 @@ from cambook.maps.cam import class_activation_map, upsample
 from cambook.networks.base import MINI_SIZE, Network, PooledNetwork
 
 THRESHOLD = 0.2  # of the map's maximum, rule "paper"
-WINDOWS = ("own", "another's")
+WINDOWS = ("own", "another's", "whole")
 
 
 def square_windows(boxes: Tensor, size: int) -> Tensor:
@@ -65,12 +65,13 @@ def fused_network(whole: PooledNetwork, start: PooledNetwork, windows: str = "ow
 class FusedNetwork(Network):
     """The features of the whole image and of the window around its CAM box, side by side, and one linear layer.
 
-    The whole image may have any size; the window is scaled to 64 pixels, what the small backbone was made for.
+    The whole image may have any size; a window is scaled to 64 pixels, what the small backbone was made for.
 
     whole:    a trained network with average pooling; it is copied, and stays as it is
     backbone: of the region branch; `region` classifies by its features alone, `classifier` by both
     windows:  "own", or as a control "another's": the window that belongs to the image before it in the batch, so
-              windows of the same sizes at the same positions that know nothing of this image
+              windows of the same sizes at the same positions that know nothing of this image; or as another control
+              "whole": no window, the region branch sees the whole image again, with all its pixels
     raises:   ValueError for other windows, and where "another's" is asked of a single image
     After Guan et al. 2018 (crop where the first branch's map is high) and Liu et al. 2019 (features joined).
     """
@@ -101,6 +102,8 @@ class FusedNetwork(Network):
         """The first look, images (B, 3, S, S) -> its logits, its feature maps, the windows (B, 4) of the second."""
         logits, feature_maps = self.whole(images)
         size = images.shape[-1]
+        if self.windows == "whole":
+            return logits, feature_maps, logits.new_tensor([[0, 0, size, size]]).expand(len(images), 4)
         windows = square_windows(cam_boxes(logits, feature_maps, self.whole.class_weight, size), size)
         if self.windows == "own":
             return logits, feature_maps, windows
@@ -108,17 +111,21 @@ class FusedNetwork(Network):
             raise ValueError("one picture alone has no neighbour whose window to take: give a batch of two or more.")
         return logits, feature_maps, windows.roll(1, 0)
 
+    def second(self, images: Tensor, windows: Tensor) -> Tensor:
+        """What the region branch sees: each window, 64 pixels wide, or with windows="whole" the images as they are."""
+        return images if self.windows == "whole" else crop(images, windows, MINI_SIZE)
+
     def three(self, images: Tensor, windows: Tensor | None = None) -> dict[str, Tensor]:
         """The logits (B, C) of the "whole" image, of the "region" alone, and "fused"; windows: by default look's."""
         logits, feature_maps, found = self.look(images)
-        region_maps = self.features(crop(images, found if windows is None else windows, MINI_SIZE))
+        region_maps = self.features(self.second(images, found if windows is None else windows))
         region, fused = self.region(region_maps.mean((2, 3))), self.fuse(feature_maps, region_maps)
         return {"whole": logits, "region": region, "fused": fused}
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """images (B, 3, S, S) -> fused logits (B, C), the region branch's feature maps (B, K, 8, 8)."""
         _, feature_maps, windows = self.look(images)
-        region_maps = self.features(crop(images, windows, MINI_SIZE))
+        region_maps = self.features(self.second(images, windows))
         return self.fuse(feature_maps, region_maps), region_maps
 
     def fuse(self, feature_maps: Tensor, region_maps: Tensor) -> Tensor:
