@@ -411,3 +411,37 @@ def test_pairs_depend_on_seed_and_index_alone_and_have_a_fingerprint_of_their_ow
 def test_an_impossible_pair_is_refused(first, second, message):
     with pytest.raises(ValueError, match=message):
         Pairs("train", 64, first=first, second=second)
+
+
+@pytest.mark.parametrize("kind", [Scenes, Pairs])
+def test_sharp_images_show_the_same_scenes_and_change_nothing_of_the_data_set(kind):
+    data, chosen = kind("test", 64, 60), [3, 40, 41, 7]
+    before, batch = data.fingerprint, data.batch(chosen)
+    sharp = data.sharp(chosen)
+    assert sharp.shape == (4, 3, 256, 256) and sharp.device.type == "cpu"
+    assert torch.equal(sharp, kind("test", 256, 60).batch(chosen).images), "boxes of 64 px, times 4, lie on it"
+    shrunk = torch.nn.functional.interpolate(sharp, 64, mode="bilinear", antialias=True)
+    assert (shrunk - batch.images).abs().mean() < 0.04
+    assert data.size == 64 and data.fingerprint == before == kind("test", 64, 60).fingerprint
+    assert torch.equal(data.batch(chosen).images, batch.images)
+
+
+def test_sharp_images_of_a_subset_are_those_of_its_data_set(test):
+    some = datasets.Subset(test, [30, 3])
+    assert torch.equal(some.sharp([1, 0], 100), test.sharp([3, 30], 100))
+
+
+def test_sharp_photographs_are_squashed_as_those_of_a_batch():
+    album = datasets.load("album", "test", 64)
+    sharp = album.sharp([0, 5])
+    assert sharp.shape == (2, 3, 256, 256)
+    shrunk = torch.nn.functional.interpolate(sharp, 64, mode="bilinear", antialias=True)
+    assert (shrunk - album.batch([0, 5]).images).abs().mean() < 0.01
+    with pytest.raises(IndexError, match="has images 0 to 7, not"):
+        album.sharp([8])
+
+
+def test_a_data_set_that_cannot_draw_anew_enlarges_its_images_smoothly(test):
+    sharp = datasets.DataSet.sharp(test, [0], 128)
+    assert sharp.shape == (1, 3, 128, 128) and 0 <= sharp.min() and sharp.max() <= 1
+    assert len(sharp[0, 0].unique()) > len(test.batch([0]).images[0, 0].unique()), "no pixel is only repeated"

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from cambook.datasets.batches import Batch
 from cambook.datasets.downloads import Archive
@@ -132,6 +134,27 @@ class DataSet:
     def batch(self, indices, device: str | torch.device = "cpu") -> Batch:
         """The images at `indices` (B,), with labels, boxes and masks; where they are, `Batch` says."""
         raise NotImplementedError
+
+    def sharp(self, indices, side: int = 256) -> Tensor:
+        """The images at `indices` for a figure: what `batch` gives, with more pixels.
+
+        Boxes, masks and maps stay those of the images of `size` pixels; a figure scales them.
+
+        Args:
+            indices: (B,) positions in the data set.
+            side: of the images in pixels.
+
+        Returns:
+            (B, 3, side, side) float32 in [0, 1] on the CPU. Here they are enlarged smoothly; a data set that can draw
+            or read its images anew at another size does so.
+
+        Example:
+            >>> from cambook.datasets import load
+            >>> load("scenes", "test", 64).sharp([0, 1]).shape
+            torch.Size([2, 3, 256, 256])
+        """
+        images = self.batch(indices).images
+        return F.interpolate(images, (side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
 
 
 def asked_box_rule(cls: type[DataSet]) -> str:

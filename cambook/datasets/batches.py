@@ -88,6 +88,10 @@ class Subset:
         batch.indices = torch.as_tensor(indices, device=batch.indices.device).reshape(-1)
         return batch
 
+    def sharp(self, indices, side: int = 256) -> Tensor:
+        """The images at `indices` of this subset for a figure, as the data set gives them."""
+        return self._data.sharp(self.indices[np.asarray(indices).reshape(-1)], side)
+
 
 # ---- images on a device
 

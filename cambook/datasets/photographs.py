@@ -354,15 +354,25 @@ class Photographs(DataSet):
             IndexError: for no index, or one outside 0 .. len - 1.
             RuntimeError: if a file is no longer what it was when the data set was loaded.
         """
+        asked = self._checked(indices)
+        indices = torch.tensor(asked, dtype=torch.int64)
+        with ThreadPoolExecutor(cores()) as pool:
+            pixels, masks, ignored = zip(*pool.map(self._decode, asked), strict=True)
+        images = onto(torch.from_numpy(np.stack(pixels)), device).permute(0, 3, 1, 2).contiguous().float().div_(255)
+        labels = torch.from_numpy(self.labels)[indices].to(device)
+        boxes = [self.boxes(i, self.size, self.size).astype(np.float32) for i in asked]
+        return Batch(images, labels, boxes, _stacked(masks), indices, _stacked(ignored))
+
+    def sharp(self, indices, side: int = 256) -> Tensor:
+        """The images at `indices` for a figure: read anew, squashed to side x side pixels (see `DataSet`)."""
+        pictures = [self.picture(i).resize((side, side), Image.Resampling.LANCZOS) for i in self._checked(indices)]
+        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous().float().div_(255)
+
+    def _checked(self, indices) -> list[int]:
         indices = torch.as_tensor(indices, dtype=torch.int64).cpu().reshape(-1)
         if not len(indices) or indices.min() < 0 or indices.max() >= len(self):
             raise IndexError(f"{self.name} {self.split} has images 0 to {len(self) - 1}, not {indices.tolist()[:3]}.")
-        with ThreadPoolExecutor(cores()) as pool:
-            pixels, masks, ignored = zip(*pool.map(self._decode, indices.tolist()), strict=True)
-        images = onto(torch.from_numpy(np.stack(pixels)), device).permute(0, 3, 1, 2).contiguous().float().div_(255)
-        labels = torch.from_numpy(self.labels)[indices].to(device)
-        boxes = [self.boxes(i, self.size, self.size).astype(np.float32) for i in indices.tolist()]
-        return Batch(images, labels, boxes, _stacked(masks), indices, _stacked(ignored))
+        return indices.tolist()
 
     def picture(self, i: int) -> Image.Image:
         """Image i as a whole, upright, in RGB, at the size in which it is stored. Raises Unusable."""

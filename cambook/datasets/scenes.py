@@ -178,20 +178,8 @@ class Scenes(DataSet):
         Raises:
             IndexError: for an index outside 0 .. length - 1.
         """
-        if isinstance(indices, Tensor):
-            indices = indices.cpu()
-        indices = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if len(indices) and not (0 <= indices.min() and indices.max() < self.length):
-            asked = indices.min() if indices.min() < 0 else indices.max()
-            raise IndexError(f"{self.name} {self.split} has images 0 to {self.length - 1}, not {asked}.")
-        draws = self.draw(indices)
-        device = torch.device(device)
-        step = max(1, (1 << (17 if device.type == "cpu" else 24)) // self.size**2)
-        parts = [
-            render({k: v[start : start + step] for k, v in draws.items()}, self.size, self.labelled, device)
-            for start in range(0, max(1, len(indices)), step)
-        ]
-        images, masks = (torch.cat(part) for part in zip(*parts, strict=True))
+        indices, device = self._checked(indices), torch.device(device)
+        images, masks = self._rendered(indices, self.size, device)
         boxes = tight_boxes(masks.flatten(0, 1))
         if self.box_rule == "wsol":
             on_grid = grid_boxes(boxes - [0, 0, 1, 1], (self.size, self.size))
@@ -204,6 +192,30 @@ class Scenes(DataSet):
             masks=masks[:, 0] if self.labelled == 1 else masks,
             indices=torch.from_numpy(indices).to(device),
         )
+
+    def sharp(self, indices: Sequence[int] | np.ndarray | Tensor, side: int = 256) -> Tensor:
+        """The images at `indices` for a figure: the same scenes, drawn anew with `side` pixels (see `DataSet`)."""
+        return self._rendered(self._checked(indices), side, torch.device("cpu"))[0]
+
+    def _checked(self, indices: Sequence[int] | np.ndarray | Tensor) -> np.ndarray:
+        if isinstance(indices, Tensor):
+            indices = indices.cpu()
+        indices = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(indices) and not (0 <= indices.min() and indices.max() < self.length):
+            asked = indices.min() if indices.min() < 0 else indices.max()
+            raise IndexError(f"{self.name} {self.split} has images 0 to {self.length - 1}, not {asked}.")
+        return indices
+
+    def _rendered(self, indices: np.ndarray, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, S, S) and masks (B, labelled, S, S) of the scenes at `indices`, some at a time."""
+        draws = self.draw(indices)
+        step = max(1, (1 << (17 if device.type == "cpu" else 24)) // size**2)
+        parts = [
+            render({k: v[start : start + step] for k, v in draws.items()}, size, self.labelled, device)
+            for start in range(0, max(1, len(indices)), step)
+        ]
+        images, masks = (torch.cat(part) for part in zip(*parts, strict=True))
+        return images, masks
 
     def _stream(self, purpose: str, counters: np.ndarray, number: int) -> np.ndarray:
         return _uniforms(f"{self.seed}/{self.split}/{purpose}", counters, number)
