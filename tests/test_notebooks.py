@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 
 from cambook import files
-from cambook.course import notebooks, runs
+from cambook.course import findings, notebooks, runs
 from cambook.course.parameters import ParameterError
 
 LESSONS = sorted(files.NOTEBOOKS.glob(files.LESSONS))
@@ -78,6 +78,9 @@ def test_a_lesson_runs_and_records_what_is_expected(lesson, began):
     recorded = {name: {"value": value, "tolerance": 0, "direction": "both"} for name, value in record.metrics.items()}
     assert file.is_file(), f"write {file.name} from {json.dumps(recorded, indent=1)}"
     assert faults(record.metrics, json.loads(file.read_text(encoding="utf-8"))) == []
+    said = findings.findings_of(json.loads(lesson.read_text(encoding="utf-8")))
+    claims = [claim for one in said for claim in one.claims]
+    assert said and [claim for claim in claims if not findings.holds(claim, record.metrics)] == [], record.metrics
 
 
 @each_lesson
