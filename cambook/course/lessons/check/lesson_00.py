@@ -1,10 +1,11 @@
-"""Lesson 00, the self-check of what the course builds on: convolution, softmax, one step of training."""
+"""Lesson 00: a cover of your own, and the self-check of what the course builds on."""
 
 from __future__ import annotations
 
 import torch
 
 from cambook.course.lessons.check.exercise import exercise, normal
+from cambook.course.lessons.check.task import task
 
 
 @exercise(
@@ -134,3 +135,106 @@ def gradient_only(w, x, y, rate):
 def step_in_place(w, x, y, rate):
     w -= rate * (2 / len(x) * x.T @ (x @ w - y))
     return w
+
+
+def _patterned(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """An image (3, 32, 48) of coarse blocks in random colours, and which of its pixels are covered."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(3, 4, 6, generator=generator)
+    covered = torch.zeros(32, 48, dtype=torch.bool)
+    covered[5 + seed : 25 + seed, 8:40] = True
+    return coarse.repeat_interleave(8, 1).repeat_interleave(8, 2), covered
+
+
+def _likeness(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The correlation of the pixels of two cut-outs (3, n) around the mean colour of each; 0 if one is flat."""
+    a, b = (each - each.mean(1, keepdim=True) for each in (a, b))
+    norm = a.norm() * b.norm()
+    return (a * b).sum().item() / norm.item() if norm > 1e-9 else 0.0
+
+
+def _given_by(function, image, covered):
+    """What the function gives for copies of its arguments, as a tensor, and whether it changed them."""
+    own = image.clone(), covered.clone()
+    filled = torch.as_tensor(function(*own)).double()
+    return filled, not (torch.equal(own[0], image) and torch.equal(own[1], covered))
+
+
+def _blurred(image, covered):
+    """The mean colour of a wide neighbourhood, without the covered pixels."""
+    seen = (~covered).float()[None, None]
+    wide = {"kernel_size": 31, "stride": 1, "padding": 15}
+    colour = torch.nn.functional.avg_pool2d(image[:, None] * seen, **wide)
+    weight = torch.nn.functional.avg_pool2d(seen, **wide)
+    return torch.where(covered, (colour / weight.clamp(min=1e-6))[:, 0], image)
+
+
+@task(
+    "an image whose covered pixels are filled in, so that nothing can be recognized under the cover",
+    hints=[
+        "torch.where(covered, filling, image) takes the filling where covered is True and the image elsewhere.",
+        "A filling can be one colour, noise (torch.rand_like(image)), a copy of another part of the image, or the "
+        "blurred surroundings. A light blur is not enough: what was there could still be recognized.",
+    ],
+    example=_blurred,
+)
+def covering(function):
+    for seed in range(2):
+        image, covered = _patterned(seed)
+        filled, changed = _given_by(function, image, covered)
+        if filled.shape != image.shape:
+            yield f"give an image of the shape of the one that you get, (3, 32, 48), not {tuple(filled.shape)}"
+            return
+        if changed:
+            yield "your function changes the image that it is given; work on a copy (image.clone()) or use torch.where"
+        if not filled.isfinite().all():
+            yield "some values are NaN or infinite; is something divided by the number of uncovered pixels nearby?"
+        if filled.min() < -1e-6 or filled.max() > 1 + 1e-6:
+            yield f"colours run from 0 to 1, and yours from {filled.min():.2g} to {filled.max():.2g}"
+        outside = (filled - image)[:, ~covered].abs().max()
+        if outside > 1e-6:
+            yield "pixels outside the cover changed as well; what is not covered must stay as it is"
+        if abs(_likeness(filled[:, covered], image.double()[:, covered])) > 0.5:
+            yield "what was under the cover can still be recognized; fill in something that does not depend on it"
+
+
+@covering.wrong
+def nothing_covered(image, covered):
+    return image.clone()
+
+
+@covering.wrong
+def half_transparent(image, covered):
+    return torch.where(covered, 0.5 * image + 0.25, image)
+
+
+@covering.wrong
+def everything_grey(image, covered):
+    return torch.full_like(image, 0.5)
+
+
+@covering.wrong
+def the_rest_covered(image, covered):
+    return torch.where(covered, image, 0.5)
+
+
+@covering.wrong
+def normal_noise(image, covered):
+    return torch.where(covered, torch.randn(image.shape, generator=torch.Generator().manual_seed(0)), image)
+
+
+@covering.wrong
+def filled_in_place(image, covered):
+    image[:, covered] = 0.5
+    return image
+
+
+@covering.wrong
+def lightly_blurred(image, covered):
+    blurred = torch.nn.functional.avg_pool2d(image[None], 3, stride=1, padding=1)[0]
+    return torch.where(covered, blurred, image)
+
+
+@covering.wrong
+def cover_alone(image, covered):
+    return torch.full((int(covered.sum()),), 0.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from cambook.course.lessons.check.exercise import exercise, normal
+from cambook.course.lessons.check.task import task
 
 
 def _feature_maps(g):
@@ -158,3 +159,75 @@ def channels_last(feature_maps, weight):
     channels, height, width = feature_maps.shape
     own = weight.view(-1, height, width, channels).permute(0, 3, 1, 2)
     return (own * feature_maps).sum(1)
+
+
+def _mean_of_the_highest_four(feature_maps):
+    return feature_maps.flatten(2).topk(4).values.mean(2)
+
+
+@task(
+    "a pooling between the mean and the maximum: feature maps (B, K, h, w) in, one number per image and channel out",
+    hints=[
+        "feature_maps.flatten(2) is (B, K, h * w): the order of the cells plays no part any more.",
+        "Take the mean of some of the highest cells, weigh the cells by a softmax of their values, or mix GAP and GMP.",
+    ],
+    example=_mean_of_the_highest_four,
+)
+def pooling(function):
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((2, 3, 4, 6), (1, 5, 7, 7)):
+        maps = torch.randn(shape, generator=generator, dtype=torch.float64)
+        pooled = torch.as_tensor(function(maps.clone()))
+        if pooled.shape != shape[:2]:
+            yield f"maps of shape {shape} must give one number per image and channel, not shape {tuple(pooled.shape)}"
+            return
+        mean, highest = maps.mean((2, 3)), maps.amax((2, 3))
+        if not pooled.isfinite().all():
+            yield "some values are NaN or infinite; feature maps can have negative values"
+        elif torch.allclose(pooled, mean):
+            yield "that is GAP itself; let high cells count more than low ones"
+        elif torch.allclose(pooled, highest):
+            yield "that is GMP itself; let more than one cell of each map take part"
+        elif (pooled < mean - 1e-9).any():
+            yield "one of your numbers is below the mean of its map"
+        elif (pooled > highest + 1e-9).any():
+            yield "one of your numbers is above the maximum of its map; did you add up where you should average?"
+        order = torch.randperm(shape[2] * shape[3], generator=generator)
+        shuffled = maps.flatten(2)[..., order].view(shape)
+        if not torch.allclose(torch.as_tensor(function(shuffled)), pooled):
+            yield "shuffle the cells of a map and your number changes, so it depends on where the object is"
+
+
+@pooling.wrong
+def mean_itself(feature_maps):
+    return feature_maps.mean((2, 3))
+
+
+@pooling.wrong
+def maximum_itself(feature_maps):
+    return feature_maps.amax((2, 3))
+
+
+@pooling.wrong
+def median(feature_maps):
+    return feature_maps.flatten(2).median(2).values
+
+
+@pooling.wrong
+def sum_of_the_highest_four(feature_maps):
+    return feature_maps.flatten(2).topk(4).values.sum(2)
+
+
+@pooling.wrong
+def mean_of_each_rows_maximum(feature_maps):
+    return feature_maps.amax(3).mean(2)
+
+
+@pooling.wrong
+def root_of_the_mean(feature_maps):
+    return feature_maps.mean((2, 3)).sqrt()
+
+
+@pooling.wrong
+def one_number_per_image(feature_maps):
+    return feature_maps.flatten(1).topk(4).values.mean(1)
