@@ -138,7 +138,7 @@ def test_one_picture_serves_several_maps():
 
 def test_top_classes_shows_the_picture_and_then_each_class_with_its_probability(figures):
     titles = [ax.get_title() for ax in figures["top_classes"].axes]
-    assert titles[0] == "the picture" and titles[1] == "a\n50%" and titles[5] == "e\nunder 1%"
+    assert titles[0] == "the image" and titles[1] == "a\n50%" and titles[5] == "e\nunder 1%"
 
 
 def test_proposals_draws_only_as_many_candidates_as_asked_for(figures):

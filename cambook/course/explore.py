@@ -20,6 +20,7 @@ from PIL import Image
 
 from cambook import maps
 from cambook.course import show
+from cambook.course.show import as_rule_reads
 from cambook.maps import boxes
 from cambook.maps.cam import erase, fuse
 
@@ -118,14 +119,6 @@ def erasing_explorer(network: Any, images: Any, names: Sequence[str], delta: flo
 
     last = len(images) - 1
     return play(render, picture=(0, last, 1, 0), delta=(0.2, 1.0, 0.05, delta))
-
-
-def as_rule_reads(map2d: np.ndarray, rule: str) -> np.ndarray:
-    """The map in [0, 1] such that the rule's mask is what lies above the threshold in it."""
-    if rule == "wsol":
-        return maps.normalize(torch.from_numpy(map2d)).numpy()
-    highest = map2d.max()
-    return np.clip(map2d / highest, 0, 1) if highest > 0 else np.zeros_like(map2d)
 
 
 def describe(box: Any, mask: np.ndarray, truth: Any, name: str, rule: str, threshold: float) -> str:

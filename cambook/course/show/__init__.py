@@ -6,18 +6,26 @@ from cambook.course.show.charts import (
     bars,
     curves,
     draws,
-    ledger,
     live_over_recorded,
-    matrices,
-    matrix,
     ours_beside_published,
     swept,
     threshold_curves,
 )
 from cambook.course.show.diagrams import layers
-from cambook.course.show.images import array, labelled, left_over, overlay, pixels
-from cambook.course.show.pictures import branches, cells, grid, picture, pictures, proposals, top_classes
+from cambook.course.show.images import array, enlarged, labelled, left_over, overlay, pixels
+from cambook.course.show.panels import (
+    as_rule_reads,
+    branches,
+    cells,
+    failures,
+    grid,
+    proposals,
+    thresholds,
+    top_classes,
+)
+from cambook.course.show.pictures import picture, pictures
 from cambook.course.show.style import CONTROL, FATES, FOUND, LINES, PREDICTED, TRUTH, WIDTH, save
+from cambook.course.show.tables import ledger, matrices, matrix
 
 __all__ = [
     "CONTROL",
@@ -28,11 +36,14 @@ __all__ = [
     "TRUTH",
     "WIDTH",
     "array",
+    "as_rule_reads",
     "bars",
     "branches",
     "cells",
     "curves",
     "draws",
+    "enlarged",
+    "failures",
     "grid",
     "labelled",
     "layers",
@@ -50,5 +61,6 @@ __all__ = [
     "save",
     "swept",
     "threshold_curves",
+    "thresholds",
     "top_classes",
 ]

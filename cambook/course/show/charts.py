@@ -6,88 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from cambook.course.show.described import finish
 from cambook.course.show.images import array
-from cambook.course.show.style import CONTROL, DASHES, WIDTH, finish, styled, subplots
-
-
-@styled
-def matrix(ax: Axes, values: Any, title: str = "", fmt: str = "g", limits: tuple[float, float] | None = None) -> None:
-    """A small matrix (h, w) or vector (n,), drawn as a row, with every number written in its cell.
-
-    fmt: format of a number ("g", ".2f"); limits: the values drawn darkest and lightest,
-    default 0 or the minimum, whichever is lower, to the maximum
-    """
-    values = np.atleast_2d(array(values)) + 0  # no number is written as -0
-    low, high = limits or (min(float(values.min()), 0.0), max(float(values.max()), 0.0))
-    high = high if high > low else low + 1.0
-    ax.imshow(values, vmin=low, vmax=high, cmap="magma")
-    for (row, column), value in np.ndenumerate(values):
-        dark = (value - low) / (high - low) < 0.6
-        text = format(value, fmt).replace("-", "\N{MINUS SIGN}")
-        ax.text(column, row, text, ha="center", va="center", color="white" if dark else "black")
-    ax.set(xticks=[], yticks=[], title=title)
-    ax.spines[:].set_visible(False)
-    for edge in range(1, max(values.shape)):
-        for line, size in ((ax.axvline, values.shape[1]), (ax.axhline, values.shape[0])):
-            if edge < size:
-                line(edge - 0.5, color="white", linewidth=1)
-
-
-@styled
-def matrices(values: Mapping[str, Any], takeaway: str = "", fmt: str = "g", signs: Sequence[str] = ()) -> Figure:
-    """A row of small matrices {title: values} as in `matrix`, one common scale; signs ("+", "=") are written
-    between them."""
-    arrays = {title: np.atleast_2d(array(value)) for title, value in values.items()}
-    lowest, highest = min(a.min() for a in arrays.values()), max(a.max() for a in arrays.values())
-    widths = [a.shape[1] for a in arrays.values()]
-    tallest = max(a.shape[0] for a in arrays.values())
-    cell = min(0.7, (WIDTH - 0.6 * len(arrays)) / sum(widths))
-    size = (max(cell * sum(widths) + 0.9 * len(arrays), 6.0), cell * tallest + 1.5)
-    fig, axes = subplots(1, len(arrays), squeeze=False, figsize=size, width_ratios=widths)
-    for ax, (title, value) in zip(axes[0], arrays.items(), strict=True):
-        matrix(ax, value, title, fmt, (min(float(lowest), 0.0), max(float(highest), 0.0)))
-    for ax, sign in zip(axes[0], signs, strict=False):
-        ax.annotate(
-            sign,
-            (1, 0.5),
-            (12, 0),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            va="center",
-            fontsize=20,
-        )
-    return finish(fig, takeaway)
-
-
-@styled
-def ledger(table: Any, rows: Sequence[str], right: str, below: str, takeaway: str = "", fmt: str = "g") -> Figure:
-    """A table (K, Z) with its row sums at the right, its column sums below and their common total in the corner.
-
-    rows: K names of the rows; right, below: what the row sums and the column sums are
-    """
-    table = array(table)
-    (count, places), cell = table.shape, min(0.72, (WIDTH - 2.2) / (table.shape[1] + 1))
-    fig, axes = subplots(
-        2,
-        2,
-        figsize=(cell * (places + 1) + 2.2, cell * (count + 1) + 1.7),
-        width_ratios=[places, 1],
-        height_ratios=[count, 1],
-    )
-    sums = {(0, 0): table, (0, 1): table.sum(1)[:, None], (1, 0): table.sum(0), (1, 1): table.sum()}
-    limits = (float(table.min()), float(max(table.max(), table.sum(0).max())))
-    for where, values in sums.items():
-        matrix(axes[where], values, fmt=fmt, limits=limits)
-    axes[0, 0].set_yticks(range(count), rows)
-    axes[1, 0].set_yticks([0], [below])
-    axes[0, 1].set_title(right)
-    axes[1, 1].set_xlabel("total")
-    for ax in axes.flat:
-        ax.tick_params(length=0)
-    return finish(fig, takeaway)
+from cambook.course.show.style import CONTROL, DASHES, WIDTH, styled, subplots
 
 
 @styled

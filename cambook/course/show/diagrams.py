@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cambook.course.show.style import FATES, WIDTH, finish, styled, subplots
+from cambook.course.show.described import finish
+from cambook.course.show.style import FATES, WIDTH, styled, subplots
 
 
 @styled

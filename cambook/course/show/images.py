@@ -7,10 +7,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.colors import to_rgb
+import torch.nn.functional as F
+from matplotlib.colors import ListedColormap, to_rgb
+from PIL import Image
 
 from cambook import maps
 from cambook.course.show.style import CONTROL, FOUND
+
+SHARP = 256  # pixels: images with fewer a side are enlarged smoothly before they are drawn
 
 
 def array(values: Any) -> np.ndarray:
@@ -43,6 +47,17 @@ def pixels(image: Any) -> np.ndarray:
     return (image.clip(0, 1) * 255).round().astype(np.uint8)
 
 
+def enlarged(image: Any, side: int = SHARP) -> np.ndarray:
+    """An image as (H, W, 3) uint8, enlarged smoothly by a whole factor until its longer side has at least `side`
+    pixels: a figure shows no blocks."""
+    image = pixels(image)
+    height, width = image.shape[:2]
+    factor = -(-side // max(height, width))
+    if factor <= 1:
+        return image
+    return np.asarray(Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
+
+
 def overlay(image: Any, map2d: Any, opacity: float = 0.8) -> np.ndarray:
     """The image under its map in magma; where the map is low the image stays visible, since opacity
     grows with the value.
@@ -53,19 +68,35 @@ def overlay(image: Any, map2d: Any, opacity: float = 0.8) -> np.ndarray:
     returns: (H, W, 3) uint8
     raises:  ValueError if the map is not one map in [0, 1]
     """
-    picture, value = pixels(image), array(map2d).astype(np.float32)
+    picture = pixels(image)
+    value = sized(map2d, picture.shape[:2])
+    return _blended(picture, value, opacity)
+
+
+def sized(map2d: Any, size: tuple[int, int]) -> np.ndarray:
+    """One map in [0, 1], brought to `size` by `maps.upsample`. Raises ValueError for anything else."""
+    value = array(map2d).astype(np.float32)
     if value.ndim != 2:
         raise ValueError(f"overlay draws one map (h, w), not {value.shape}: choose one, for instance maps[0, c].")
     if not (value.min() >= -1e-4 and value.max() <= 1 + 1e-4):
         raise ValueError(
             f"the map runs from {value.min():.3g} to {value.max():.3g}: bring it to [0, 1] with cambook.maps.normalize."
         )
-    if value.shape != picture.shape[:2]:
-        value = maps.upsample(torch.from_numpy(value)[None, None], picture.shape[:2])[0, 0].numpy()
-    value = value.clip(0, 1)
+    if value.shape != tuple(size):
+        value = maps.upsample(torch.from_numpy(value)[None, None], tuple(size))[0, 0].numpy()
+    return value.clip(0, 1)
+
+
+def _blended(picture: np.ndarray, value: np.ndarray, opacity: float) -> np.ndarray:
     alpha = opacity * value[..., None]
     colour = plt.get_cmap("magma")(value)[..., :3] * 255
     return ((1 - alpha) * picture + alpha * colour).round().astype(np.uint8)
+
+
+def overlaid_colours(opacity: float = 0.8) -> ListedColormap:
+    """The colours that `overlay` gives a mid-grey image, for a colour bar."""
+    steps = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    return ListedColormap(_blended(np.full((1, 256, 3), 128.0), steps, opacity)[0] / 255)
 
 
 def left_over(image: Any, kept: Any) -> np.ndarray:
@@ -85,14 +116,25 @@ def left_over(image: Any, kept: Any) -> np.ndarray:
 def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
     """The image with its pixels tinted by what they are said to be: object orange, unknown grey, background as it is.
 
-    image: (3, H, W) or (H, W, 3) in [0, 1]; labels: (H, W), 1 object, 0 background, -100 unknown, or bool
-    returns: (H, W, 3) uint8; raises: ValueError if the labels do not have the image's size
+    image: (3, H, W) or (H, W, 3) in [0, 1]; labels: (h, w) of the image's shape or smaller, 1 object, 0 background,
+    -100 unknown, or bool
+    returns: (H, W, 3) uint8; raises: ValueError if image and labels differ in shape
     """
     picture, labels = pixels(image).astype(np.float64), array(labels)
-    if labels.shape != picture.shape[:2]:
-        raise ValueError(f"labels {labels.shape} on an image {picture.shape[:2]}: give one label per pixel.")
+    size = picture.shape[:2]
+    if labels.ndim != 2 or labels.shape[0] * size[1] != labels.shape[1] * size[0]:
+        raise ValueError(f"labels {labels.shape} on an image {size}: give one label per pixel.")
     for value, colour in ((1, FOUND), (-100, CONTROL)):
         tint = 255 * np.array(to_rgb(colour))
-        where = labels == value
+        where = smooth_mask(labels == value, size)
         picture[where] = (1 - strength) * picture[where] + strength * tint
     return picture.round().astype(np.uint8)
+
+
+def smooth_mask(mask: Any, size: tuple[int, int]) -> np.ndarray:
+    """A mask (h, w) bool at another size, its edges smooth rather than steps of large pixels."""
+    mask = array(mask).astype(bool)
+    if mask.shape == tuple(size):
+        return mask
+    values = torch.from_numpy(mask.astype(np.float32))[None, None]
+    return (F.interpolate(values, tuple(size), mode="bicubic", align_corners=False)[0, 0] > 0.5).numpy()

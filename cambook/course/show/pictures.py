@@ -1,21 +1,22 @@
-"""Images with maps and boxes."""
+"""Images with maps, masks and boxes."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from cambook import maps
-from cambook.course.show.images import array, as_boxes, left_over, overlay, pixels
-from cambook.course.show.style import LINES, WIDTH, box_line, finish, styled, subplots
+from cambook.course.show.described import finish, listed
+from cambook.course.show.images import array, as_boxes, enlarged, overlaid_colours, overlay, sized, smooth_mask
+from cambook.course.show.style import LINES, PREDICTED, WIDTH, box_line, colour_bar, edged_line, styled, subplots
 from cambook.maps import boxes
+
+OUTLINES = ("solid", (0, (3, 1.5)), (0, (1, 1)))  # of several masks on one image
 
 
 @styled
@@ -27,30 +28,43 @@ def picture(
     predicted: Any = None,
     title: str | None = None,
     iou: bool = True,
+    frame: int | tuple[int, int] | None = None,
+    outline: Any = None,
+    level: float | None = None,
 ) -> None:
     """One image on `ax`, with its map over it, its boxes, and below it the IoU of the two kinds of boxes.
 
-    map: as in `overlay`; truth, predicted: one box (x0, y0, x1, y1) or several (n, 4), half-open, in pixels
-    of the image.
+    map: as in `overlay`; truth, predicted: one box (x0, y0, x1, y1) or several (n, 4), half-open, in pixels of the
+    image that they were found on.
     iou: whether it is written; it is the best over all pairs of a true and a predicted box.
+    frame: side or (H, W) of that image; None: the one that is drawn. outline: a mask (h, w) of any size, or several
+    (n, h, w), drawn as lines. level: value of the map along which a line is drawn, such as a threshold
     """
-    shown = pixels(image) if map is None else overlay(image, map)
-    height, width = shown.shape[:2]
+    shown = enlarged(image)
+    height, width = _frame(image, frame)
+    if map is not None:
+        shown = overlay(shown, map)
     ax.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
+    if map is not None and level is not None:
+        _contour(ax, sized(map, shown.shape[:2]), level, (height, width), PREDICTED, "solid", 1.6)
+    if outline is not None:
+        for mask, style in zip(_masks(outline), OUTLINES, strict=False):
+            smooth = smooth_mask(mask, shown.shape[:2])
+            _contour(ax, smooth.astype(float), 0.5, (height, width), "white", style, 2.0)
     for kind, found in zip(LINES, (as_boxes(truth), as_boxes(predicted)), strict=True):
         colour, style = LINES[kind]
         for x0, y0, x1, y1 in found:
-            outline = dict(fill=False, clip_on=False)
-            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, edgecolor="#111111", linewidth=4.6, **outline))
+            edges = dict(fill=False, clip_on=False)
+            ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, edgecolor="#111111", linewidth=4.6, **edges))
             ax.add_patch(
-                Rectangle((x0, y0), x1 - x0, y1 - y0, edgecolor=colour, linewidth=2.6, linestyle=style, **outline)
+                Rectangle((x0, y0), x1 - x0, y1 - y0, edgecolor=colour, linewidth=2.6, linestyle=style, **edges)
             )
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     if title:
-        ax.set_title(title)
+        ax.set_title(title, pad=8)
     if iou and len(as_boxes(truth)) and len(as_boxes(predicted)):
-        ax.set_xlabel(f"IoU {boxes.box_iou(as_boxes(truth), as_boxes(predicted)).max():.2f}")
+        ax.set_xlabel(f"IoU {_iou(truth, predicted):.2f}", labelpad=8)
 
 
 @styled
@@ -64,16 +78,24 @@ def pictures(
     columns: int | None = None,
     dashed: str = "predicted box",
     iou: bool = True,
+    frame: int | tuple[int, int] | None = None,
+    outlines: Iterable[Any] | None = None,
+    outlined: str | Sequence[str] = "mask",
+    level: float | None = None,
+    bar: str = "",
+    solid: str = "true box",
 ) -> Figure:
     """A grid of images, each as in `picture`, with one legend and the takeaway as title.
 
-    images: B images, or one (3, H, W) tensor for every map; maps, truth, predicted, titles: one entry per
+    images: B images, or one (3, H, W) tensor for every map; maps, truth, predicted, titles, outlines: one entry per
     image, None for nothing.
-    An entry of `predicted` that is None beside a true box reads "no box". columns: default all in one row,
-    up to five. dashed: what the legend calls the boxes of `predicted`; iou: whether it stands below images with both.
+    An entry of `predicted` that is None beside a true box reads "no box". columns: default up to four.
+    solid, dashed, outlined: what the legend calls the boxes of `truth`, those of `predicted`, and the outlines (a name
+    for each if an image has several); iou: whether it stands below images with both kinds of boxes.
+    frame, level: as in `picture`; bar: label of a colour bar for the maps
     raises: ValueError if the lists differ in length
     """
-    given = {"maps": maps, "truth": truth, "predicted": predicted, "titles": titles}
+    given = {"maps": maps, "truth": truth, "predicted": predicted, "titles": titles, "outlines": outlines}
     given = {name: list(values) for name, values in given.items() if values is not None}
     if getattr(images, "ndim", 4) == 3:
         images = [images] * max((len(values) for values in given.values()), default=1)
@@ -81,146 +103,117 @@ def pictures(
     for name, values in given.items():
         if len(values) != len(images):
             raise ValueError(f"{len(images)} images but {len(values)} {name}: give one per image, None for nothing.")
-    columns = columns or min(len(images), 5)
+    columns = columns or -(-len(images) // -(-len(images) // 4))
     rows = -(-len(images) // columns)
     side = min(WIDTH / columns, 4.2)
-    height, width = pixels(images[0]).shape[:2]
+    if "titles" in given:
+        given["titles"] = [_wrapped(title, side) for title in given["titles"]]
+    entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
+    below = [_below(entry, iou) for entry in entries]
+    shape = _frame(images[0], frame)
+    lines = max((1 + title.count("\n") for title in given.get("titles", []) if title), default=0)
+    height = rows * (side * shape[0] / shape[1] + 0.25 * lines + 0.4 * any(below) + 0.15)
     fig, axes = subplots(
         rows,
         columns,
         squeeze=False,
-        figsize=(max(side * columns, 5.5), round(rows * (side * height / width + 0.55) + 0.9, 1)),
+        figsize=(max(side * columns, 5.5), round(height + 1.0, 1)),
+        layout="compressed",
     )
-    entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
-    for ax, image, entry in zip(axes.flat, images, entries, strict=False):
-        picture(ax, image, entry.get("maps"), entry.get("truth"), entry.get("predicted"), entry.get("titles"), iou)
-        if "predicted" in given and len(as_boxes(entry.get("truth"))) and not len(as_boxes(entry["predicted"])):
-            ax.set_xlabel("no box")
+    for ax, image, entry, said in zip(axes.flat, images, entries, below, strict=False):
+        parts = (entry.get(name) for name in ("maps", "truth", "predicted", "titles"))
+        picture(ax, image, *parts, iou, frame, entry.get("outlines"), level)
+        ax.set_xlabel(said, labelpad=8)
     for ax in list(axes.flat)[len(images) :]:
         ax.set_axis_off()
-    drawn = zip(LINES, ("truth", "predicted"), strict=True)
-    kinds = [kind for kind, name in drawn if any(len(as_boxes(box)) for box in given.get(name, []))]
-    if kinds:
-        fig.legend(
-            handles=[box_line(kind) for kind in kinds],
-            labels=[dashed if kind == "predicted box" else kind for kind in kinds],
-            loc="outside lower center",
-            ncols=2,
-            handlelength=3,
-        )
-    return finish(fig, takeaway)
+    handles = _legend(given, solid, dashed, outlined, level)
+    if handles:
+        fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), handlelength=3)
+    if bar and "maps" in given:
+        colour_bar(fig, axes, bar, (0, 1), overlaid_colours())
+    return finish(fig, takeaway, _said(entries, below, [handle.get_label() for handle in handles]))
 
 
-@styled
-def grid(rows: Mapping[str, Sequence[Any]], columns: Sequence[str] = (), takeaway: str = "") -> Figure:
-    """Images and maps in rows with a name each, under named columns.
-
-    rows: {name: cells}; a cell is an image as in `pixels` (for instance from `overlay`), a map (h, w) in [0, 1],
-    drawn in magma, or None for nothing
-    """
-    count = max(len(cells) for cells in rows.values())
-    side = min((WIDTH - 1.9) / count, 1.15)
-    fig, axes = subplots(len(rows), count, squeeze=False, figsize=(side * count + 1.9, len(rows) * (side + 0.08) + 1.1))
-    for line, (name, cells) in zip(axes, rows.items(), strict=True):
-        for ax, cell in zip(line, [*cells, *[None] * (count - len(cells))], strict=True):
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-            if cell is not None and array(cell).ndim == 2:
-                ax.imshow(array(cell), vmin=0, vmax=1, cmap="magma", interpolation="nearest")
-            elif cell is not None:
-                ax.imshow(pixels(cell), interpolation="antialiased")
-        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
-    for ax, title in zip(axes[0], columns, strict=False):
-        ax.set_title(title)
-    return finish(fig, takeaway)
+def overlap(truth: Any, predicted: Any) -> float:
+    """The best IoU over all pairs of a true and a predicted box; 0 without a predicted box."""
+    return _iou(truth, predicted) if len(as_boxes(truth)) and len(as_boxes(predicted)) else 0.0
 
 
-def cells(images: Iterable[Any], maps_: torch.Tensor, alone: bool = False) -> list[np.ndarray]:
-    """Cells for `grid`: what speaks for the class in maps (B, 1, h, w), each scaled to its own maximum.
-
-    alone: without the image under it, and with the highest 1% of the pixels cut to one value: for maps of single
-           pixels, which cannot be seen over an image
-    """
-    values = maps.widened(maps_).cpu().clamp(min=0)
-    if not alone:
-        return [overlay(image, one[0]) for image, one in zip(images, maps.normalize(values), strict=True)]
-    highest = values.flatten(1).quantile(0.99, dim=1).clamp(min=1e-12)[:, None, None]
-    return list((values[:, 0] / highest).clamp(max=1).numpy())
+def _iou(truth: Any, predicted: Any) -> float:
+    return float(boxes.box_iou(as_boxes(truth), as_boxes(predicted)).max())
 
 
-@styled
-def top_classes(
-    image: Any, names: Sequence[str], probabilities: Any, maps: Any, takeaway: str = "", predicted: Any = None
-) -> Figure:
-    """The image, then the map of each of its most likely classes with its probability, as in figure 4 of
-    Zhou et al. 2016.
+def _below(entry: dict[str, Any], iou: bool) -> str:
+    """What stands below an image."""
+    truth, predicted = as_boxes(entry.get("truth")), as_boxes(entry.get("predicted"))
+    if "predicted" in entry and len(truth) and not len(predicted):
+        return "no box"
+    return f"IoU {_iou(truth, predicted):.2f}" if iou and len(truth) and len(predicted) else ""
 
-    image: (3, H, W); names: C names; probabilities: (C,), most likely first; maps: (C, h, w), each in [0, 1];
-    predicted: C boxes
-    """
-    titles = ["the picture"] + [
-        f"{textwrap.fill(name, 24)}\n{probability:.0%}"
-        if probability >= 0.01
-        else f"{textwrap.fill(name, 24)}\nunder 1%"
-        for name, probability in zip(names, array(probabilities), strict=True)
+
+def _frame(image: Any, frame: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of the image that boxes belong to."""
+    if frame is None:
+        height, width = array(image).shape[1:] if array(image).shape[0] == 3 else array(image).shape[:2]
+        return height, width
+    return (frame, frame) if isinstance(frame, int | np.integer) else tuple(frame)
+
+
+def _masks(outline: Any) -> np.ndarray:
+    masks = array(outline)
+    return masks[None] if masks.ndim == 2 else masks
+
+
+def _contour(
+    ax: Axes, values: np.ndarray, level: float, shape: tuple[int, int], colour: str, style: Any, width: float
+) -> None:
+    """A line with a dark edge along one value of a field (h, w), closed at the image's border."""
+    around = np.pad(values, 1, constant_values=min(values.min(), level) - 1e-6 - abs(level))
+    rows, columns = (
+        (np.arange(n + 2) - 0.5) * size / n for n, size in zip(values.shape, shape, strict=True)
+    )  # centres of cells
+    if values.max() <= level:
+        return
+    for edge, thickness, dashes in (("#111111", width + 2, "solid"), (colour, width, style)):
+        ax.contour(columns, rows, around, [level], colors=[edge], linewidths=thickness, linestyles=[dashes])
+
+
+def _wrapped(title: str | None, inches: float) -> str | None:
+    """A title in lines that fit above an image so wide."""
+    if not title:
+        return title
+    return "\n".join(textwrap.fill(line, max(8, int(inches * 8.6))) for line in title.splitlines())
+
+
+def _legend(
+    given: dict[str, list], solid: str, dashed: str, outlined: str | Sequence[str], level: float | None
+) -> list[Any]:
+    handles = []
+    for kind, name, called in zip(LINES, ("truth", "predicted"), (solid, dashed), strict=True):
+        if any(len(as_boxes(found)) for found in given.get(name, [])):
+            handles.append(box_line(kind))
+            handles[-1].set_label(called)
+    several = max((len(_masks(each)) for each in given.get("outlines", []) if each is not None), default=0)
+    names = [outlined] if isinstance(outlined, str) else outlined
+    handles += [edged_line("white", OUTLINES[i], name, 2.0) for i, name in enumerate(names[:several])]
+    if level is not None and any(each is not None for each in given.get("maps", [])):
+        handles.append(edged_line(PREDICTED, "solid", f"map at {level:g}", 1.6))
+    return handles
+
+
+def _said(entries: list[dict[str, Any]], below: list[str], lines: list[str]) -> str:
+    """What a grid of images shows, in words."""
+    count = len(entries)
+    said = "One image" if count == 1 else f"{count} images"
+    names = [
+        " ".join(filter(None, [entry.get("titles"), words and f"({words})"]))
+        for entry, words in zip(entries, below, strict=True)
     ]
-    boxes_found = None if predicted is None else [None, *predicted]
-    columns = len(titles) if len(titles) <= 4 else -(-len(titles) // 2)
-    shown = [None, *array(maps)]
-    return pictures([image] * len(titles), shown, None, boxes_found, titles, takeaway, columns)
-
-
-@styled
-def branches(
-    images: Any,
-    maps_a: Any,
-    maps_b: Any,
-    fused: Any,
-    delta: float,
-    truth: Sequence[Any],
-    predicted: Sequence[Any],
-    names: Sequence[str],
-    takeaway: str = "",
-) -> Figure:
-    """ACoL's two branches, a row per image: A's map, what its erasing leaves for B, B's map, the fused map with boxes.
-
-    images: (B, 3, H, W); maps_a, maps_b, fused: (B, h, w) in [0, 1]; delta: what is at least as high in A's is grey
-    truth, predicted: B boxes or None, on the fused map; names: of the class whose maps they are
-    """
-    panels, shown, drawn, found, titles = [], [], [], [], []
-    for image, a, b, both, true, ours, name in zip(
-        images, array(maps_a), array(maps_b), array(fused), truth, predicted, names, strict=True
-    ):
-        panels += [image, left_over(image, a < delta), image, image]
-        shown += [a, None, b, both]
-        drawn += [None, None, None, true]
-        found += [None, None, None, ours]
-        titles += [f"A: {name}", "left for B", "B", "fused"]
-    return pictures(panels, shown, drawn, found, titles, takeaway, columns=4)
-
-
-@styled
-def proposals(
-    image: Any,
-    candidates: Any,
-    map2d: Any,
-    predicted: Any,
-    titles: tuple[str, str],
-    takeaway: str = "",
-    drawn: int = 150,
-) -> Figure:
-    """Candidate boxes on an image beside the same image with its map and the box read off it.
-
-    image: (3, H, W); candidates: (N, 4), of which `drawn`, evenly chosen, are shown as thin lines
-    map2d: (h, w) in [0, 1]; predicted: one box; titles: of the two panels
-    """
-    chosen = as_boxes(candidates)
-    chosen = chosen[np.linspace(0, len(chosen) - 1, min(drawn, len(chosen))).round().astype(int)]
-    height, width = pixels(image).shape[:2]
-    fig, axes = subplots(1, 2, figsize=(WIDTH, round(WIDTH / 2 * height / width + 1.3, 1)))
-    picture(axes[0], image, title=titles[0])
-    for x0, y0, x1, y1 in chosen:
-        axes[0].add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="#111111", linewidth=0.7))
-    picture(axes[1], image, map2d, predicted=predicted, title=titles[1])
-    fig.legend(handles=[box_line("predicted box")], loc="outside lower center", handlelength=3)
-    return finish(fig, takeaway)
+    if any(names):
+        said += f": {listed([name or 'untitled' for name in names], 10)}"
+    over = sum(entry.get("maps") is not None for entry in entries)
+    if over:
+        said += f". {'Each' if over == count else over} with a map over it, bright where it is high"
+    if lines:
+        said += f". Drawn as lines: {listed(lines)}"
+    return said + "."

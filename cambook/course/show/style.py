@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,14 +11,19 @@ from typing import Any
 import matplotlib
 import matplotlib.patheffects as patheffects
 import matplotlib.pyplot as plt
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from cambook.course.show.described import Described
 from cambook.files import atomic_write
 
 STYLE = matplotlib.rc_params_from_file(Path(__file__).with_name("cambook.mplstyle"), use_default_template=False)
 STYLE["figure.dpi"] *= float(os.environ.get("CAMBOOK_SHARPNESS", 1))  # set by notebooks.execute
-WIDTH = 12.0  # of a figure that takes the whole column, in inches
+WIDTH = 10.0  # of a figure that takes the whole column, in inches: few enough for a telephone
+DIVERGING = "RdBu_r"  # colours of signed numbers, white at 0
+MINUS = "\N{MINUS SIGN}"
 
 # Lines of a chart are distinguished by their dashes too.
 DASHES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1)))
@@ -61,23 +65,29 @@ def save(fig: Figure, path: str | os.PathLike) -> Path:
 def box_line(kind: str) -> Line2D:
     """The legend's entry for one kind of boxes, a key of LINES."""
     colour, style = LINES[kind]
-    outline = [patheffects.Stroke(linewidth=4.6, foreground="#111111"), patheffects.Normal()]
-    return Line2D([], [], color=colour, linestyle=style, label=kind, path_effects=outline)
+    return edged_line(colour, style, kind)
+
+
+def edged_line(colour: str, style: Any = "solid", name: str = "", width: float = 2.6) -> Line2D:
+    """The legend's entry for a line with a dark edge on both sides, as they are drawn on images."""
+    edge = [patheffects.Stroke(linewidth=width + 2, foreground="#111111"), patheffects.Normal()]
+    return Line2D([], [], color=colour, linestyle=style, linewidth=width, label=name, path_effects=edge)
+
+
+def colour_bar(fig: Figure, axes: Any, label: str, limits: tuple[float, float], colours: Colormap) -> None:
+    """One bar for the colours of all `axes`, at their right."""
+    scale = ScalarMappable(Normalize(*limits), colours)
+    bar = fig.colorbar(scale, ax=axes, label=label, fraction=0.05, pad=0.02, aspect=18)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=plt.rcParams["ytick.labelsize"])
 
 
 def subplots(*shape: int, **options: Any) -> tuple[Figure, Any]:
     """plt.subplots, closed for pyplot at once: a notebook shows the figure where it is a value, and nowhere
     else."""
-    fig, axes = plt.subplots(*shape, **options)
+    fig, axes = plt.subplots(*shape, FigureClass=Described, **options)
     for ax in fig.axes:  # labels of ticks are made when the figure is shown, with the settings of that moment
         for axis in ("x", "y"):
             ax.tick_params(axis, which="both", labelsize=plt.rcParams[f"{axis}tick.labelsize"])
     plt.close(fig)
     return fig, axes
-
-
-def finish(fig: Figure, takeaway: str) -> Figure:
-    """Give the figure its takeaway as title, broken only if the figure is too narrow for it."""
-    if takeaway:
-        fig.suptitle(textwrap.fill(takeaway, int(fig.get_figwidth() * 7.4)))
-    return fig
