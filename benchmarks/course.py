@@ -3,7 +3,8 @@
     python benchmarks/course.py           two runs of the whole course, the first with an empty cache: idle machine
     python benchmarks/course.py --write   only the pages and titles, from the file
 
-README.md and the titles have the seconds of each lesson, docs/results.md those of each training run.
+README.md and the titles have the seconds of each lesson, docs/results.md those of each training run. The minutes of
+reading beside them are counted by cambook/course/reading.py.
 
 Cold seconds are those of the first run, in which each lesson also trains what no lesson before it has trained; warm
 seconds are those of the second. The rows of kind "training" are what the first run put into the cache. Where a lesson's
@@ -21,6 +22,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -35,7 +37,7 @@ from nbformat import NotebookNode
 
 from cambook import files
 from cambook.cli import commands
-from cambook.course import runs
+from cambook.course import reading, runs
 
 RESULT = files.DATA / "results" / "course.csv"
 README, PAGE = files.ROOT / "README.md", files.ROOT / "docs" / "results.md"
@@ -181,22 +183,40 @@ def title_with_seconds(title: str, warm_seconds: float) -> str:
     return title
 
 
+def title_with_minutes(title: str, minutes: int) -> str:
+    """The first cell of a lesson, with the minutes in "**About 35 minutes** to read and work through"."""
+    return reading.STATED.sub(lambda found: found[0].replace(found[1], str(minutes), 1), title)
+
+
 def write_titles(table: pd.DataFrame) -> None:
-    for _, row in table[table.kind == "lesson"].iterrows():
-        path = files.NOTEBOOKS / f"{row['name']}.ipynb"
+    """The seconds of every lesson that was measured, and the minutes of every lesson, which `reading` counts."""
+    seconds_of = table[table.kind == "lesson"].set_index("name").warm_seconds
+    for path in commands.lessons():
         notebook = nbformat.read(path, as_version=4)
-        notebook.cells[0].source = title_with_seconds(notebook.cells[0].source, row.warm_seconds)
-        with files.atomic_write(path) as part:
-            nbformat.write(notebook, part)
+        title = title_with_minutes(notebook.cells[0].source, minutes_of(path))
+        if path.stem in seconds_of:
+            title = title_with_seconds(title, seconds_of[path.stem])
+        if title != notebook.cells[0].source:
+            notebook.cells[0].source = title
+            with files.atomic_write(path) as part:
+                nbformat.write(notebook, part)
 
 
-def with_times(readme: str, table: pd.DataFrame, lessons: list[str]) -> str:
-    """The README with each lesson's seconds in its table of lessons, and a dash for a lesson not measured yet."""
+def minutes_of(lesson: Path) -> int:
+    """How many minutes a lesson takes to read and to work through, as its title says them."""
+    return reading.rounded(reading.minutes(nbformat.read(lesson, as_version=4)))
+
+
+def with_times(readme: str, table: pd.DataFrame, lessons: Mapping[str, int]) -> str:
+    """The README with each lesson's minutes and seconds in its table of lessons; a dash for one not measured yet.
+
+    lessons: the minutes of each
+    """
     measured = table[table.kind == "lesson"].set_index("name").warm_seconds
-    for name in lessons:
-        line = re.compile(rf"^(\| \[[^|]*\(notebooks/{name}\.ipynb\) \|[^|]*\|)[^|]*\|", re.MULTILINE)
+    for name, minutes in lessons.items():
+        line = re.compile(rf"^(\| \[[^|]*\(notebooks/{name}\.ipynb\) \|)[^|]*\|[^|]*\|", re.MULTILINE)
         shown = seconds(measured[name]) if name in measured else NOT_MEASURED
-        readme, found = line.subn(rf"\1 {shown} |", readme)
+        readme, found = line.subn(rf"\1 {minutes} min | {shown} |", readme)
         if found != 1:
             raise SystemExit(f"README.md has {found} rows for {name} in its table of lessons: give it one.")
     return readme
@@ -214,9 +234,9 @@ def with_ledger(page: str, table: pd.DataFrame) -> str:
 
 def write_pages(table: pd.DataFrame) -> None:
     """README.md, docs/results.md and the lessons' titles; SystemExit where a page lacks its row or marks."""
-    names = [lesson.stem for lesson in commands.lessons()]
+    minutes = {lesson.stem: minutes_of(lesson) for lesson in commands.lessons()}
     pages = {
-        README: with_times(README.read_text(encoding="utf-8"), table, names),
+        README: with_times(README.read_text(encoding="utf-8"), table, minutes),
         PAGE: with_ledger(PAGE.read_text(encoding="utf-8"), table),
     }
     for page, text in pages.items():

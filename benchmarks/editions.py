@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from cambook import files
 from release import PLACEHOLDER, ROOT, project
+
+from cambook import files
 
 RELEASED = False  # True once the package index has cambook; then editions.yml goes by tags (a test compares the two)
 BRANCH = "editions"

@@ -98,12 +98,23 @@ LESSONS = pd.DataFrame(
 ROWS = "| [00 X](notebooks/00_x.ipynb) | 5 min | 1 s | a |\n| [01 Y](notebooks/01_y.ipynb) | 9 min | 2 s | b |\n"
 
 
-def test_the_readme_has_the_seconds_of_each_lesson_and_a_dash_until_they_are_measured():
-    text = course.with_times(ROWS, LESSONS, ["00_x", "01_y"])
-    assert text == ROWS.replace("1 s", "35 s").replace("2 s", "–")
-    assert course.with_times(text, LESSONS, ["00_x", "01_y"]) == text
+def test_the_readme_has_minutes_and_seconds_of_each_lesson_and_a_dash_until_they_are_measured():
+    minutes = {"00_x": 15, "01_y": 40}
+    text = course.with_times(ROWS, LESSONS, minutes)
+    assert text == ROWS.replace("5 min", "15 min").replace("9 min", "40 min").replace("1 s", "35 s").replace("2 s", "–")
+    assert course.with_times(text, LESSONS, minutes) == text
     with pytest.raises(SystemExit, match="README.md has 0 rows for 02_z in its table of lessons: give it one"):
-        course.with_times(ROWS, LESSONS, ["00_x", "01_y", "02_z"])
+        course.with_times(ROWS, LESSONS, {**minutes, "02_z": 5})
+
+
+def test_a_title_gets_its_minutes_and_seconds():
+    title = (
+        "# 03b · X\n\n**About 5 minutes** to read and work through; it runs in 9 seconds (two minutes the first time)."
+    )
+    assert course.title_with_minutes(title, 35) == title.replace("5 min", "35 min")
+    assert course.title_with_seconds(title, 31.4) == title.replace("9 seconds", "30 seconds")
+    with pytest.raises(SystemExit, match="# 03b · X: say there 'it runs in 45 seconds'"):
+        course.title_with_seconds("# 03b · X", 31.4)
 
 
 def test_the_ledger_stands_between_its_marks():

@@ -1,6 +1,6 @@
-"""What a lesson says came out of its experiments, and whether the recorded numbers bear it out.
+"""What a lesson reports of its experiments, and whether the recorded numbers bear it out.
 
-A finding is a markdown cell tagged `finding`. Its metadata holds `claims`, each a comparison of recorded names:
+A finding is a markdown cell tagged `finding`. Its metadata has `claims`, each a comparison of recorded names:
 
     "claims": ["max_box_acc > centre_max_box_acc + 10", "abs(gap_error - gmp_error) < 12"]
 
@@ -160,7 +160,7 @@ def _parsed(claim: str) -> ast.expr:
         allowed = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Constant, ast.Load, *_OPERATORS)
         called = isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS)
         if not isinstance(node, allowed) or called:
-            raise ValueError(f"claim {claim!r} may hold names, numbers, + - * /, abs, min, max and < <= > >= == alone.")
+            raise ValueError(f"claim {claim!r} may contain names, numbers, + - * /, abs, min, max and < <= > >= == alone.")
     return tree
 
 

@@ -1,8 +1,8 @@
 """How many minutes a lesson takes to read and to work through.
 
-The count is made of what a reader meets: words, formulas, visible lines of code, figures, tables, widgets, and the
-minutes that exercises and predictions say of themselves. What is folded away is not counted: cells tagged `hide-input`
-show their outputs alone, and an appendix is for some.
+Counted is what a reader meets: words, formulas, visible lines of code, figures, tables, widgets, and the minutes that
+stand beside exercises and predictions. What is folded is not counted: of a cell tagged `hide-input` only its outputs
+are, and of an appendix, which only some readers need, nothing.
 """
 
 from __future__ import annotations
