@@ -48,7 +48,9 @@ TESTS = {
     "course/papers/features.py": ("test_reproduction.py",),
     "course/papers/measure.py": ("test_reproduction.py",),
     "course/papers/recorded.py": ("test_reproduction.py",),
+    "course/findings.py": ("test_findings.py",),
     "course/parameters.py": ("test_runs.py",),
+    "course/reading.py": ("test_findings.py",),
     "course/runs.py": ("test_runs.py",),
     "course/notebooks.py": ("test_runs.py",),
     "course/handout.py": ("test_lessons_command.py",),
@@ -871,6 +873,36 @@ MUTANTS = [
         "the spread divided by n",
         '"spread": ("value", "std")',
         '"spread": ("value", lambda values: values.std(ddof=0))',
+    ),
+    Mutant(
+        "course/findings.py",
+        "a number that no claim names is let through",
+        "for name in numbers if name not in claimed]",
+        "for name in numbers if name in ()]",
+    ),
+    Mutant(
+        "course/findings.py",
+        "claims have to notice 2,000 points, not 20",
+        "STEP = 20.0",
+        "STEP = 2000.0",
+    ),
+    Mutant(
+        "course/findings.py",
+        "a quoted decimal may be off by one",
+        "<= 0.5 * 10**-digits",
+        "<= 1.5 * 10**-digits",
+    ),
+    Mutant(
+        "course/reading.py",
+        "hidden code is counted as read",
+        'if HIDDEN in cell["metadata"].get("tags", []):',
+        "if HIDDEN in ():",
+    ),
+    Mutant(
+        "course/reading.py",
+        "an appendix is counted as read",
+        "        if not folded:\n            yield cell",
+        "        if True:\n            yield cell",
     ),
     # ---- sweep: last, since each of its faults has it compiled anew ----
     Mutant(
