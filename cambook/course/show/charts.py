@@ -1,16 +1,17 @@
-"""Bars, curves and tables of results."""
+"""Bars, curves and rows of results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from cambook.course.show.described import finish
+from cambook.course.show.described import finish, listed, valued
 from cambook.course.show.images import array
-from cambook.course.show.style import CONTROL, DASHES, WIDTH, styled, subplots
+from cambook.course.show.style import CONTROL, DASHES, MINUS, WIDTH, styled, subplots
 
 
 @styled
@@ -39,8 +40,8 @@ def curves(
         )
     ax.set(xlabel=xlabel, ylabel=ylabel)
     if len(lines) > 1:
-        ax.legend(handlelength=2.6)
-    return finish(fig, takeaway)
+        _legend_below(fig, lines)
+    return finish(fig, takeaway, _said("Curves", x, lines, xlabel, ylabel, marks))
 
 
 @styled
@@ -65,7 +66,9 @@ def threshold_curves(
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1))
     ax.set_ylim(bottom=0)
     fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
-    return finish(fig, takeaway)
+    best = {name: f"best {array(y).max():.1f} at {x[int(array(y).argmax())]:.2f}" for name, y in lines.items()}
+    said = f"Curves of {ylabel} over {xlabel}, a dot at the best of each: {valued(best)}."
+    return finish(fig, takeaway, said + (f" Marked: {listed(f'{place:.0%}' for place in marks)}." if marks else ""))
 
 
 @styled
@@ -90,8 +93,10 @@ def draws(
     ax.set(xlabel=xlabel, ylabel=ylabel, xscale="log")
     ax.set_xticks(x, [f"{number:g}" for number in x])
     ax.minorticks_off()
-    fig.legend(loc="outside right center", handlelength=2.6, labelspacing=0.9)
-    return finish(fig, takeaway)
+    _legend_below(fig, [*lines, *(levels or {})])
+    means = {name: np.atleast_2d(array(values)).mean(0) for name, values in lines.items()}
+    said = _said("Means of repeated measurements, with bands,", x, means, xlabel, ylabel)
+    return finish(fig, takeaway, said + _levels(levels))
 
 
 @styled
@@ -127,8 +132,10 @@ def swept(
         style = {"color": colours[name], "markeredgecolor": "black", "markersize": 11, "linestyle": "none"}
         handles += ax.plot(list(points), list(points.values()), "o", label=f"{name}, live", clip_on=False, **style)
     ax.set(xlabel=xlabel, ylabel=ylabel)
-    fig.legend(handles=handles, loc="outside right center", handlelength=2.6)
-    return finish(fig, takeaway)
+    fig.legend(handles=handles, loc="outside lower center", ncols=2, handlelength=2.6)
+    means = {name: array(values).mean(1) for name, values in recorded.items()}
+    said = _said("Recorded curves", x, means, xlabel, ylabel) + _levels({n: array(v).mean() for n, v in levels.items()})
+    return finish(fig, takeaway, f"{said} {_measured(live)}")
 
 
 @styled
@@ -155,7 +162,53 @@ def bars(
     ax.set_xlabel(xlabel)
     ax.tick_params(axis="y", length=0)
     ax.margins(x=0.12)
-    return finish(fig, takeaway)
+    said = {name: format(value, fmt) for name, value in values.items()}
+    for name, (low, high) in intervals.items():
+        if name in said:
+            said[name] += f" (from {format(low, fmt)} to {format(high, fmt)})"
+    return finish(fig, takeaway, f"Bars{f' of {xlabel}' if xlabel else ''}: {valued(said, 12)}.")
+
+
+@styled
+def forest(
+    rows: Mapping[str, tuple[float, float, float]],
+    xlabel: str,
+    takeaway: str = "",
+    fmt: str = "+.1f",
+    better: tuple[str, str] = ("", ""),
+) -> Figure:
+    """Paired differences, a row each: a point with its interval, and the numbers at the right.
+
+    A point is filled if its interval leaves out 0, hollow if not: such a difference is not decided.
+
+    rows: {name: (difference, low, high)}; fmt: of the numbers; better: what a difference below 0 and one above 0
+    mean, such as ("CAM better", "Grad-CAM better")
+    """
+    fig, ax = subplots(figsize=(9, 0.55 * len(rows) + 2.0))
+    ax.axvline(0, color="#444444", linewidth=1.5)
+    said = {}
+    for row, (name, (difference, low, high)) in enumerate(rows.items()):
+        decided = low > 0 or high < 0
+        colour = "#0072B2" if decided else "#666666"
+        ax.plot([low, high], [row, row], color=colour, linewidth=2.5, solid_capstyle="butt")
+        ax.plot(difference, row, "o", color=colour, markerfacecolor=colour if decided else "white", markersize=10)
+        numbers = f"{format(difference, fmt)} [{format(low, fmt)}, {format(high, fmt)}]"
+        said[name] = numbers if decided else f"{numbers}, not decided"
+        ax.annotate(numbers.replace("-", MINUS), (1.02, row), xycoords=("axes fraction", "data"), va="center")
+    ax.set_yticks(range(len(rows)), list(rows))
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.margins(x=0.08)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(xlabel)
+    for words, arrow, place, side in zip(better, ("\u2190 {}", "{} \u2192"), (0, 1), ("left", "right"), strict=True):
+        if words:
+            ax.annotate(arrow.format(words), (place, 1.02), xycoords="axes fraction", ha=side, va="bottom")
+    dots = {"decided: the interval leaves out 0": "#0072B2", "not decided": "white"}
+    style = {"marker": "o", "linestyle": "none", "markersize": 10}
+    edges = ["#0072B2", "#666666"]
+    handles = [Line2D([], [], mfc=c, mec=e, label=n, **style) for (n, c), e in zip(dots.items(), edges, strict=True)]
+    fig.legend(handles=handles, loc="outside lower center", ncols=2)
+    return finish(fig, takeaway, f"Differences with intervals and a line at 0, {xlabel}: {valued(said)}.")
 
 
 @styled
@@ -201,7 +254,12 @@ def live_over_recorded(
         ax.set_xticks(range(len(x)), [str(value) for value in x])
     handles, names = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, names, loc="outside lower center", ncols=2, handlelength=2.6)
-    return finish(fig, takeaway)
+    said = [
+        _said("Recorded curves", x, {name: array(each).mean(0) for name, each in lines.items()}, xlabel, ylabel)
+        + f" {_measured(live.get(ylabel, {}))}"
+        for ylabel, lines in panels.items()
+    ]
+    return finish(fig, takeaway, " ".join(said))
 
 
 @styled
@@ -222,4 +280,41 @@ def ours_beside_published(table: Any, xlabel: str, takeaway: str = "") -> Figure
     ax.set_xlabel(xlabel)
     ax.tick_params(axis="y", length=0)
     fig.legend(loc="outside lower center", ncols=2)
-    return finish(fig, takeaway)
+    said = {
+        str(name): " and ".join(f"{kind} {row[kind]:.1f}" for kind in ("ours", "published") if row[kind] == row[kind])
+        for name, row in table.iterrows()
+    }
+    return finish(fig, takeaway, f"Rows of {xlabel}, ours beside published: {valued(said)}.")
+
+
+def _legend_below(fig: Figure, names: Iterable[str]) -> None:
+    """A legend that covers no curve."""
+    longest = max(len(name) for name in names)
+    columns = 4 if longest < 10 else 3 if longest < 20 else 2 if longest < 34 else 1
+    fig.legend(loc="outside lower center", ncols=columns, handlelength=2.6)
+
+
+def _said(
+    kind: str, x: Any, lines: Mapping[str, Any], xlabel: str, ylabel: str, marks: Mapping[str, float] | None = None
+) -> str:
+    """Curves in words: the axes, and the first and the last value of each line."""
+    places, ends = list(x) if isinstance(x, list) else array(x).tolist(), {}
+    for name, y in lines.items():
+        known = [float(each) for each in array(y) if each == each]
+        ends[name] = f"from {known[0]:.3g} to {known[-1]:.3g}" if known else "without a value"
+    said = f"{kind} of {ylabel} over {xlabel}, {_place(places[0])} to {_place(places[-1])}: {valued(ends)}."
+    return said + (f" Marked: {listed(f'{name} at {place:g}' for name, place in marks.items())}." if marks else "")
+
+
+def _levels(levels: Mapping[str, float] | None) -> str:
+    return f" Levels: {valued({name: f'{y:.3g}' for name, y in levels.items()})}." if levels else ""
+
+
+def _measured(live: Mapping[str, Mapping[Any, float]]) -> str:
+    """Points that were measured just now, in words."""
+    said = {name: ", ".join(f"{y:.3g} at {_place(x)}" for x, y in points.items()) for name, points in live.items()}
+    return f"Measured in this run: {valued(said)}." if said else ""
+
+
+def _place(x: Any) -> str:
+    return x if isinstance(x, str) else f"{x:g}"

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from cambook import maps
 from cambook.course.show.described import finish, listed
 from cambook.course.show.images import array, as_boxes, enlarged, left_over, overlay, pixels
-from cambook.course.show.pictures import overlap, picture, pictures
+from cambook.course.show.pictures import overlap, picture, pictures, wrapped
 from cambook.course.show.style import DIVERGING, WIDTH, box_line, colour_bar, styled, subplots
 from cambook.maps import boxes
 
@@ -62,7 +62,7 @@ def grid(
                 ax.imshow(enlarged(cell), interpolation="antialiased")
         line[0].set_ylabel(name, rotation=0, ha="right", va="center")
     for ax, title in zip(axes[0], columns, strict=False):
-        ax.set_title(title)
+        ax.set_title(wrapped(title, side))
     if bar and flat:
         colour_bar(fig, axes, bar, limits, plt.get_cmap(colours))
     said = f"A grid of images and maps. Rows: {listed(rows)}."
@@ -213,9 +213,10 @@ def thresholds(
     image: (3, H, W) in [0, 1]; map2d: (h, w) raw, before any normalization; rule: a box rule; truth: as in `picture`
     """
     size = pixels(image).shape[:2] if frame is None else (frame, frame) if isinstance(frame, int) else tuple(frame)
-    raw = maps.upsample(torch.from_numpy(np.array(array(map2d), np.float32))[None, None], size)[0, 0].numpy()
+    small = torch.from_numpy(np.array(array(map2d), np.float32))[None, None]
+    raw, fine = (maps.upsample(small, to)[0, 0].numpy() for to in (size, enlarged(image).shape[:2]))
     found = [boxes.box_from_map(raw, rule, level) for level in levels]
-    masks = [boxes.mask_above(raw, level, rule) for level in levels]
+    masks = [boxes.mask_above(fine, level, rule) for level in levels]
     titles = [f"threshold {level:g}" for level in levels]
     return pictures(
         [image] * len(levels),

@@ -107,17 +107,18 @@ def pictures(
     rows = -(-len(images) // columns)
     side = min(WIDTH / columns, 4.2)
     if "titles" in given:
-        given["titles"] = [_wrapped(title, side) for title in given["titles"]]
+        given["titles"] = [wrapped(title, side) for title in given["titles"]]
     entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
     below = [_below(entry, iou) for entry in entries]
     shape = _frame(images[0], frame)
     lines = max((1 + title.count("\n") for title in given.get("titles", []) if title), default=0)
-    height = rows * (side * shape[0] / shape[1] + 0.25 * lines + 0.4 * any(below) + 0.15)
+    drawn = (0.84 if bar else 0.93) * side * shape[0] / shape[1]
+    height = rows * (drawn + 0.25 * lines + 0.36 * any(below) + 0.12)
     fig, axes = subplots(
         rows,
         columns,
         squeeze=False,
-        figsize=(max(side * columns, 5.5), round(height + 1.0, 1)),
+        figsize=(max(side * columns, 5.5), round(height + 0.95, 1)),
         layout="compressed",
     )
     for ax, image, entry, said in zip(axes.flat, images, entries, below, strict=False):
@@ -178,7 +179,7 @@ def _contour(
         ax.contour(columns, rows, around, [level], colors=[edge], linewidths=thickness, linestyles=[dashes])
 
 
-def _wrapped(title: str | None, inches: float) -> str | None:
+def wrapped(title: str | None, inches: float) -> str | None:
     """A title in lines that fit above an image so wide."""
     if not title:
         return title
