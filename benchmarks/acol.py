@@ -1,12 +1,11 @@
 """ACoL beside CAM, three seeds: writes data/results/acol.csv.
 
-    python benchmarks/acol.py [FOLDER]
+    python benchmarks/acol.py
 
 Settings, each with its own CAM beside ACoL, the same pictures, recipe and seeds:
   scenes                  from the backbone of a trained mini-gap, EPOCHS more epochs, at every delta
   scenes, larger objects  the same on larger objects, at one delta
   scenes, from scratch    both from random numbers, by their own recipes
-  photographs             FOLDER, in Pascal VOC's layout, from ImageNet's weights; left out without FOLDER
 Labels only; boxes and masks are used to evaluate.
 """
 
@@ -14,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import sys
 from datetime import date
 
 import pandas as pd
@@ -36,12 +34,11 @@ METRICS = ("top1_error", "gt_known", "max_box_acc", "max_box_acc_v2", "pxap", "p
 
 def fitted(setting: str, name: str, train, first, seed: int, delta: float | None) -> training.Trained:
     """One training of a setting; first: the pictures that the backbone of the fine-tuned settings was trained on."""
-    weights = "pretrained" if setting.startswith("photographs") else None
     recipe = training.recipe_for(name)
-    if weights or setting.endswith("from scratch"):
+    if setting.endswith("from scratch"):
         if delta is None:
-            return training.trained(name, train, recipe, seed=seed, weights=weights)
-        network = networks.build(name, len(train.classes), weights, seed)
+            return training.trained(name, train, recipe, seed=seed)
+        network = networks.build(name, len(train.classes), seed=seed)
     else:
         start = training.trained("mini-gap", first, training.recipe_for("mini-gap"), seed=seed)
         network = on_backbone(name, start.network, seed=seed)
@@ -58,7 +55,7 @@ def rows(setting: str, name: str, delta: float | None, train, test, first, seed:
     found = {}
     for source, maps in (sources if delta else {"cam": "CAM"}).items():
         e = evaluate(made.network, test, source)
-        recall, precision = e.coverage() or (None, None)
+        recall, precision = e.coverage()
         found[maps] = {metric: e.row.get(metric) for metric in METRICS}
         found[maps] |= {"coverage": recall, "precision": precision, "threshold": e.best_threshold}
     if "branch B" in found:
@@ -69,18 +66,18 @@ def rows(setting: str, name: str, delta: float | None, train, test, first, seed:
     return [{**common, "maps": maps, **row, **rest} for maps, row in found.items()]
 
 
-def write(table: list[dict], command: str) -> None:
+def write(table: list[dict]) -> None:
     python = f"{torch.get_num_threads()} threads, python {platform.python_version()}"
     with files.atomic_write(files.DATA / "results" / "acol.csv") as file:
         file.write_text(
-            f"# {command}\n# {date.today()}, {platform.machine()} CPU, {python}, torch {torch.__version__}, "
-            f"torchvision {torchvision.__version__}\n"
+            f"# python benchmarks/acol.py\n# {date.today()}, {platform.machine()} CPU, {python}, "
+            f"torch {torch.__version__}, torchvision {torchvision.__version__}\n"
             + pd.DataFrame(table).round(2).to_csv(index=False, lineterminator="\n"),
             encoding="utf-8",
         )
 
 
-def main(folder: str | None) -> None:
+def main() -> None:
     pair = [("mini-gap", None), ("mini-acol", ONE_DELTA)]
     every = [("mini-gap", None), ("mini-nin", None), *(("mini-acol", delta) for delta in DELTAS)]
     plain = [datasets.load("scenes", split, 64, length=n) for split, n in (("train", None), ("test", 500))]
@@ -90,12 +87,6 @@ def main(folder: str | None) -> None:
         "scenes, from scratch": (pair, plain),
         "scenes, larger objects": (pair, larger),
     }
-    command = "python benchmarks/acol.py"
-    if folder:
-        photographs = [datasets.load(f"voc:{folder}", split, 224) for split in ("train", "test")]
-        shown = " and ".join(photographs[0].classes)
-        settings[f"photographs of {shown}"] = [("lite0-gap", None), ("lite0-acol", ONE_DELTA)], photographs
-        command += f" FOLDER ({shown})"
     jobs = [
         (setting, name, delta, *data, plain[0], seed)
         for setting, (pairs, data) in settings.items()
@@ -105,9 +96,9 @@ def main(folder: str | None) -> None:
     table: list[dict] = []
     for job in tqdm(jobs, desc="trainings"):
         table += rows(*job)
-        write(table, command)
+        write(table)
     print(pd.DataFrame(table).round(1).to_string())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    main()

@@ -176,4 +176,21 @@ def test_every_recorded_measurement_has_three_seeds_and_its_cam_beside_it():
     assert set(on_scenes.delta.dropna()) == {0.5, 0.6, 0.7, 0.8, 0.9}
     for setting, part in recorded.groupby("setting"):
         assert {"CAM", "fused", "branch A"} <= set(part.maps), setting
-        assert part[["coverage", "precision", "pxap"]].isna().all(axis=None) == setting.startswith("photographs")
+        assert part[["coverage", "precision", "pxap"]].notna().all(axis=None), setting
+
+
+def test_a_recorded_lead_is_a_paired_difference_and_one_that_touches_0_contains_it():
+    recorded = runs.recorded("acol")
+    on_scenes = recorded[(recorded.setting == "scenes") & (recorded.network != "mini-nin")]
+    fused = on_scenes[(on_scenes.maps == "fused") & (on_scenes.delta == 0.6)].set_index("seed").max_box_acc
+    cam = on_scenes[on_scenes.maps == "CAM"].set_index("seed").max_box_acc
+    mean, low, high = acol_branches.recorded_lead(recorded, "scenes", "fused", "max_box_acc", delta=0.6)
+    assert mean == pytest.approx((fused - cam).mean(), abs=0.051) and low < mean < high
+    assert high == 0.0, "to one decimal, so it is not decided"
+    own = acol_branches.recorded_lead(recorded, "scenes", "fused", "max_box_acc", delta=0.6, over="fused")
+    assert own == (0.0, 0.0, 0.0)
+
+
+def test_the_recorded_values_by_seed_have_a_row_for_each_delta():
+    values = acol_branches.by_seed(runs.recorded("acol"), "fused", "max_box_acc")
+    assert values.shape == (5, 3) and not np.isnan(values).any()

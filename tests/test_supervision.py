@@ -102,21 +102,22 @@ def test_without_a_sure_guess_only_the_labels_are_left(short, monkeypatch):
     assert both.guessed == 0 and math.isnan(both.guessed_right)
 
 
-def test_the_recorded_curves_were_made_with_the_settings_of_the_lesson():
-    from cambook.course import runs
-
-    for name, steps in (
-        ("weak_supervision", weak_labels.STEPS),
-        ("weak_supervision_photographs", weak_labels.PHOTOGRAPH_STEPS),
-    ):
-        command = files.data_file("results", f"{name}.csv").read_text(encoding="utf-8").splitlines()[0]
-        assert f"{steps} steps, confidence {weak_labels.CONFIDENCE})" in command
-        assert runs.recorded(name).seed.nunique() == 3
+def test_the_full_budget_is_that_of_the_networks_own_recipe():
+    recipe = training.recipe_for("mini-gap")
+    assert weak_labels.full_steps("mini-gap", 4000) == recipe.epochs * 4000 // recipe.batch_size
+    assert weak_labels.full_steps("mini-gap", 1) == recipe.epochs
 
 
-def test_a_verdict_needs_every_seed():
-    import pandas as pd
+def test_differences_are_taken_image_by_image_and_in_points():
+    from types import SimpleNamespace
 
-    lines = {"a": pd.DataFrame({5: [1.0, 2.0], 10: [3.0, 3.0], 25: [5.0, 5.0], 100: [9.0, 9.0]})}
-    lines["b"] = pd.DataFrame({5: [2.0, 4.0], 10: [2.0, 4.0], 25: [4.0, 4.5], 100: [np.nan, np.nan]})
-    assert weak_labels.paired(lines, "a", "b").verdict.to_dict() == {5: "gain", 10: "not decided", 25: "loss"}
+    def evaluation(right):
+        boxes = SimpleNamespace(hits=lambda: np.array(right)[:, None])
+        return SimpleNamespace(
+            row={"max_box_acc": 100 * np.mean(right)}, correct={"top1": np.array(right)}, boxes=boxes
+        )
+
+    found = {"all": evaluation([True] * 30 + [False] * 10), "few": evaluation([True] * 20 + [False] * 20)}
+    for metric in ("accuracy", "max_box_acc"):
+        ((name, (difference, low, high)),) = weak_labels.differences(found, "all", metric).items()
+        assert name == "few" and difference == pytest.approx(-25) and -45 < low < -25 < high < 0

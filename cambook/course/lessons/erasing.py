@@ -49,6 +49,18 @@ def elsewhere(regions: Tensor, seed: int) -> Tensor:
     return moved
 
 
+def enlarged(regions: Tensor, side: int) -> Tensor:
+    """Regions (B, S, S) bool on a finer grid (B, side, side) bool, with smooth edges, for drawing.
+
+    Example:
+        >>> region = torch.zeros(1, 4, 4, dtype=torch.bool)
+        >>> region[0, :2] = True
+        >>> enlarged(region, 8)[0, :, 0].tolist()
+        [True, True, True, True, False, False, False, False]
+    """
+    return upsample(regions[:, None].float(), (side, side))[:, 0] > 0.5
+
+
 def cover(images: Tensor, regions: Tensor, fill: str = "mean") -> Tensor:
     """The images with their regions filled: (B, 3, H, W) and (B, H, W) bool -> (B, 3, H, W).
 
@@ -82,8 +94,8 @@ class OnePicture(NamedTuple):
         places = len(self.after_elsewhere)
         return [
             f"{names[self.label]}: {self.before:.0f}%",
-            f"high places away: {self.after:.0f}%",
-            f"elsewhere: {low:.0f} to {high:.0f}%\n({places} places, one shown)",
+            f"without the high positions: {self.after:.0f}%",
+            f"elsewhere: {low:.0f} to {high:.0f}%\n({places} positions, one shown)",
         ]
 
 

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cambook.datasets.batches import Subset
 from cambook.metrics.evaluation import Evaluation, classify
+from cambook.metrics.intervals import paired_interval
 from cambook.training.cache import Trained, trained
 from cambook.training.recipes import Recipe, recipe_for
 
-STEPS, PHOTOGRAPH_STEPS, CONFIDENCE = 250, 9, 0.7  # of the trainings, live and recorded
-ACCURACY, PLACES = "accuracy, percent", "MaxBoxAcc (rule wsol), percent"
-MEASURES = {ACCURACY: "accuracy", PLACES: "max_box_acc"}  # axis of a figure -> column of the recorded table
+CONFIDENCE = 0.9  # a pseudo-label needs at least this probability; set before any guess was checked
 
 
 def share_of(labels: ArrayLike, share: float, seed: int) -> np.ndarray:
@@ -77,6 +75,17 @@ def flip(labels: ArrayLike, share: float, classes: int, seed: int) -> np.ndarray
     flipped = labels.copy()
     flipped[wrong] = moved[wrong]
     return flipped
+
+
+def full_steps(network: str, pictures: int) -> int:
+    """The optimizer steps that the network's own recipe takes on so many images.
+
+    Example:
+        >>> full_steps("mini-gap", 4000)
+        625
+    """
+    recipe = recipe_for(network)
+    return recipe.epochs * math.ceil(pictures / recipe.batch_size)
 
 
 def same_steps(recipe: Recipe, pictures: int, steps: int) -> Recipe:
@@ -141,36 +150,45 @@ def _trained(data, labels, network, steps, seed, describe, how) -> Trained:
     return trained(network, data, recipe, seed=seed, labels=labels, describe=describe, **how)
 
 
-# ---- curves for figures ----
+# ---- what labels are worth ----
 
 
-def recorded_curves(table: pd.DataFrame, over: str, kinds: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
-    """The recorded measurements for show.live_over_recorded: {ylabel: {kind: one row a seed, one column a value}}.
+def differences(
+    found: Mapping[str, Evaluation], reference: str, metric: str, seed: int = 0
+) -> dict[str, tuple[float, float, float]]:
+    """Each evaluation minus the reference on the same images, as `show.forest` draws it.
 
-    table: data/results/weak_supervision.csv; over: its column "share" or "flipped"; kinds: of its column "kind"
+    Args:
+        found: {name: Evaluation} on the same test images.
+        reference: the name that the others are compared with.
+        metric: "accuracy", "max_box_acc" or a name in `Evaluation.correct`.
+        seed: of the bootstrap.
+
+    Returns:
+        {name: (difference, low, high)} in percentage points, with a paired 95% interval over the images. It says
+        nothing about another training run.
+
+    Example:
+        >>> from cambook import datasets, metrics, networks
+        >>> data = datasets.load("scenes", "test", 64, length=12)
+        >>> one = metrics.evaluate(networks.build("mini-gap", 12, seed=0), data, "cam")
+        >>> differences({"a": one, "b": one}, "a", "accuracy")
+        {'b': (0.0, 0.0, 0.0)}
     """
-    chosen = table[table.kind.isin(kinds)]
-    values = sorted(chosen[over].unique())
 
-    def curve(kind: str, column: str) -> pd.DataFrame:
-        own = chosen[chosen.kind == kind]
-        return own.pivot(index="seed", columns=over, values=column).reindex(columns=values)
+    def per_image(evaluation: Evaluation) -> np.ndarray:
+        if metric == "max_box_acc":
+            return evaluation.boxes.hits()
+        return evaluation.correct["top1" if metric == "accuracy" else metric]
 
-    return {label: {kind: curve(kind, column) for kind in kinds} for label, column in MEASURES.items()}
+    def value(evaluation: Evaluation) -> float:
+        return evaluation.row[metric] if metric in evaluation.row else 100 * float(per_image(evaluation).mean())
 
-
-def live_points(found: Mapping[str, tuple[int, Evaluation]]) -> dict[str, dict[str, dict[int, float]]]:
-    """What was measured just now, {kind: (place on the x axis, evaluation)}, as show.live_over_recorded wants it."""
-    read = {ACCURACY: lambda e: 100 - e.row["top1_error"], PLACES: lambda e: e.row["max_box_acc"]}
-    return {label: {kind: {x: get(e)} for kind, (x, e) in found.items()} for label, get in read.items()}
-
-
-def paired(lines: Mapping[str, pd.DataFrame], a: str, b: str) -> pd.DataFrame:
-    """b minus a with the same seed: for each value of x the least and the greatest difference and a verdict.
-
-    The verdict is "gain" or "loss" only where every seed agrees.
-    """
-    gain = (lines[b] - lines[a]).dropna(axis=1)
-    rows = pd.DataFrame({"least": gain.min(), "most": gain.max()}).round(1)
-    rows["verdict"] = np.select([rows.least > 0, rows.most < 0], ["gain", "loss"], "not decided")
-    return rows
+    return {
+        name: (
+            value(one) - value(found[reference]),
+            *paired_interval(per_image(one), per_image(found[reference]), seed),
+        )
+        for name, one in found.items()
+        if name != reference
+    }

@@ -1,4 +1,4 @@
-"""Lesson 07: labels that are guessed or wrong, seeds from a map, and how masks are scored."""
+"""Lesson 07: labels that are guessed or wrong, and images that are worth a label."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from cambook.course.lessons.check.exercise import exercise, normal
+from cambook.course.lessons.check.task import task
 
 
 def _logits(g):
@@ -131,144 +132,73 @@ def as_classes(labels, wrong, moves, classes):
     return np.where(wrong, moves, labels)
 
 
-def _maps_and_levels(g):
-    """With a map that reaches both thresholds exactly, and whose minimum is larger in size than its maximum."""
-    levels = (((5, 5), (0.6, 0.2)), ((4, 7), (0.4, 0.1)), ((8, 3), (0.5, 0.3)))
-    result = [(normal(g, *shape) + 0.5, *shares) for shape, shares in levels]
-    exact = torch.tensor([[4.0, 2, 1, 3], [1.5, -10, 2, 0], [1, 2.5, 0.5, 4]], dtype=torch.float64)
-    return [*result, (exact, 0.5, 0.25)]
+# ---- the open task ----
 
 
-@exercise(
-    "seeds (h, w) of a map: 1 where it is at least `foreground` of its maximum, 0 where it is at most `background` "
-    "of it, -100 between",
-    inputs=_maps_and_levels,
+def least_sure(logits, n):
+    return logits.softmax(1).amax(1).argsort()[:n]
+
+
+def _some_sure():
+    """Logits (12, 4) of which rows 1, 3, 5 ... are sure, those rows, and a number for each row."""
+    g = np.random.default_rng(7)
+    logits, sure = torch.from_numpy(0.4 * g.standard_normal((12, 4))), np.arange(1, 12, 2)
+    logits[sure, torch.from_numpy(g.integers(0, 4, 6))] += 8
+    return logits, sure, torch.from_numpy(20 * g.standard_normal((12, 1)))
+
+
+@task(
+    "row numbers of the n images that an annotator should label next, from the logits (N, C) of the network so far",
     hints=[
-        "Divide the map by its maximum; a negative position is then below every background threshold.",
-        "Start with torch.full(map2d.shape, -100) and fill in the ones and the zeros.",
-        "value = map2d / map2d.max(); result[value >= foreground] = 1; result[value <= background] = 0",
+        "Where the network is sure already, a label teaches it little. What says how sure it is?",
+        "The probability of the most likely class is low where the network is unsure; so is the gap between the two "
+        "most likely classes, and the entropy is high there.",
+        "logits.softmax(1).amax(1).argsort() lists the rows from unsure to sure.",
     ],
+    example=least_sure,
 )
-def cam_seeds(map2d, foreground, background):
-    value = map2d / map2d.max()
-    result = torch.full(map2d.shape, -100)
-    result[value >= foreground] = 1
-    result[value <= background] = 0
-    return result
+def worth_labelling(function):
+    logits, sure, moved = _some_sure()
+    for n in (3, 6):
+        chosen = np.asarray(function(logits.clone(), n)).reshape(-1)
+        if chosen.shape != (n,) or len(set(chosen.tolist())) != n:
+            yield f"for n={n} give {n} different row numbers, not {chosen.tolist()}"
+        if not all(float(row) == int(row) and 0 <= row < len(logits) for row in chosen):
+            yield f"row numbers are whole, from 0 to N - 1, not {chosen.tolist()}"
+        if wasted := sorted(set(chosen.astype(int).tolist()) & set(sure.tolist())):
+            yield (
+                f"you spend a label on image {wasted[0]}, whose class the network already gives more than 99%, and "
+                "leave out one of which it is unsure"
+            )
+        if set(np.asarray(function(logits + moved, n)).tolist()) != set(chosen.tolist()):
+            yield (
+                "your choice changes if the same number is added to all logits of an image, although its probabilities "
+                "stay as they are; begin with the softmax"
+            )
+        if set(np.asarray(function(logits.flip(1), n)).tolist()) != set(chosen.tolist()):
+            yield "your choice changes if the classes are numbered in another order; treat all classes alike"
 
 
-@cam_seeds.mistake("the thresholds are shares of the map's maximum; divide by it first")
-def undivided(map2d, foreground, background):
-    result = torch.full(map2d.shape, -100)
-    result[map2d >= foreground] = 1
-    result[map2d <= background] = 0
-    return result
+@worth_labelling.wrong
+def surest(logits, n):
+    return logits.softmax(1).amax(1).argsort(descending=True)[:n]
 
 
-def _seeds(value, object_here, background_here):
-    result = torch.full(value.shape, -100)
-    result[object_here] = 1
-    result[background_here] = 0
-    return result
+@worth_labelling.wrong
+def first_rows(logits, n):
+    return torch.arange(n)
 
 
-@cam_seeds.mistake("a position exactly at a threshold is a seed too: at least is >=, at most is <=")
-def strict_seeds(map2d, foreground, background):
-    value = map2d / map2d.max()
-    return _seeds(value, value > foreground, value < background)
+@worth_labelling.wrong
+def one_row_again_and_again(logits, n):
+    return logits.softmax(1).amax(1).argmin().repeat(n)
 
 
-@cam_seeds.mistake("a position exactly at the foreground threshold is object: at least is >=, not >")
-def strict_foreground(map2d, foreground, background):
-    value = map2d / map2d.max()
-    return _seeds(value, value > foreground, value <= background)
+@worth_labelling.wrong
+def lowest_logit(logits, n):
+    return logits.amax(1).argsort()[:n]
 
 
-@cam_seeds.mistake("a position exactly at the background threshold is background: at most is <=, not <")
-def strict_background(map2d, foreground, background):
-    value = map2d / map2d.max()
-    return _seeds(value, value >= foreground, value < background)
-
-
-@cam_seeds.mistake(
-    "you divided by the largest |value|, which can be that of a very negative position; divide by the map's maximum"
-)
-def largest_size(map2d, foreground, background):
-    value = map2d / map2d.abs().max()
-    return _seeds(value, value >= foreground, value <= background)
-
-
-@cam_seeds.mistake(
-    "you took the absolute values first, so a very negative position passes for object; divide the map as it is by its "
-    "maximum"
-)
-def without_sign(map2d, foreground, background):
-    return cam_seeds.reference(map2d.abs(), foreground, background)
-
-
-@cam_seeds.mistake("you shifted the minimum to 0; here a position below 0 is background whatever its size")
-def stretched(map2d, foreground, background):
-    return cam_seeds.reference(map2d - map2d.min(), foreground, background)
-
-
-@cam_seeds.mistake("what is not sure must be ignored (-100), not background")
-def no_doubt(map2d, foreground, background):
-    return (map2d / map2d.max() >= foreground).long()
-
-
-@cam_seeds.mistake("you exchanged object (1) and background (0)")
-def exchanged(map2d, foreground, background):
-    right = cam_seeds.reference(map2d, foreground, background)
-    return torch.where(right == -100, right, 1 - right)
-
-
-def _masks(g):
-    result = []
-    for count, side in ((3, 6), (2, 9), (4, 5)):
-        truth = g.random((count, side, side)) < g.random((count, 1, 1))
-        found = truth ^ (g.random(truth.shape) < 0.3 * g.random((count, 1, 1)))
-        result.append((found, truth))
-    return result
-
-
-@exercise(
-    "mean IoU in percent of masks (N, H, W) bool: IoU of the object and IoU of the background over all pixels of the "
-    "set, then their mean",
-    inputs=_masks,
-    hints=[
-        "IoU of the object: pixels True in both, divided by pixels True in either; & and | and .sum().",
-        "The background is the same with ~found and ~truth.",
-        "Sum over ALL images before you divide.",
-    ],
-)
-def mean_iou(found, truth):
-    of_object = (found & truth).sum() / (found | truth).sum()
-    of_background = (~found & ~truth).sum() / (~found | ~truth).sum()
-    return 100 * (of_object + of_background) / 2
-
-
-@mean_iou.mistake("this is the IoU of the object alone; the background counts as a class too")
-def object_only(found, truth):
-    return 100 * (found & truth).sum() / (found | truth).sum()
-
-
-@mean_iou.mistake("this is the share of right pixels; it is high wherever the background is large")
-def pixel_accuracy(found, truth):
-    return 100 * (found == truth).mean()
-
-
-@mean_iou.mistake("you averaged over images; add up the pixels of the whole set before you divide")
-def picture_by_picture(found, truth):
-    return np.mean([mean_iou.reference(a, b) for a, b in zip(found, truth, strict=True)])
-
-
-@mean_iou.mistake("you divided by both areas added up (half of the Dice score); the shared pixels count once")
-def added_areas(found, truth):
-    of_object = (found & truth).sum() / (found.sum() + truth.sum())
-    of_background = (~found & ~truth).sum() / ((~found).sum() + (~truth).sum())
-    return 100 * (of_object + of_background) / 2
-
-
-@mean_iou.mistake("this is a share between 0 and 1; give percent")
-def unit_share(found, truth):
-    return mean_iou.reference(found, truth) / 100
+@worth_labelling.wrong
+def by_one_class(logits, n):
+    return (logits.softmax(1)[:, 0] - 0.25).abs().argsort()[:n]

@@ -1,4 +1,4 @@
-"""Lesson 08: erase, fuse, the loss of two classifiers, coverage."""
+"""Lesson 08: erase, fuse, the loss of two classifiers, coverage, and a fusing rule of one's own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from cambook.course.lessons.check.exercise import exercise, normal
+from cambook.course.lessons.check.task import task
 
 
 def _maps_to_erase(g):
@@ -242,3 +243,84 @@ def per_picture(maps, masks, threshold):
 @mask_coverage.mistake("these are shares between 0 and 1; give percent")
 def as_shares(maps, masks, threshold):
     return mask_coverage.reference(maps, masks, threshold) / 100
+
+
+# ---- the open task ----
+
+
+def larger_of_the_raw(map_a, map_b):
+    fused = torch.maximum(map_a, map_b).clamp(min=0)
+    return fused / fused.max()
+
+
+def _two_maps(strength_b):
+    """A's map (6, 8) with its peak at the left, B's with its peak at the right, as strong as is asked for."""
+    y, x = torch.meshgrid(torch.arange(6.0), torch.arange(8.0), indexing="ij")
+    a, b = (torch.exp(-((y - 2.5) ** 2 + (x - column) ** 2) / 2).double() for column in (1.5, 5.5))
+    return 10 * a, strength_b * b
+
+
+@task(
+    "one map (h, w) in [0, 1] from the raw maps of two branches (h, w) by a rule of your own, in which either branch "
+    "can add a part of the object, but a branch that sees nothing adds nothing",
+    hints=[
+        "ACoL stretches each map to 1 on its own, and with it the noise of a branch that sees nothing. What would keep "
+        "a weak map weak?",
+        "Bring both maps to ONE scale, that of the larger maximum, or weigh each by its own height.",
+        "fused = torch.maximum(map_a, map_b).clamp(min=0); fused / fused.max()",
+    ],
+    example=larger_of_the_raw,
+)
+def fusing_rule(function):
+    for strength in (10.0, 8.0):
+        a, b = _two_maps(strength)
+        both = np.asarray(function(a.clone(), b.clone()), dtype=np.float64)
+        if both.shape != tuple(a.shape):
+            yield f"give one map of the shape of the two, {tuple(a.shape)}, not {both.shape}"
+        if not (np.isfinite(both).all() and both.min() >= -1e-9 and both.max() <= 1 + 1e-9):
+            yield "the fused map has values from 0 to 1; yours leave that range"
+        for name, (row, column) in (("A", (2, 1)), ("B", (2, 5))):
+            if both[row, column] < both[0, 3] + 0.25:
+                yield f"the peak of {name} is lost where the other branch is low; a part that one branch sees must show"
+    a, noise = _two_maps(0.01)
+    alone = np.asarray(function(a.clone(), noise.clone()), dtype=np.float64)
+    if alone[2, 5] > alone[2, 1] / 4:
+        yield (
+            "a branch that sees nothing (its map never exceeds 0.01, the other one's reaches almost 10) still adds a "
+            "peak of its own; let a weak map stay weak"
+        )
+    nothing, b = noise.flip(1), _two_maps(10.0)[1]
+    alone = np.asarray(function(nothing.clone(), b.clone()), dtype=np.float64)
+    if alone[2, 1] > alone[2, 5] / 4:
+        yield "if A sees nothing and B does, A still adds a peak; your rule must work in both directions"
+
+
+@fusing_rule.wrong
+def as_acol_does(map_a, map_b):
+    return acol_fuse.reference(map_a, map_b)
+
+
+@fusing_rule.wrong
+def a_alone(map_a, map_b):
+    return map_a / map_a.max()
+
+
+@fusing_rule.wrong
+def product(map_a, map_b):
+    return (map_a / map_a.max()) * (map_b / map_b.max())
+
+
+@fusing_rule.wrong
+def not_brought_to_one(map_a, map_b):
+    return torch.maximum(map_a, map_b)
+
+
+@fusing_rule.wrong
+def mean_of_stretched(map_a, map_b):
+    return sum((m - m.min()) / (m.max() - m.min()) for m in (map_a, map_b)) / 2
+
+
+@fusing_rule.wrong
+def b_beside_a_stretched(map_a, map_b):
+    a = (map_a - map_a.min()) / (map_a.max() - map_a.min())
+    return torch.maximum(a, (map_b / max(map_a.max(), map_b.max())).clamp(min=0))
