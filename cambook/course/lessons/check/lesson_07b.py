@@ -190,7 +190,7 @@ def _shuffled(image, region):
     ],
     example=mean_of_the_rest,
 )
-def filling(function):
+def erased_image(function):
     for image, region in _images_and_regions():
         filled = np.asarray(function(image.clone(), region.clone()), dtype=np.float64)
         if filled.shape != tuple(image.shape):
@@ -209,32 +209,32 @@ def filling(function):
             )
 
 
-@filling.wrong
+@erased_image.wrong
 def untouched(image, region):
     return image.clone()
 
 
-@filling.wrong
+@erased_image.wrong
 def dimmed(image, region):
     return torch.where(region, 0.4 * image, image)
 
 
-@filling.wrong
+@erased_image.wrong
 def everything(image, region):
     return image.mean((1, 2), keepdim=True).expand_as(image)
 
 
-@filling.wrong
+@erased_image.wrong
 def below_black(image, region):
     return image.masked_fill(region, -1.0)
 
 
-@filling.wrong
+@erased_image.wrong
 def a_little_blur(image, region):
     blurred = torch.nn.functional.avg_pool2d(image[None], 3, 1, 1, count_include_pad=False)[0]
     return torch.where(region, blurred, image)
 
 
-@filling.wrong
+@erased_image.wrong
 def the_region_alone(image, region):
     return torch.full((3, int(region.sum())), 0.5)
