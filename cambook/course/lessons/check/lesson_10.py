@@ -1,10 +1,11 @@
-"""Lesson 10: questions, sentences and windows, and what their maps point at."""
+"""Lesson 10: questions and sentences, and what their maps point at."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from cambook.course.lessons.check.exercise import exercise
+from cambook.course.lessons.check.task import task
 
 
 def _log_softmax(logits):
@@ -118,83 +119,6 @@ def likeliest_words(logits, words):
     return _log_softmax(logits).max(1).sum()
 
 
-@exercise(
-    "The window (x0, y0, x1, y1) of a box: a square as wide as its longer side, with the box in its middle, moved into "
-    "the image of `size` pixels",
-    inputs=lambda g: [
-        ((20.0, 24.0, 40.0, 34.0), 64),
-        ((0.0, 10.0, 6.0, 40.0), 64),
-        ((50.0, 56.0, 64.0, 62.0), 64),
-        ((8.0, 50.0, 38.0, 64.0), 64),
-        ((0.0, 20.0, 32.0, 24.0), 32),
-        ((20.0, 24.0, 41.0, 34.0), 64),
-    ],
-    hints=[
-        "side = max(x1 - x0, y1 - y0). The middle of the box is at ((x0 + x1) / 2, (y0 + y1) / 2).",
-        "The corner is half a side before the middle, but not before 0 and not after size - side.",
-        "min(max(corner, 0), size - side) moves it into the image; the square keeps its side.",
-    ],
-)
-def crop_window(box, size):
-    x0, y0, x1, y1 = box
-    side = max(x1 - x0, y1 - y0)
-    left = min(max((x0 + x1 - side) / 2, 0), size - side)
-    top = min(max((y0 + y1 - side) / 2, 0), size - side)
-    return left, top, left + side, top + side
-
-
-@crop_window.mistake("the window leaves the image; move its corner to 0 or to size - side if it does")
-def not_moved(box, size):
-    x0, y0, x1, y1 = box
-    side = max(x1 - x0, y1 - y0)
-    left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2
-    return left, top, left + side, top + side
-
-
-@crop_window.mistake("you cut off what leaves the image, so it is not a square any more; move the window instead")
-def cut_off(box, size):
-    return tuple(min(max(edge, 0), size) for edge in not_moved(box, size))
-
-
-@crop_window.mistake("you took the shorter side; then a part of the box lies outside the window")
-def shorter_side(box, size):
-    x0, y0, x1, y1 = box
-    side = min(x1 - x0, y1 - y0)
-    left, top = (min(max((a + b - side) / 2, 0), size - side) for a, b in ((x0, x1), (y0, y1)))
-    return left, top, left + side, top + side
-
-
-BETWEEN_PIXELS = "the middle of a box may lie between two pixels: keep halves as they are, without int(), round() or //"
-
-
-@crop_window.mistake(BETWEEN_PIXELS)
-def whole_pixels(box, size):
-    return tuple(int(edge) for edge in crop_window.reference(box, size))
-
-
-@crop_window.mistake(BETWEEN_PIXELS)
-def rounded(box, size):
-    return tuple(round(edge) for edge in crop_window.reference(box, size))
-
-
-@crop_window.mistake(
-    "half of an odd side and the middle of a box may lie between two pixels: divide with /, not with //"
-)
-def whole_halves(box, size):
-    x0, y0, x1, y1 = box
-    side = max(x1 - x0, y1 - y0)
-    left, top = (min(max((a + b) // 2 - side // 2, 0), size - side) for a, b in ((x0, x1), (y0, y1)))
-    return left, top, left + side, top + side
-
-
-@crop_window.mistake("the window starts at the box's corner; the box should be in its middle")
-def from_the_corner(box, size):
-    x0, y0, x1, y1 = box
-    side = max(x1 - x0, y1 - y0)
-    left, top = min(x0, size - side), min(y0, size - side)
-    return left, top, left + side, top + side
-
-
 def _two_objects(g):
     result = []
     for count, side in ((12, 4), (30, 5)):
@@ -261,3 +185,98 @@ def on_either(maps, masks):
 @pointing_rates.mistake("these are shares between 0 and 1; give percent")
 def as_shares(maps, masks):
     return pointing_rates.reference(maps, masks) / 100
+
+
+def _as_often_yes_as_no(scenes):
+    asked = []
+    for category in sorted({name for pair in scenes for name in pair}):
+        there = [i for i, pair in enumerate(scenes) if category in pair]
+        absent = [i for i, pair in enumerate(scenes) if category not in pair]
+        for yes, no in zip(there, absent, strict=False):
+            asked += [(yes, category, "yes"), (no, category, "no")]
+    return asked
+
+
+def _scenes(seed):
+    """Pairs of categories, some of which are more frequent than others."""
+    names, g = ["bird", "flower", "insect", "ship", "tree"], np.random.default_rng(seed)
+    return [tuple(g.choice(names, 2, replace=False, p=[0.25, 0.25, 0.2, 0.15, 0.15]).tolist()) for _ in range(40)]
+
+
+@task(
+    'questions "is there a CATEGORY?" that nobody can answer without the image: scenes, a list of pairs such as '
+    '("bird", "ship"), in; a list of (number of the scene, category, "yes" or "no") out',
+    hints=[
+        "Go through the categories. In which scenes is this one, and in which is it not?",
+        "If a category is asked about as often where it is as where it is not, a guess is right half of the time: take "
+        "equally many scenes of both kinds.",
+    ],
+    example=_as_often_yes_as_no,
+)
+def balanced_questions(function):
+    for seed in range(3):
+        scenes = _scenes(seed)
+        asked = list(function(list(scenes)))
+        if any(len(each) != 3 for each in asked):
+            yield "each question is three things: the number of a scene, a category, and yes or no"
+            return
+        asked = [(int(scene), str(category), str(answer)) for scene, category, answer in asked]
+        if any(not 0 <= scene < len(scenes) or answer not in ("yes", "no") for scene, _, answer in asked):
+            yield 'a scene is a number from 0 to len(scenes) - 1, and an answer is "yes" or "no"'
+            return
+        for scene, category, answer in asked:
+            if (category in scenes[scene]) != (answer == "yes"):
+                yield f"the answer to {category!r} for scene {scene}, {scenes[scene]}, is not {answer}"
+        known = {name for pair in scenes for name in pair}
+        if missing := sorted(known - {category for _, category, _ in asked}):
+            yield f"you never ask about {missing[0]!r}, which some scenes have"
+        if len(asked) < len(scenes):
+            yield f"{len(asked)} questions about {len(scenes)} scenes: ask at least as many as there are scenes"
+        answers = np.array([answer == "yes" for _, _, answer in asked])
+        blind = question_only_accuracy.reference(
+            np.unique([c for _, c, _ in asked], return_inverse=True)[1], 1 * answers
+        )
+        if blind > 55:
+            yield (
+                f"whoever knows how often each category has the answer yes, and sees no image, is right in "
+                f"{blind:.0f}% of your questions: ask about each category as often where it is as where it is not"
+            )
+
+
+@balanced_questions.wrong
+def what_is_there(scenes):
+    return [(i, name, "yes") for i, pair in enumerate(scenes) for name in pair]
+
+
+@balanced_questions.wrong
+def one_yes_and_one_no_per_scene(scenes):
+    names, asked = sorted({name for pair in scenes for name in pair}), []
+    for i, pair in enumerate(scenes):
+        asked += [(i, pair[0], "yes"), (i, next(name for name in names if name not in pair), "no")]
+    return asked
+
+
+@balanced_questions.wrong
+def every_category_of_every_scene(scenes):
+    names = sorted({name for pair in scenes for name in pair})
+    return [(i, name, "yes" if name in pair else "no") for i, pair in enumerate(scenes) for name in names]
+
+
+@balanced_questions.wrong
+def one_category(scenes):
+    return [each for each in _as_often_yes_as_no(scenes) if each[1] == "bird"]
+
+
+@balanced_questions.wrong
+def answers_at_random(scenes):
+    return [(i, pair[0], ("yes", "no")[i % 2]) for i, pair in enumerate(scenes)]
+
+
+@balanced_questions.wrong
+def few(scenes):
+    return _as_often_yes_as_no(scenes[:8])
+
+
+@balanced_questions.wrong
+def without_answers(scenes):
+    return [(i, pair[0]) for i, pair in enumerate(scenes)]
