@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cambook.course.show.architecture import architecture
 from cambook.course.show.charts import (
     bars,
     curves,
@@ -25,6 +26,7 @@ from cambook.course.show.panels import (
     top_classes,
 )
 from cambook.course.show.pictures import picture, pictures
+from cambook.course.show.pipeline import pipeline
 from cambook.course.show.style import CONTROL, FATES, FOUND, LINES, PREDICTED, TRUTH, WIDTH, save
 from cambook.course.show.tables import ledger, matrices, matrix
 
@@ -36,6 +38,7 @@ __all__ = [
     "PREDICTED",
     "TRUTH",
     "WIDTH",
+    "architecture",
     "array",
     "as_rule_reads",
     "bars",
@@ -58,6 +61,7 @@ __all__ = [
     "overlay",
     "picture",
     "pictures",
+    "pipeline",
     "pixels",
     "proposals",
     "save",

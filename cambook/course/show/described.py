@@ -45,12 +45,21 @@ def finish(fig: Figure, takeaway: str, shows: str = "") -> Figure:
     """Give the figure its takeaway as title, broken only if the figure is too narrow for it, and its alternative text:
     the takeaway, then what it shows."""
     if takeaway:
-        fig.suptitle(textwrap.fill(takeaway, int(fig.get_figwidth() * 7.4)))
+        fig.suptitle(_in_lines(takeaway, fig.get_figwidth()))
     takeaway = " ".join(takeaway.split())
     if takeaway and takeaway[-1] not in ".!?":
         takeaway += "."
     fig.alt = textwrap.shorten(f"{takeaway} {shows}", LONGEST, placeholder=" ...")
     return fig
+
+
+def _in_lines(takeaway: str, width: float) -> str:
+    return textwrap.fill(takeaway, int(width * 7.4))
+
+
+def title_height(takeaway: str, width: float) -> float:
+    """Inches that a takeaway takes above a figure of some width."""
+    return 0.32 * (1 + _in_lines(takeaway, width).count("\n")) + 0.12 if takeaway else 0.0
 
 
 def listed(names: Iterable[Any], most: int = 8) -> str:

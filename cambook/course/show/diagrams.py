@@ -59,7 +59,10 @@ def layers(
     )
     ax.set(xlim=(-1.3, widest), ylim=(len(rows) - 0.5, -0.5))
     ax.set_axis_off()
-    return finish(fig, takeaway)
+    said = [
+        f"{network}: {', '.join(f'{block} ({fate})' for block, fate in blocks)}" for network, blocks in rows.items()
+    ]
+    return finish(fig, takeaway, f"Networks as rows of blocks. {'; '.join(said)}.")
 
 
 def _block(corner: tuple[float, float], width: float, height: float, fate: str) -> Rectangle:
