@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from cambook.course.lessons.check.exercise import exercise, normal
+from cambook.course.lessons.check.task import task
 
 
 @exercise(
@@ -203,3 +205,118 @@ def centred(weight, c):
 @hide_class.mistake("you took column c; a class is a row of weight")
 def column(weight, c):
     return weight - weight[:, c : c + 1]
+
+
+def _towards_the_middle(feature_maps):
+    """A mean that counts the middle more than the edges."""
+    height, width = feature_maps.shape[1:]
+    down = torch.arange(1.0, height + 1).minimum(torch.arange(float(height), 0, -1))
+    across = torch.arange(1.0, width + 1).minimum(torch.arange(float(width), 0, -1))
+    share = (down[:, None] * across).to(feature_maps.dtype)
+    return (feature_maps * (share / share.sum())).sum((1, 2))
+
+
+@task(
+    "a pooling of your own, (K, h, w) to (K,), that is not the mean and for which a class score still is a weighted "
+    "sum over the positions of its map",
+    hints=[
+        "Go back to the exchange of the two sums. Which step needed the mean, and which would work with other shares?",
+        "Every position may count differently, as long as its share depends on the position alone: not on the values, "
+        "and not on the channel.",
+        "For example: shares that are larger in the middle than at the edges, then (feature_maps * shares).sum((1, 2)).",
+    ],
+    example=_towards_the_middle,
+)
+def own_pooling(function):
+    g = np.random.default_rng(2)
+    for shape in ((3, 4, 4), (2, 3, 5)):
+        a, b = normal(g, *shape), normal(g, *shape)
+        pooled = [_numbers(function(x)) for x in (a, b, a + b, 3 * a, -a, a.flip(0))]
+        if pooled[0].shape != (shape[0],):
+            yield (
+                f"for feature maps of shape {shape} it gives {tuple(pooled[0].shape)}: give one number for each channel, "
+                f"({shape[0]},)"
+            )
+            return
+        of_a, of_b, of_sum, of_triple, of_minus, of_flipped = pooled
+        if not all(each.isfinite().all() for each in pooled):
+            yield "it gives numbers that are not finite"
+        if not _close(of_triple, 3 * of_a):
+            yield (
+                "feature maps that are three times as large do not pool to three times as much, so it is not a weighted "
+                "sum of the positions: something is squared, or the shares depend on the values"
+            )
+        if not _close(of_minus, -of_a):
+            yield (
+                "-f does not pool to minus what f pools to: a maximum, a minimum or a ReLU treats negative values "
+                "differently, and then the two sums cannot change places"
+            )
+        if not _close(of_sum, of_a + of_b):
+            yield (
+                "f + g does not pool to what f and g pool to, added up: which positions count depends on the values, so no "
+                "map of positions adds up to the score"
+            )
+        if not _close(of_flipped, of_a.flip(0)):
+            yield (
+                "a channel is pooled differently when the channels change places: use the same share of a position for "
+                "every channel, or the share cannot be moved out of the sum over the channels"
+            )
+        if _close(of_a, torch.zeros_like(of_a)):
+            yield "it gives 0 for every channel: nothing is left to score"
+        ratio = of_a / a.mean((1, 2))
+        if _close(ratio, ratio[:1].expand_as(ratio)) and _close(of_b, ratio[0] * b.mean((1, 2))):
+            yield "this is the mean, or a multiple of it: let the positions count differently"
+
+
+def _numbers(values):
+    return torch.as_tensor(np.asarray(values, dtype=np.float64))
+
+
+def _close(a, b):
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@own_pooling.wrong
+def mean_again(feature_maps):
+    return feature_maps.mean((1, 2))
+
+
+@own_pooling.wrong
+def sum_again(feature_maps):
+    return feature_maps.sum((1, 2))
+
+
+@own_pooling.wrong
+def max_pooling(feature_maps):
+    return feature_maps.amax((1, 2))
+
+
+@own_pooling.wrong
+def median(feature_maps):
+    return feature_maps.flatten(1).quantile(0.5, 1)
+
+
+@own_pooling.wrong
+def mean_of_squares(feature_maps):
+    return (feature_maps**2).mean((1, 2))
+
+
+@own_pooling.wrong
+def mean_of_what_is_positive(feature_maps):
+    return feature_maps.clamp(min=0).mean((1, 2))
+
+
+@own_pooling.wrong
+def shares_from_the_values(feature_maps):
+    share = feature_maps.sum(0).flatten().softmax(0)
+    return feature_maps.flatten(1) @ share
+
+
+@own_pooling.wrong
+def another_corner_for_each_channel(feature_maps):
+    return torch.stack([channel.flatten()[k] for k, channel in enumerate(feature_maps)])
+
+
+@own_pooling.wrong
+def one_number(feature_maps):
+    return feature_maps.mean()

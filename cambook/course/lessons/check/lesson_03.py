@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from cambook.course.lessons.check.exercise import Number, exercise, normal
+from cambook.course.lessons.check.task import task
 from cambook.maps import boxes
 from cambook.maps.boxes import largest_component
 
@@ -220,3 +221,107 @@ iou_by_hand = Number(
     hints=["Draw both on squared paper and count squares: shared ones, then all.", "4 squares are shared."],
     tolerance=0.001,
 )
+
+
+def _one_map(width, height, centre, spread, floor, seed):
+    """A bump (x, y) of some spread, in shares of the image, on a noisy background around `floor`."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    far = ((x / width - centre[0]) ** 2 + (y / height - centre[1]) ** 2) / (2 * spread**2)
+    return 6 * np.exp(-far) + floor + 0.2 * np.random.default_rng(seed).normal(size=(height, width))
+
+
+def _a_fifth_of_the_largest_few(map2d):
+    """20% of the 99th percentile above the median, in place of the maximum above 0."""
+    middle, high = np.quantile(map2d, [0.5, 0.99])
+    return middle + 0.2 * (high - middle)
+
+
+@task(
+    "a third rule: the level above which a map is kept, which no single position decides",
+    hints=[
+        "Both rules of the lesson depend on one number of the map, the maximum (and rule wsol on the minimum, too). "
+        "Which numbers describe a map and hardly move when one position changes?",
+        "A quantile does not notice one position: the median, or the value that a tenth of the map exceeds. A level "
+        "between two quantiles follows the map when it is multiplied, and when a constant is added.",
+        "For example: middle, high = np.quantile(map2d, [0.5, 0.99]), and the level is middle + 0.2 * (high - middle).",
+    ],
+    example=_a_fifth_of_the_largest_few,
+)
+def own_level(function):
+    shapes = ((64, 48, (0.6, 0.5), 0.12, -0.5, 1), (40, 60, (0.4, 0.6), 0.16, 0.3, 2), (56, 56, (0.5, 0.4), 0.2, -2, 3))
+    for given in shapes:
+        map2d = _one_map(*given)
+        level = _level(function, map2d)
+        if isinstance(level, str):
+            yield level
+            return
+        kept = map2d > level
+        if not kept.any():
+            yield "nothing of a map with one bright object lies above your level: choose a lower one"
+        if kept.mean() > 0.7:
+            yield f"{kept.mean():.0%} of a map with one bright object lies above your level: choose a higher one"
+        if not _alike_masks(kept, 50 * map2d > _level(function, 50 * map2d)):
+            yield (
+                "a map that is multiplied by 50 keeps other positions, although it says the same: build the level from "
+                "numbers of the map"
+            )
+        hot = map2d.copy()
+        hot[1, 2] = 5 * map2d.max()
+        if not _alike_masks(kept, hot > _level(function, hot)):
+            yield (
+                "one position in a corner that is 5 times as high as the rest changes nearly the whole mask, as it does "
+                "under both rules of the lesson: do not let the maximum (or the minimum) decide alone"
+            )
+        if not _alike_masks(kept, map2d + 30 > _level(function, map2d + 30)):
+            yield (
+                "a constant that is added to every position changes the mask, as under rule paper: measure the level from "
+                "a number of the map, such as its median, and not from 0"
+            )
+
+
+def _level(function, map2d):
+    """The reader's level as a float, or what is wrong with it."""
+    given = np.asarray(function(map2d.copy()))
+    if given.size != 1:
+        return f"it gives {given.shape}: give the level, one number; the mask is made of it afterwards"
+    level = float(given.reshape(()))
+    return level if np.isfinite(level) else "the level is not a finite number"
+
+
+def _alike_masks(a, b):
+    return (a & b).sum() >= 0.9 * (a | b).sum()
+
+
+@own_level.wrong
+def rule_paper(map2d):
+    return 0.2 * map2d.max()
+
+
+@own_level.wrong
+def rule_wsol(map2d):
+    return map2d.min() + 0.2 * (map2d.max() - map2d.min())
+
+
+@own_level.wrong
+def a_fixed_number(map2d):
+    return np.float64(1)
+
+
+@own_level.wrong
+def nearly_everything(map2d):
+    return np.quantile(map2d, 0.1)
+
+
+@own_level.wrong
+def above_the_maximum(map2d):
+    return np.quantile(map2d, 0.5) + 10 * (np.quantile(map2d, 0.99) - np.quantile(map2d, 0.5))
+
+
+@own_level.wrong
+def a_share_of_a_quantile(map2d):
+    return 0.5 * np.quantile(map2d, 0.95)
+
+
+@own_level.wrong
+def the_mask_itself(map2d):
+    return map2d > np.quantile(map2d, 0.8)
