@@ -9,13 +9,14 @@ still figures.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
 import torch
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cambook import maps
@@ -36,6 +37,7 @@ def cam_explorer(
     rule: str = "paper",
     threshold: float = 0.2,
     truth: Any = None,
+    frame: int | tuple[int, int] | None = None,
 ) -> widgets.VBox:
     """Choose the class, the box rule and the threshold; see the map over the image and its box at once.
 
@@ -43,6 +45,9 @@ def cam_explorer(
     maps:  (C, h, w) raw, before any normalization
     names: C class names
     truth: one true box (x0, y0, x1, y1) or several, in pixels of the image: drawn solid, its IoU said below
+    frame: side or (H, W) of the images that boxes are measured in, if `image` is drawn at another size
+
+    Its still is `show.thresholds`, or `show.pictures` of several classes.
 
     The map is shown as the rule reads it: "paper" divides by the maximum and shows nothing below zero, "wsol"
     runs from the minimum to the maximum. The share of the image counts every pixel kept, in all components.
@@ -53,7 +58,9 @@ def cam_explorer(
         raise ValueError(f"{len(names)} names but maps of shape {tuple(raw.shape)}: give maps (C, h, w) and C names.")
     if rule not in boxes.RULES:
         raise ValueError(f"unknown box rule {rule!r}: use one of {', '.join(boxes.RULES)}.")
-    large = _upsample(raw, picture.shape[:2])
+    size = show.frame_of(picture, frame)
+    large, canvas = _upsample(raw, size), _enlarged(picture)
+    shown = _upsample(raw, canvas.shape[:2])
 
     which = widgets.Dropdown(options=[(name, i) for i, name in enumerate(names)], description="class", style=_WIDE)
     by = widgets.Dropdown(options=boxes.RULES, value=rule, description="box rule", style=_WIDE)
@@ -64,8 +71,9 @@ def cam_explorer(
         raw_map = large[which.value]
         mask = boxes.mask_above(raw_map, level.value, by.value)
         box = boxes.box_from_map(raw_map, by.value, level.value)
-        blended = show.overlay(picture, as_rule_reads(raw_map, by.value))
-        screen.value = _png(draw_boxes(_enlarge(blended), truth, box, scale=_scale(blended)))
+        blended = show.overlay(canvas, as_rule_reads(shown[which.value], by.value))
+        scale = blended.shape[1] / size[1], blended.shape[0] / size[0]
+        screen.value = _png(draw_boxes(blended, truth, box, scale))
         line.value = describe(box, mask, truth, names[which.value], by.value, level.value)
 
     return _assemble([which, by, level], screen, line, draw)
@@ -77,7 +85,7 @@ def play(render: Callable[..., Any], **sliders: Any) -> widgets.VBox:
 
     sliders: name=(low, high, step, start) a slider, whole numbers if all four are; name=[option, ...] a
     list to choose from.
-    An underscore in a name is shown as a space.
+    An underscore in a name is shown as a space. Its still is `still` with the same render.
     """
     controls = {name: _control(name.replace("_", " "), given) for name, given in sliders.items()}
     screen, line = widgets.Image(format="png", layout=_OWN_SIZE), widgets.Label()
@@ -85,18 +93,37 @@ def play(render: Callable[..., Any], **sliders: Any) -> widgets.VBox:
     def draw(_: Any = None) -> None:
         drawn = render(**{name: each.value for name, each in controls.items()})
         picture, line.value = drawn if isinstance(drawn, tuple) else (drawn, "")
-        screen.value = _png(_enlarge(show.pixels(picture)))
+        screen.value = _png(_enlarged(picture))
 
     return _assemble(list(controls.values()), screen, line, draw)
 
 
-def erasing_explorer(network: Any, images: Any, names: Sequence[str], delta: float = 0.6) -> widgets.VBox:
+def still(
+    render: Callable[..., Any],
+    settings: Mapping[str, Mapping[str, Any]],
+    takeaway: str = "",
+    columns: int | None = None,
+) -> Figure:
+    """What `play` shows, as a figure: the images that render(**values) gives for some settings, side by side.
+
+    settings: {title: values of the sliders}; the line of text that render gives is left out
+    """
+    drawn = [render(**values) for values in settings.values()]
+    images = [each[0] if isinstance(each, tuple) else each for each in drawn]
+    return show.pictures(images, titles=list(settings), takeaway=takeaway, columns=columns)
+
+
+def erasing_explorer(
+    network: Any, images: Any, names: Sequence[str], delta: float = 0.6, sharp: Any = None
+) -> widgets.VBox:
     """Move ACoL's delta and see, left to right, A's map, what is left for B, B's map and the fused map.
 
     network: an ACoL network; its own delta stays as it is, so away from it B sees what it was not trained on
     images:  (B, 3, H, W) in [0, 1], at least one; names: the classes
-    The class is the one that branch A predicts, which is also the one that is erased.
+    sharp:   (B, 3, S, S), the same images as they are drawn, by default `images`
+    The class is the one that branch A predicts, which is also the one that is erased. Its still is `show.branches`.
     """
+    drawn = [show.enlarged(image) for image in (images if sharp is None else sharp)]
     device = network.mean.device
     with torch.no_grad():
         features = network.features(images.to(device))
@@ -110,12 +137,11 @@ def erasing_explorer(network: Any, images: Any, names: Sequence[str], delta: flo
             seen_b = network.branch_b(erase(features[one], seen, delta))[:, guess, None]
         kept = (maps.normalize(seen) < delta)[0, 0]
         three = maps.normalize(seen), maps.normalize(seen_b), fuse(seen, seen_b)
-        a, b, fused = (show.overlay(images[picture], m[0, 0].cpu()) for m in three)
-        shown = np.concatenate([a, show.left_over(images[picture], kept), b, fused], 1)
-        factor = max(1, 192 // shown.shape[0])
+        a, b, fused = (show.overlay(drawn[picture], m[0, 0].cpu()) for m in three)
+        shown = np.concatenate([a, show.left_over(drawn[picture], kept), b, fused], 1)
         erased = 1 - kept.float().mean().item()
         text = f"{names[guess]}: delta {delta:.2f} erases {erased:.0%} of the positions before B sees them."
-        return shown.repeat(factor, 0).repeat(factor, 1), text
+        return shown, text
 
     last = len(images) - 1
     return play(render, picture=(0, last, 1, 0), delta=(0.2, 1.0, 0.05, delta))
@@ -133,29 +159,44 @@ def describe(box: Any, mask: np.ndarray, truth: Any, name: str, rule: str, thres
     return f"{text}, IoU {best:.2f}."
 
 
-def draw_boxes(canvas: np.ndarray, truth: Any, predicted: Any, scale: int = 1) -> np.ndarray:
-    """True boxes solid and the predicted box dashed, in the colours of the figures, on a copy of canvas (H,
-    W, 3) uint8."""
+def draw_boxes(canvas: np.ndarray, truth: Any, predicted: Any, scale: float | tuple[float, float] = 1) -> np.ndarray:
+    """True boxes solid and the predicted box dashed, in the colours of the figures, on a copy of canvas (H, W, 3)
+    uint8.
+
+    scale: how many pixels of the canvas one pixel of the boxes' image is, the same both ways or (across, down)
+    """
+    across, down = scale if isinstance(scale, tuple) else (scale, scale)
+    factors = np.array([across, down, across, down])
     canvas = canvas.copy()
     for kind, found in zip(show.LINES, (truth, predicted), strict=True):
         colour = np.array(to_rgb(show.LINES[kind][0])) * 255
         for box in [] if found is None else show.array(found).reshape(-1, 4):
-            _frame(canvas, box * scale, 5, np.full(3, 17.0), dashed=False)
-            _frame(canvas, box * scale, 3, colour, dashed=kind == "predicted box")
+            _frame(canvas, box * factors, 5, np.full(3, 17.0), dashed=False)
+            _frame(canvas, box * factors, 3, colour, dashed=kind == "predicted box")
     return canvas
 
 
-def strip(images: Any, maps: Any, truth: Sequence[Any], predicted: Sequence[Any], side: int = 192) -> np.ndarray:
+def strip(
+    images: Any,
+    maps: Any,
+    truth: Sequence[Any],
+    predicted: Sequence[Any],
+    side: int = 192,
+    frame: int | tuple[int, int] | None = None,
+) -> np.ndarray:
     """Images side by side, each under its map and with its boxes: (H, W, 3) uint8, for `play`.
 
-    images: n times (3, H, W); maps: n times (h, w) in [0, 1]; truth, predicted: n times boxes as in `draw_boxes`;
-    side: images smaller than that grow by the largest whole factor that fits
+    images: n times (3, H, W); maps: n times (h, w) in [0, 1]; truth, predicted: n times boxes as in `draw_boxes`
+    side: of each image as it is drawn, its longer one, in pixels; frame: side or (H, W) of the images that the boxes
+    belong to, if `images` have another
     """
     drawn = []
     for image, map2d, true_box, box in zip(images, maps, truth, predicted, strict=True):
-        blended = show.overlay(image, map2d)
-        times = max(1, side // max(blended.shape[:2]))
-        drawn.append(draw_boxes(blended.repeat(times, 0).repeat(times, 1), true_box, box, times))
+        image = show.pixels(image)
+        size = show.frame_of(image, frame)
+        image = _sized(image, side / max(image.shape[:2]))
+        scale = image.shape[1] / size[1], image.shape[0] / size[0]
+        drawn.append(draw_boxes(show.overlay(image, map2d), true_box, box, scale))
     return np.concatenate(drawn, 1)
 
 
@@ -177,13 +218,17 @@ def _upsample(raw: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
     return maps.upsample(raw[None], size)[0].numpy()
 
 
-def _scale(picture: np.ndarray) -> int:
-    return max(1, LONG_SIDE // max(picture.shape[:2]))
+def _enlarged(picture: Any) -> np.ndarray:
+    """Small images grow smoothly by a whole factor towards LONG_SIDE, so that boxes drawn on them stay thin."""
+    picture = show.pixels(picture)
+    return _sized(picture, max(1, LONG_SIDE // max(picture.shape[:2])))
 
 
-def _enlarge(picture: np.ndarray) -> np.ndarray:
-    """Small images grow by a whole factor towards LONG_SIDE, so that boxes drawn on them stay thin."""
-    return picture.repeat(_scale(picture), 0).repeat(_scale(picture), 1)
+def _sized(picture: np.ndarray, factor: float) -> np.ndarray:
+    if factor == 1:
+        return picture
+    height, width = (round(factor * side) for side in picture.shape[:2])
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def _png(picture: np.ndarray) -> bytes:

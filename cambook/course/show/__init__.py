@@ -14,7 +14,7 @@ from cambook.course.show.charts import (
     threshold_curves,
 )
 from cambook.course.show.diagrams import layers
-from cambook.course.show.images import array, enlarged, labelled, left_over, overlay, pixels
+from cambook.course.show.images import array, enlarged, frame_of, labelled, left_over, overlay, pixels
 from cambook.course.show.panels import (
     as_rule_reads,
     branches,
@@ -49,6 +49,7 @@ __all__ = [
     "enlarged",
     "failures",
     "forest",
+    "frame_of",
     "grid",
     "labelled",
     "layers",

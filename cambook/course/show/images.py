@@ -47,6 +47,13 @@ def pixels(image: Any) -> np.ndarray:
     return (image.clip(0, 1) * 255).round().astype(np.uint8)
 
 
+def frame_of(image: Any, frame: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width of the image that boxes belong to: `frame`, a side or (H, W), or those of the image."""
+    if frame is None:
+        return pixels(image).shape[:2]
+    return (frame, frame) if isinstance(frame, int | np.integer) else tuple(frame)
+
+
 def enlarged(image: Any, side: int = SHARP) -> np.ndarray:
     """An image as (H, W, 3) uint8, enlarged smoothly by a whole factor until its longer side has at least `side`
     pixels: a figure shows no blocks."""

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from cambook import maps
 from cambook.course.show.described import finish, listed
-from cambook.course.show.images import array, as_boxes, enlarged, left_over, overlay, pixels
+from cambook.course.show.images import array, as_boxes, enlarged, frame_of, left_over, overlay, pixels
 from cambook.course.show.pictures import overlap, picture, pictures, wrapped
 from cambook.course.show.style import DIVERGING, WIDTH, box_line, colour_bar, styled, subplots
 from cambook.maps import boxes
@@ -212,7 +212,7 @@ def thresholds(
 
     image: (3, H, W) in [0, 1]; map2d: (h, w) raw, before any normalization; rule: a box rule; truth: as in `picture`
     """
-    size = pixels(image).shape[:2] if frame is None else (frame, frame) if isinstance(frame, int) else tuple(frame)
+    size = frame_of(image, frame)
     small = torch.from_numpy(np.array(array(map2d), np.float32))[None, None]
     raw, fine = (maps.upsample(small, to)[0, 0].numpy() for to in (size, enlarged(image).shape[:2]))
     found = [boxes.box_from_map(raw, rule, level) for level in levels]

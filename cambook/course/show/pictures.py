@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from cambook.course.show.described import finish, listed
-from cambook.course.show.images import array, as_boxes, enlarged, overlaid_colours, overlay, sized, smooth_mask
+from cambook.course.show.images import (
+    array,
+    as_boxes,
+    enlarged,
+    frame_of,
+    overlaid_colours,
+    overlay,
+    sized,
+    smooth_mask,
+)
 from cambook.course.show.style import LINES, PREDICTED, WIDTH, box_line, colour_bar, edged_line, styled, subplots
 from cambook.maps import boxes
 
@@ -41,7 +50,7 @@ def picture(
     (n, h, w), drawn as lines. level: value of the map along which a line is drawn, such as a threshold
     """
     shown = enlarged(image)
-    height, width = _frame(image, frame)
+    height, width = frame_of(image, frame)
     if map is not None:
         shown = overlay(shown, map)
     ax.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
@@ -110,7 +119,7 @@ def pictures(
         given["titles"] = [wrapped(title, side) for title in given["titles"]]
     entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
     below = [_below(entry, iou) for entry in entries]
-    shape = _frame(images[0], frame)
+    shape = frame_of(images[0], frame)
     lines = max((1 + title.count("\n") for title in given.get("titles", []) if title), default=0)
     drawn = (0.84 if bar else 0.93) * side * shape[0] / shape[1]
     height = rows * (drawn + 0.25 * lines + 0.36 * any(below) + 0.12)
@@ -150,14 +159,6 @@ def _below(entry: dict[str, Any], iou: bool) -> str:
     if "predicted" in entry and len(truth) and not len(predicted):
         return "no box"
     return f"IoU {_iou(truth, predicted):.2f}" if iou and len(truth) and len(predicted) else ""
-
-
-def _frame(image: Any, frame: int | tuple[int, int] | None) -> tuple[int, int]:
-    """Height and width of the image that boxes belong to."""
-    if frame is None:
-        height, width = array(image).shape[1:] if array(image).shape[0] == 3 else array(image).shape[:2]
-        return height, width
-    return (frame, frame) if isinstance(frame, int | np.integer) else tuple(frame)
 
 
 def _masks(outline: Any) -> np.ndarray:
