@@ -1,10 +1,17 @@
-"""Lesson 04: how localization is counted."""
+"""Lesson 04: how localization is counted, and a control of your own."""
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
+import torch
 
 from cambook.course.lessons.check.exercise import exercise
+from cambook.course.lessons.check.task import task
+from cambook.maps.arrays import as_array
+from cambook.metrics.box_accuracy import BoxAccuracy
+from cambook.metrics.grid import boxes_on_grid, count_boxes, maps_on_grid
 
 
 def _ious(g, count):
@@ -142,3 +149,86 @@ def best_picture(hits):
 @max_box_acc.mistake("this is a share between 0 and 1; give percent")
 def as_share(hits):
     return hits.mean(0).max()
+
+
+_BLIND = 45  # percent of the boxes, about ten points below the course's spot
+
+
+@cache
+def _true_boxes():
+    from cambook import datasets
+
+    return boxes_on_grid(datasets.load("scenes", "test", 64, length=200).batch(range(200)).boxes, 64)
+
+
+def _blind_accuracy(map2d):
+    """MaxBoxAcc, in percent, of one map (h, w) for every image of the scenes' test set."""
+    counted, maps = BoxAccuracy(), maps_on_grid(torch.from_numpy(map2d)[None, None].float())
+    truth = _true_boxes()
+    count_boxes(np.repeat(maps, len(truth), 0), truth, counted)
+    return counted.max_box_acc()[0]
+
+
+def _cone(size):
+    rows, columns = np.mgrid[:size, :size] / (size - 1) - 0.5
+    return np.clip(1 - 2 * np.hypot(rows, columns), 0, 1)
+
+
+@task(
+    f"one map (size, size) for every image, blind to all of them, whose box is right for {_BLIND}% of the objects",
+    hints=[
+        "Where in these images would you look if your eyes were closed? And how large is a box that fits most objects?",
+        "A map that falls from the middle to the rim gives a centred box at every threshold; MaxBoxAcc picks the best.",
+        "A rectangle works, too: ones in the middle, zeros elsewhere. Its side decides.",
+    ],
+    example=_cone,
+)
+def blind_map(function):
+    first, again = (as_array(function(64), np.float64) for _ in range(2))
+    if first.shape != (64, 64):
+        yield f"give one map of shape (size, size); for size = 64 yours has the shape {first.shape}"
+        return
+    if not np.isfinite(first).all():
+        yield "the map has a value that is not a finite number"
+        return
+    if not np.array_equal(first, again):
+        yield "called twice, it gives two different maps; a control is one and the same map for every image"
+    if np.ptp(first) == 0:
+        yield "the map is the same everywhere, so no threshold cuts a box out of it; let it be higher somewhere"
+        return
+    if (right := _blind_accuracy(first)) < _BLIND:
+        yield f"at its best threshold its box is right for {right:.0f}% of the objects; {_BLIND}% is the aim"
+    if as_array(function(32)).shape != (32, 32):
+        yield "asked for size = 32 it does not give a map of shape (32, 32): use the argument"
+
+
+@blind_map.wrong
+def everywhere(size):
+    return np.ones((size, size))
+
+
+@blind_map.wrong
+def in_a_corner(size):
+    rows, columns = np.mgrid[:size, :size]
+    return np.exp(-(rows**2 + columns**2) / size**2)
+
+
+@blind_map.wrong
+def too_narrow(size):
+    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
+    return (np.hypot(rows, columns) < size / 8).astype(float)
+
+
+@blind_map.wrong
+def noise(size):
+    return np.random.default_rng().random((size, size))
+
+
+@blind_map.wrong
+def one_size(size):
+    return _cone(64)
+
+
+@blind_map.wrong
+def as_a_row(size):
+    return _cone(size).ravel()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from cambook.course.lessons.check.exercise import exercise, normal
+from cambook.course.lessons.check.task import task
+from cambook.maps.arrays import as_array
 
 
 def _gradients(g):
@@ -169,3 +172,84 @@ def mean_over_channels(activations, gradients):
 @gradient_times_activation.mistake("you added the positions too; the map keeps its positions (h, w)")
 def everything_summed(activations, gradients):
     return (gradients * activations).sum()
+
+
+def _weighted_by_activation(activations, gradients):
+    total = activations.sum((1, 2)).clamp(min=1e-12)
+    alpha = (gradients * activations).sum((1, 2)) / total
+    return torch.einsum("khw,k->hw", activations, alpha).relu()
+
+
+def _parallel(a, b):
+    """Whether one map is a positive multiple of the other."""
+    a, b = a.ravel(), b.ravel()
+    return a @ b > 0 and np.allclose(a / np.linalg.norm(a), b / np.linalg.norm(b), atol=1e-6)
+
+
+@task(
+    "a map (h, w) of your own from activations and gradients (K, h, w) that still contains CAM as a special case",
+    hints=[
+        "Grad-CAM takes the plain mean of each channel's gradient. Which positions would you listen to more?",
+        "Weights that add up to 1 in each channel leave a constant gradient as it is, so CAM stays a special case. "
+        "Where the channel is active its gradient matters more: weight the gradients by the activations.",
+        "Or keep every position's own gradient, as gradient times activation does, and end with the ReLU.",
+    ],
+    example=_weighted_by_activation,
+)
+def own_weighting(function):
+    generator = torch.Generator().manual_seed(5)
+    activations = torch.rand(6, 5, 7, generator=generator, dtype=torch.float64)
+    gradients = torch.randn(6, 5, 7, generator=generator, dtype=torch.float64)
+    even = torch.tensor([0.7, -0.4, 0.2, 0.5, -0.3, 0.1], dtype=torch.float64)[:, None, None].expand(6, 5, 7)
+
+    def called(given):
+        return as_array(function(activations.clone(), given.clone()), np.float64)
+
+    found, plain = called(gradients), as_array(grad_cam_map.reference(activations, gradients))
+    if found.shape != (5, 7):
+        yield f"give one map (h, w): for activations of shape (6, 5, 7) yours has the shape {found.shape}"
+        return
+    if not np.isfinite(found).all():
+        yield "the map has a value that is not a finite number"
+        return
+    if found.min() < 0:
+        yield "some positions are below zero: end with the ReLU, as Grad-CAM does"
+    if not _parallel(called(even), as_array(grad_cam_map.reference(activations, even))):
+        yield (
+            "if a channel's gradient is the same at every position, its weight must be that gradient (up to one factor "
+            "for all channels), negative ones too: only then is CAM a special case"
+        )
+    if _parallel(found, plain):
+        yield "this is Grad-CAM itself: combine the positions of a gradient in another way than by their plain mean"
+    if not _parallel(called(2 * gradients), found):
+        yield "if the score is counted twice, every gradient doubles; the map must keep its shape then"
+
+
+@own_weighting.wrong
+def grad_cam_again(activations, gradients):
+    return torch.einsum("khw,k->hw", activations, gradients.sum((1, 2))).relu()
+
+
+@own_weighting.wrong
+def positive_gradients_alone(activations, gradients):
+    return (activations * gradients.relu()).sum(0)
+
+
+@own_weighting.wrong
+def without_relu(activations, gradients):
+    return (activations * gradients).sum(0)
+
+
+@own_weighting.wrong
+def a_softmax_of_the_weights(activations, gradients):
+    return torch.einsum("khw,k->hw", activations, gradients.amax((1, 2)).softmax(0))
+
+
+@own_weighting.wrong
+def one_number_per_channel(activations, gradients):
+    return (activations * gradients).sum((1, 2)).relu()
+
+
+@own_weighting.wrong
+def activations_alone(activations, gradients):
+    return activations.mean(0)
