@@ -106,18 +106,3 @@ def test_the_full_budget_is_that_of_the_networks_own_recipe():
     recipe = training.recipe_for("mini-gap")
     assert weak_labels.full_steps("mini-gap", 4000) == recipe.epochs * 4000 // recipe.batch_size
     assert weak_labels.full_steps("mini-gap", 1) == recipe.epochs
-
-
-def test_differences_are_taken_image_by_image_and_in_points():
-    from types import SimpleNamespace
-
-    def evaluation(right):
-        boxes = SimpleNamespace(hits=lambda: np.array(right)[:, None])
-        return SimpleNamespace(
-            row={"max_box_acc": 100 * np.mean(right)}, correct={"top1": np.array(right)}, boxes=boxes
-        )
-
-    found = {"all": evaluation([True] * 30 + [False] * 10), "few": evaluation([True] * 20 + [False] * 20)}
-    for metric in ("accuracy", "max_box_acc"):
-        ((name, (difference, low, high)),) = weak_labels.differences(found, "all", metric).items()
-        assert name == "few" and difference == pytest.approx(-25) and -45 < low < -25 < high < 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cambook.datasets.batches import Subset
-from cambook.metrics.evaluation import Evaluation, classify
-from cambook.metrics.intervals import paired_interval
+from cambook.metrics.evaluation import classify
 from cambook.training.cache import Trained, trained
 from cambook.training.recipes import Recipe, recipe_for
 
@@ -148,47 +146,3 @@ def with_wrong(data, share: float, *, network: str, steps: int, seed: int, **how
 def _trained(data, labels, network, steps, seed, describe, how) -> Trained:
     recipe = same_steps(recipe_for(network), len(data), steps)
     return trained(network, data, recipe, seed=seed, labels=labels, describe=describe, **how)
-
-
-# ---- what labels are worth ----
-
-
-def differences(
-    found: Mapping[str, Evaluation], reference: str, metric: str, seed: int = 0
-) -> dict[str, tuple[float, float, float]]:
-    """Each evaluation minus the reference on the same images, as `show.forest` draws it.
-
-    Args:
-        found: {name: Evaluation} on the same test images.
-        reference: the name that the others are compared with.
-        metric: "accuracy", "max_box_acc" or a name in `Evaluation.correct`.
-        seed: of the bootstrap.
-
-    Returns:
-        {name: (difference, low, high)} in percentage points, with a paired 95% interval over the images. It says
-        nothing about another training run.
-
-    Example:
-        >>> from cambook import datasets, metrics, networks
-        >>> data = datasets.load("scenes", "test", 64, length=12)
-        >>> one = metrics.evaluate(networks.build("mini-gap", 12, seed=0), data, "cam")
-        >>> differences({"a": one, "b": one}, "a", "accuracy")
-        {'b': (0.0, 0.0, 0.0)}
-    """
-
-    def per_image(evaluation: Evaluation) -> np.ndarray:
-        if metric == "max_box_acc":
-            return evaluation.boxes.hits()
-        return evaluation.correct["top1" if metric == "accuracy" else metric]
-
-    def value(evaluation: Evaluation) -> float:
-        return evaluation.row[metric] if metric in evaluation.row else 100 * float(per_image(evaluation).mean())
-
-    return {
-        name: (
-            value(one) - value(found[reference]),
-            *paired_interval(per_image(one), per_image(found[reference]), seed),
-        )
-        for name, one in found.items()
-        if name != reference
-    }
