@@ -166,6 +166,40 @@ def test_every_network_of_the_papers_is_counted():
     )
 
 
+@pytest.mark.parametrize("name", ["mini-gap", "mini-fc-gap"])
+def test_a_pooling_that_comes_first_in_training_changes_no_bit_of_loss_and_gradients(name):
+    fast = networks.build(name, 12).train()
+    plain = networks.build(name, 12).train()
+    plain.backbone = nn.Sequential(*plain.backbone)
+    assert isinstance(fast.backbone, networks.Layers) and not isinstance(plain.backbone, networks.Layers)
+    for network in (fast, plain):
+        network.loss(torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)), torch.arange(8))[
+            0
+        ].backward()
+    both = zip(fast.parameters(), plain.parameters(), strict=True)
+    assert all(torch.equal(one.grad, other.grad) for one, other in both)
+    both = zip(fast.buffers(), plain.buffers(), strict=True)
+    assert all(torch.equal(one, other) for one, other in both)
+
+
+def test_hooks_see_each_layer_in_its_place_outside_of_training():
+    backbone, seen = networks.mini_backbone().eval(), []
+    backbone[2].register_forward_hook(lambda *given: seen.append(given[2].shape))
+    backbone(torch.rand(1, 3, 64, 64))
+    assert seen == [(1, 16, 64, 64)]
+
+
+def test_layers_that_stay_keep_weights_and_statistics_and_the_others_learn():
+    start = networks.build("mini-gap", 12)
+    network = segmentation.SegmentationNetwork(start.backbone).train()
+    optimizer = torch.optim.AdamW(network.parameters(), 0.1)
+    network.loss(torch.rand(4, 3, 64, 64), torch.ones(4, 32, 32, dtype=torch.long))[0].backward()
+    optimizer.step()
+    own, theirs = network.backbone.state_dict(), start.backbone.state_dict()
+    changed = {int(name.partition(".")[0]) for name in own if not torch.equal(own[name], theirs[name])}
+    assert changed == {8, 9, 11, 12, 15, 16, 18, 19}
+
+
 @pytest.mark.parametrize("name", ["mini-gap", "mini-gmp", "mini-nin", "mini-fc", "mini-fc-gap", "mini-fc-gmp"])
 def test_mini_networks_have_8x8_maps_and_nothing_but_relu(name):
     network = networks.build(name, 12)

@@ -15,10 +15,12 @@ from cambook.networks.base import (
     IMAGENET_STD,
     MINI_SIZE,
     HiddenLayerNetwork,
+    Layers,
     Network,
     NetworkInNetwork,
     PooledNetwork,
     count_parameters,
+    fine_tuned_copy,
     misfit,
 )
 from cambook.networks.building import HEADS, build, imagenet_classes, on_backbone
@@ -50,6 +52,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "KNOWN",
+    "Layers",
     "Lite0Backbone",
     "MINI_HIDDEN",
     "MINI_SIZE",
@@ -64,6 +67,7 @@ __all__ = [
     "count_parameters",
     "cut",
     "cuts",
+    "fine_tuned_copy",
     "imagenet_classes",
     "load_weights",
     "mini_backbone",

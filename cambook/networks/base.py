@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import warnings
 from collections.abc import Mapping
 
@@ -125,6 +127,66 @@ class Network(nn.Module):
     def classes(self) -> int:
         """How many classes the network distinguishes."""
         return [m for m in self.classifier.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1].weight.shape[0]
+
+
+class Layers(nn.Sequential):
+    """Layers one after another, which train fast.
+
+    In training, a max pooling comes before the ReLU that it follows. The greatest number stays the greatest where all
+    below zero become zero, so outputs and gradients are the very same numbers, and the ReLU meets a quarter of them.
+    A layer none of whose parameters learns stays in evaluation mode: its batch norm keeps its statistics.
+
+    Args:
+        layers: as nn.Sequential takes them.
+
+    Example:
+        >>> layers = Layers(nn.ReLU(), nn.MaxPool2d(2))
+        >>> images = torch.randn(2, 3, 8, 8)
+        >>> torch.equal(layers.train()(images), layers.eval()(images))
+        True
+    """
+
+    def train(self, mode: bool = True) -> Layers:
+        """All layers that learn in training mode, or all in evaluation mode."""
+        super().train(mode)
+        for layer in self:
+            learns = [parameter.requires_grad for parameter in layer.parameters()]
+            layer.train(mode and (any(learns) or not learns))
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        layers = list(self)
+        if self.training:
+            for place, (one, other) in enumerate(itertools.pairwise(layers)):
+                if isinstance(one, nn.ReLU) and isinstance(other, nn.MaxPool2d):
+                    layers[place : place + 2] = other, one
+        for layer in layers:
+            images = layer(images)
+        return images
+
+
+def fine_tuned_copy(backbone: nn.Sequential, layers: int = 7) -> nn.Sequential:
+    """A copy of a trained backbone to learn on from, whose first layers stay as they are.
+
+    They see edges and colours, whatever the task, and the backward pass ends before them.
+
+    Args:
+        backbone: layers one after another, nearest to the pixels first.
+        layers: so many stay; by default a small backbone's first two convolutions, up to the second ReLU.
+
+    Returns:
+        The copy, in the mode that the backbone is in; its first layers have requires_grad=False.
+
+    Source: Yosinski et al. 2014, How transferable are features in deep neural networks?
+
+    Example:
+        >>> copied = fine_tuned_copy(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3)), layers=2)
+        >>> [parameter.requires_grad for parameter in copied.parameters()]
+        [False, False, True, True]
+    """
+    copied = copy.deepcopy(backbone)
+    copied[:layers].requires_grad_(False)
+    return copied
 
 
 class HiddenLayerNetwork(Network):

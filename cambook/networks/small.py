@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import nn
 
 from cambook.networks.acol import ACoL
-from cambook.networks.base import MINI_SIZE, HiddenLayerNetwork, Network, NetworkInNetwork, PooledNetwork
+from cambook.networks.base import MINI_SIZE, HiddenLayerNetwork, Layers, Network, NetworkInNetwork, PooledNetwork
 from cambook.networks.registry import Spec, register
 
 MINI_HIDDEN = 256
@@ -33,7 +33,7 @@ def mini_backbone() -> nn.Sequential:
         else:
             layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             channels = width
-    return nn.Sequential(*layers)
+    return Layers(*layers)
 
 
 def mini_fc(classes: int, pretrained: bool) -> Network:

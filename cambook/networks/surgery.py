@@ -8,7 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from cambook.networks.base import MINI_SIZE, Network, PooledNetwork
+from cambook.networks.base import MINI_SIZE, Layers, Network, PooledNetwork
 from cambook.networks.registry import KNOWN, cuts
 
 
@@ -52,7 +52,7 @@ def cut(
     units = units or next((other.units for other in alike), (1024,))
     kept = list(original.backbone.named_children())
     kept = kept[: [name for name, _ in kept].index(keeps) + 1]
-    backbone = copy.deepcopy(nn.Sequential(OrderedDict(kept)))
+    backbone = copy.deepcopy(Layers(OrderedDict(kept)))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         channels = copy.deepcopy(backbone).cpu().eval()(torch.zeros(1, 3, MINI_SIZE, MINI_SIZE)).shape[1]

@@ -134,7 +134,7 @@ def make_optimizer(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
         raise ValueError(f"{network.name} has no new layers, so frozen=True leaves nothing to train.")
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay, nesterov=True)
-    return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.AdamW(groups, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
 
 
 def _old_and_new(network: Network) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

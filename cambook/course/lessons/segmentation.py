@@ -7,8 +7,6 @@ is asked is where. Which class it is, the classifier says.
 
 from __future__ import annotations
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +14,7 @@ from tqdm.auto import tqdm
 
 from cambook.datasets.batches import image_getter
 from cambook.maps.cam import upsample
-from cambook.networks.base import IGNORED, Network
+from cambook.networks.base import IGNORED, Network, fine_tuned_copy
 from cambook.training.cache import Trained, trained
 from cambook.training.recipes import Recipe
 
@@ -55,7 +53,7 @@ class SegmentationNetwork(Network):
     """Feature maps of three depths, brought to one grid and added, then two convolutions: object or background.
 
     (B, 3, S, S) -> logits (B, 2, S/2, S/2). The deep maps know what, the shallow ones where its edge is.
-    backbone: that of a mini network, whose weights it starts from; it is copied
+    backbone: that of a mini network, whose weights it starts from; it is copied, and its first layers stay as they are
     seed:     of the new layers
     Long et al. 2015, Fully convolutional networks, section 4.2 (skips); the sum of 1x1 convolutions as in Lin et al.
     2017, Feature pyramid networks. Train it with labels (N, S/2, S/2), -100 where none is known, and flip=False.
@@ -64,7 +62,7 @@ class SegmentationNetwork(Network):
     without_weight = "scores every pixel, so its logits are maps already: take their softmax (`segment`)"
 
     def __init__(self, backbone: nn.Sequential, units: int = 32, seed: int = 0):
-        super().__init__(copy.deepcopy(backbone))
+        super().__init__(fine_tuned_copy(backbone))
         self.name = "mini-segmentation"
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
