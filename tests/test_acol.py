@@ -6,7 +6,7 @@ import torch
 
 from cambook import maps, networks
 from cambook.course import runs
-from cambook.course.lessons import acol_branches
+from cambook.course.lessons import acol_branches, check
 from cambook.datasets import Batch
 from cambook.maps import class_activation_map, erase, fuse, normalize
 from cambook.networks import branch
@@ -194,3 +194,19 @@ def test_a_recorded_lead_is_a_paired_difference_and_one_that_touches_0_contains_
 def test_the_recorded_values_by_seed_have_a_row_for_each_delta():
     values = acol_branches.by_seed(runs.recorded("acol"), "fused", "max_box_acc")
     assert values.shape == (5, 3) and not np.isnan(values).any()
+
+
+def sum_of_the_positive(map_a, map_b):
+    fused = (map_a.clamp(min=0) + map_b.clamp(min=0)).numpy()
+    return fused / fused.max()
+
+
+def weighed_by_height(map_a, map_b):
+    highest = max(map_a.max(), map_b.max())
+    stretched = [(m - m.min()) / (m.max() - m.min()) * (m.max() / highest) for m in (map_a, map_b)]
+    return torch.maximum(*stretched)
+
+
+@pytest.mark.parametrize("rule", [sum_of_the_positive, weighed_by_height])
+def test_several_ways_to_fuse_are_right(rule):
+    assert check.fusing_rule.answer(rule) == "✓ fusing_rule: correct."

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cambook import datasets, maps, metrics, networks, training
-from cambook.course.lessons import segmentation
+from cambook.course.lessons import check, segmentation
 
 MAP = torch.tensor([[-3.0, 0.0, 2.0], [4.0, 5.0, 6.0], [8.0, 9.0, 10.0]])
 
@@ -114,3 +114,21 @@ def test_a_data_set_without_masks_says_so():
     data.batch = lambda indices: dataclasses.replace(batch(indices), masks=None)
     with pytest.raises(ValueError, match="has no masks"):
         segmentation.true_masks(data)
+
+
+def noise(image, region):
+    drawn = torch.rand(image.shape, generator=torch.Generator().manual_seed(0), dtype=image.dtype)
+    return torch.where(region, drawn, image)
+
+
+def black(image, region):
+    return image.numpy() * ~region.numpy()
+
+
+def the_mean_of_the_whole_image(image, region):
+    return torch.where(region, image.mean((1, 2), keepdim=True), image)
+
+
+@pytest.mark.parametrize("filling", [noise, black, the_mean_of_the_whole_image])
+def test_several_ways_to_erase_are_right(filling):
+    assert check.erased_image.answer(filling) == "✓ erased_image: correct."

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cambook import datasets, files, training
-from cambook.course.lessons import weak_labels
+from cambook.course.lessons import check, weak_labels
 
 LABELS = np.repeat(np.arange(4), [100, 40, 10, 3])
 
@@ -106,3 +106,19 @@ def test_the_full_budget_is_that_of_the_networks_own_recipe():
     recipe = training.recipe_for("mini-gap")
     assert weak_labels.full_steps("mini-gap", 4000) == recipe.epochs * 4000 // recipe.batch_size
     assert weak_labels.full_steps("mini-gap", 1) == recipe.epochs
+
+
+def highest_entropy(logits, n):
+    probability = logits.softmax(1)
+    return (-(probability * probability.log()).sum(1)).topk(n).indices
+
+
+def smallest_margin(logits, n):
+    exps = np.exp(logits.numpy() - logits.numpy().max(1, keepdims=True))
+    ordered = np.sort(exps / exps.sum(1, keepdims=True), 1)
+    return np.argsort(ordered[:, -1] - ordered[:, -2])[:n].tolist()
+
+
+@pytest.mark.parametrize("rule", [highest_entropy, smallest_margin])
+def test_several_rules_of_active_learning_are_right(rule):
+    assert check.worth_labelling.answer(rule) == "✓ worth_labelling: correct."
