@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cambook import networks
 from cambook.course import explore
 from cambook.course.lessons import class_maps as lesson
 from cambook.maps import class_activation_map, upsample
@@ -85,3 +86,16 @@ def test_the_best_window_is_the_one_that_shows_the_class():
     assert found.tolist() == [[0, 0, 4, 4], [4, 4, 8, 8]]
     darkest = lesson.best_windows(Brightness(), images, torch.tensor([0, 0]), windows)
     assert darkest.tolist() == [[4, 4, 8, 8], [0, 0, 4, 4]]
+
+
+def test_the_steps_to_a_box_belong_together():
+    network = networks.build("mini-gap", classes=3, seed=0)
+    image = torch.rand(3, 64, 64)
+    steps = lesson.steps_to_a_box(network, image, 1, "wsol", 0.3)
+    assert steps["feature_maps"].shape[0] == steps["weights"].shape[0] == network.class_weight.shape[1]
+    torch.testing.assert_close(steps["map2d"], torch.einsum("khw,k->hw", steps["feature_maps"], steps["weights"]))
+    assert steps["mask"].shape == (64, 64) and steps["mask"].any()
+    x0, y0, x1, y1 = steps["box"]
+    inside = np.zeros((64, 64), bool)
+    inside[y0:y1, x0:x1] = True
+    assert (steps["mask"] & inside).any(0)[x0:x1].all() and (steps["mask"] & inside).any(1)[y0:y1].all()

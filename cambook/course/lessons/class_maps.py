@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cambook import maps, metrics
 from cambook.course.lessons.second_look import crop
-from cambook.maps.boxes import box_from_map
+from cambook.maps.boxes import box_from_map, mask_above
 
 
 def class_maps(feature_maps: Tensor, weight: Tensor, classes: Tensor, size: int | tuple[int, int]) -> Tensor:
@@ -143,3 +143,26 @@ def best_windows(network: torch.nn.Module, images: Tensor, classes: Tensor, wind
         pieces = crop(image.expand(len(windows), -1, -1, -1), windows, image.shape[-1])
         found.append(windows[network(pieces)[0].softmax(1)[:, wanted].argmax()])
     return torch.stack(found)
+
+
+@torch.no_grad()
+def steps_to_a_box(
+    network: torch.nn.Module, image: Tensor, wanted: int, rule: str = "paper", threshold: float = 0.2
+) -> dict[str, Tensor | np.ndarray | None]:
+    """What `show.pipeline` draws: an image, its feature maps, the weights of a class, its map, the mask and the box.
+
+    Args:
+        network: with `class_weight`; gives (logits, feature maps).
+        image: (3, H, W).
+        wanted: the class.
+        rule, threshold: of the mask and the box.
+
+    Returns:
+        image, feature_maps (K, h, w), weights (K,), map2d (h, w), mask (H, W) bool, box (4,) or None.
+    """
+    features = network(image[None])[1][0]
+    weights = network.class_weight[wanted]
+    small = maps.class_activation_map(features[None], weights[None])
+    large = maps.upsample(small, tuple(image.shape[1:]))[0, 0].numpy()
+    mask, box = mask_above(large, threshold, rule), box_from_map(large, rule, threshold)
+    return {"image": image, "feature_maps": features, "weights": weights, "map2d": small[0, 0], "mask": mask, "box": box}
