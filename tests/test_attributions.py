@@ -251,3 +251,26 @@ def test_declared_passes_are_those_that_are_counted(mini, images):
             method(mini, images[:2], None, CLASSES[:2, None])
         forward, backward = method.passes
         assert (passes.forward, passes.backward) == (2 * (forward + method.from_features), 2 * backward), name
+
+
+def test_pixels_and_biases_add_up_to_the_score(by_hand, mini, images):
+    score, pixels, biases = (4 * attributions.score_parts(*by_hand)[0]).tolist()
+    assert (score, pixels, biases) == (5, 20, -15)  # M: -3 + 1 + 6 + 1; LRP: 0 + 6 + 8 + 6
+    parts = attributions.score_parts(mini, images, CLASSES)
+    scores = mini(images)[0].gather(1, CLASSES[:, None])[:, 0].detach()
+    assert torch.allclose(parts[:, 0], scores, atol=1e-4) and torch.allclose(parts[:, 1:].sum(1), scores, atol=1e-4)
+    assert torch.allclose(parts[:, 1], attributions.lrp(mini, images, CLASSES, gamma=0).sum((1, 2, 3)), atol=1e-4)
+
+
+def test_score_cam_weighs_each_feature_map_by_the_probability_that_is_left_under_it(mini, images):
+    found = attributions.score_cam(mini, images, CLASSES, channels=4)
+    assert found.shape == (3, 1, 8, 8) and found.min() >= 0
+    with torch.no_grad():
+        features = mini(images[:1])[1][0]
+        chosen = features.flatten(1).std(1).topk(4).indices
+        expected = torch.zeros(8, 8)
+        for k in chosen.tolist():
+            mask = maps.normalize(maps.upsample(features[None, k : k + 1], 64))
+            left = mini(mini.mean + mask * (images[:1] - mini.mean))[0].softmax(1)[0, CLASSES[0]]
+            expected += left * features[k]
+    assert torch.allclose(found[0, 0], expected, atol=1e-6)

@@ -114,3 +114,21 @@ def test_localize_counts_right_boxes_and_pointed_objects():
     assert found["pointing"][0] == 50 and found["max_box_acc"][0] == 50
     low, high = found["pointing"][1:]
     assert low <= 50 <= high
+
+
+def test_deleted_pixels_may_be_filled_with_anything():
+    image, best, label = picture(), torch.zeros(1, 1, 4, 4), torch.tensor([0])
+    best[0, 0, 0] = 1.0
+    curve = faithfulness.deletion(Counts(), image, best, label, steps=4, filling=torch.ones_like(image))[0]
+    assert np.allclose(curve, [probability(s) for s in (0.25, 0.25, 0.5, 0.75, 1)], atol=1e-6)
+
+
+def test_gains_are_paired_and_plus_is_always_good():
+    def scored(deletion, insertion):
+        return faithfulness.Assessment({}, {"deletion": np.array(deletion), "insertion": np.array(insertion)}, {})
+
+    examined = {"map": scored([0.1, 0.2], [0.8, 0.8]), "control: blob": scored([0.3, 0.4], [0.5, 0.9])}
+    fewer, more = (faithfulness.gains(examined, "control: blob", score) for score in ("deletion", "insertion"))
+    assert list(fewer) == ["map"] and fewer["map"] == pytest.approx((0.2, 0.2, 0.2))
+    assert more["map"][0] == pytest.approx(0.1) and more["map"][1] < 0 < more["map"][2]
+    assert faithfulness.decided({**fewer, "other": more["map"]}) == ["map"]

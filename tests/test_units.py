@@ -48,3 +48,50 @@ def test_a_region_is_what_lies_above_half_of_the_pictures_maximum():
     found = units.regions(unit, 4)
     assert found[0].nonzero().min() >= 2 and found[0, 3, 3]
     assert found[1].all() and not found[2].any()
+
+
+def test_the_share_of_a_class_is_counted_over_its_units():
+    maps = torch.zeros(4, 2, 1, 1)
+    maps[:2, 0], maps[2:, 1] = 1.0, 1.0
+    labels = torch.tensor([0, 0, 1, 0])
+    assert units.share_of_class(maps, labels, lambda c: [c], number=2) == 75  # both of class 0, one of class 1
+
+
+def test_a_class_is_not_recognized_without_its_only_unit():
+    network = networks.build("mini-gap", 2, seed=0)
+    with torch.no_grad():
+        network.classifier.weight.zero_(), network.classifier.bias.copy_(torch.tensor([0.0, 0.1]))
+        network.classifier.weight[0, 3] = 1.0
+    maps, labels = torch.zeros(4, 128, 2, 2), torch.tensor([0, 0, 1, 1])
+    maps[:2, 3] = 5.0
+    assert units.recall_without(network, maps, labels, lambda c: []) == 100
+    assert units.recall_without(network, maps, labels, lambda c: [3]) == 50
+    assert units.recall_without(network, maps, labels, lambda c: [4, 5]) == 100
+    assert maps[:2, 3].min() == 5, "the maps are the caller's"
+
+
+def test_gratings_have_their_period_and_shuffling_keeps_their_values_alone():
+    found = units.gratings(32, wavelengths=(8,), angles=(0, 90))
+    assert found.shape == (2, 3, 32, 32) and 0 <= found.min() and found.max() <= 1
+    assert torch.allclose(found[0, :, :, :-8], found[0, :, :, 8:], atol=1e-5) and found[0, 0].std(0).max() < 1e-6
+    assert torch.allclose(found[1], found[0].mT, atol=1e-5)
+    mixed = units.shuffled(found, seed=1)
+    assert torch.equal(mixed.flatten(2).sort(2).values, found.flatten(2).sort(2).values)
+    assert mixed[0, 0].std(0).max() > 0.2 and torch.equal(mixed[0, 0], mixed[0, 1])
+
+
+def test_a_probe_is_measured_against_the_highest_answer_to_real_images():
+    network = networks.build("mini-gap", 2, seed=0)
+    images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    maps = units.feature_maps(network, images)
+    assert torch.allclose(units.probed(network, images, maps)[maps.amax((0, 2, 3)) > 0], torch.tensor(1.0))
+    assert torch.equal(units.probed(network, images, 0 * maps), torch.zeros(128))
+
+
+def test_a_summary_counts_the_precise_units():
+    maps = torch.rand(20, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    labels, masks = torch.tensor([0, 1] * 10).numpy(), torch.ones(20, 4, 4, dtype=torch.bool)
+    table = units.detectors(maps, labels, masks, number=5)
+    row = units.summary({"all": table}).loc["all"]
+    assert row["units that respond"] == 3 and row["on the object, median"] == 100
+    assert row["precision of 80 or more"] == (table["precision"] >= 80).sum()

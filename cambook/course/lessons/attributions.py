@@ -114,7 +114,49 @@ def lrp(network: Network, images: Tensor, classes: Tensor, gamma: float = 0.25) 
     return relevance.detach().sum(1, keepdim=True)
 
 
+def score_parts(network: Network, images: Tensor, classes: Tensor | int) -> Tensor:
+    """What a score is made of: (B, 3), the score, the part of the pixels and the part of the biases.
+
+    For each image of class `classes` ((B,) or a number). The pixels' part is the sum of the LRP map with gamma 0, the
+    slope times the scaled image. A bias keeps its slope times its value. Both together are the score, since the network
+    is linear as long as no ReLU and no maximum switches.
+    raises: ValueError as `lrp`
+    """
+    chain = Chain(network)
+    asked = choose_classes(images.new_empty(len(images), network.classes), classes, one_each=True)[:, 0]
+    biases = [value.requires_grad_(True) for name, value in chain.named_parameters() if name.endswith("bias")]
+    parts = []
+    for image, label in zip(images.detach(), asked, strict=True):
+        scaled = ((image[None] - network.mean) / network.std).requires_grad_(True)
+        score = chain(scaled)[0, label]
+        slope, *slopes = torch.autograd.grad(score, [scaled, *biases])
+        kept = sum(float((one * bias.detach()).sum()) for one, bias in zip(slopes, biases, strict=True))
+        parts.append([float(score.detach()), float((slope * scaled.detach()).sum()), kept])
+    return torch.tensor(parts)
+
+
 # ---- perturbation ----
+
+
+@torch.no_grad()
+def score_cam(network: Network, images: Tensor, classes: Tensor, channels: int = 32) -> Tensor:
+    """Score-CAM: each feature map is laid over the image as a mask, and its weight is the probability that is left.
+
+    classes:  (B,), one per image; channels: so many feature maps are tried, those that vary most over the image; the
+              paper tries all of them
+    returns:  (B, 1, h, w), not negative; one forward pass per channel, none backward
+    Wang et al. 2020, section 3; the choice of channels: the authors of Faster Score-CAM.
+    """
+    _, features = network(images)
+    found = []
+    for image, maps_of, label in zip(images, features, classes, strict=True):
+        chosen = maps_of.flatten(1).std(1).topk(min(channels, len(maps_of))).indices
+        masks = maps.normalize(maps.upsample(maps_of[chosen][:, None], tuple(image.shape[1:])))
+        grey = network.mean.expand_as(image[None])
+        shown = torch.cat([network(grey + some * (image - grey))[0] for some in masks.split(AT_ONCE // 16)])
+        weights = shown.softmax(1)[:, label]
+        found.append((weights[:, None, None] * maps_of[chosen]).sum(0).relu()[None])
+    return torch.stack(found)
 
 
 @_for_all_classes

@@ -21,14 +21,23 @@ from cambook.metrics.grid import boxes_on_grid, count_boxes, maps_on_grid, masks
 from cambook.networks.base import Network
 
 
-def deletion(network: Network, images: Tensor, maps: Tensor, classes: Tensor | int, steps: int = 10) -> Tensor:
+def deletion(
+    network: Network,
+    images: Tensor,
+    maps: Tensor,
+    classes: Tensor | int,
+    steps: int = 10,
+    filling: Tensor | None = None,
+) -> Tensor:
     """The class's probability while an image loses its pixels, those where the map is highest first.
 
-    images: (B, 3, H, W); maps: (B, 1, h, w), brought to the image's size; classes: (B,) or a number
-    returns: (B, steps + 1), after a share 0, 1 / steps, ..., 1 of the pixels became the network's grey
+    images: (B, 3, H, W); maps: (B, 1, h, w), brought to the image's size; classes: (B,) or a number; filling: what
+            stands in place of deleted pixels, as images, by default the network's grey
+    returns: (B, steps + 1), after a share 0, 1 / steps, ..., 1 of the pixels was replaced
     A map that knows what the network uses makes it fall at once. Petsiuk et al. 2018.
     """
-    return _replaced(network, images, network.mean.expand_as(images), maps, classes, steps)
+    filling = network.mean.expand_as(images) if filling is None else filling.to(images)
+    return _replaced(network, images, filling, maps, classes, steps)
 
 
 def insertion(network: Network, images: Tensor, maps: Tensor, classes: Tensor | int, steps: int = 10) -> Tensor:
@@ -135,6 +144,32 @@ def assess(network: Network, maps: Tensor, batch: Batch, pixels: bool, seed: int
     read = localize(blur(large, BLUR_SIGMA * large.shape[-1] / GRID), batch, seed) if pixels else raw
     row |= {**read, "raw_max_box_acc": raw["max_box_acc"]}
     return Assessment(row, areas, {name: curve.mean(0) for name, curve in curves.items()})
+
+
+def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """The mean of a - b over the same images, and its 95% bootstrap interval: (difference, low, high)."""
+    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    return float(difference.mean()), *metrics.bootstrap_interval(difference, seed)
+
+
+def gains(assessed: Mapping[str, Assessment], control: str, score: str, seed: int = 0) -> dict[str, tuple]:
+    """What each map gains over a control, image by image: {name: (gain, low, high)}, plus is always good.
+
+    assessed: by name, the control among them, and names that begin with "control" are left out of the result; score:
+              "deletion", where low is good and the sign is turned, or "insertion"
+    """
+    sign = {"deletion": -1, "insertion": 1}[score]
+    blind = sign * assessed[control].per_picture[score]
+    return {
+        name: paired(sign * one.per_picture[score], blind, seed)
+        for name, one in assessed.items()
+        if not name.startswith("control")
+    }
+
+
+def decided(differences: Mapping[str, tuple[float, float, float]]) -> list[str]:
+    """The names whose interval lies above 0."""
+    return [name for name, (_, low, _) in differences.items() if low > 0]
 
 
 def table(assessed: Mapping[str, Assessment]) -> pd.DataFrame:

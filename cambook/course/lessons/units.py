@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
 import numpy as np
 import pandas as pd
 import torch
@@ -81,3 +83,71 @@ def detectors(maps: Tensor, labels: np.ndarray, masks: Tensor, number: int = 10)
             "category": int(counts.argmax()),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("unit")
+
+
+def share_of_class(maps: Tensor, labels: Tensor, units_of: Callable[[int], Iterable[int]], number: int = 10) -> float:
+    """Of the `number` images that excite each unit of a class most, the share that shows this class, in percent.
+
+    maps: (N, K, h, w); labels: (N,); units_of: (class) -> its units; the mean over all classes from 0 to the largest
+    """
+    shown = [
+        labels[top_pictures(maps, int(k), number)] == c for c in range(int(labels.max()) + 1) for k in units_of(c)
+    ]
+    return 100 * float(torch.stack(shown).float().mean())
+
+
+@torch.no_grad()
+def recall_without(network: Network, maps: Tensor, labels: Tensor, units_of: Callable[[int], Iterable[int]]) -> float:
+    """Of the images of each class, how many are still recognized with the units of that class switched off, in percent.
+
+    maps: (N, K, h, w), feature maps of the network; units_of: (class) -> the units that give 0, () for none
+    returns: the mean over the images; what other classes lose is not counted
+    """
+    right = []
+    for c in labels.unique().tolist():
+        lesioned = maps[labels == c].clone()
+        lesioned[:, list(map(int, units_of(c)))] = 0
+        right.append(network.scores(lesioned).argmax(1) == c)
+    return 100 * float(torch.cat(right).float().mean())
+
+
+def gratings(
+    side: int, wavelengths: Sequence[float] = (4, 6, 8, 12, 16), angles: Sequence[float] = (0, 30, 60, 90, 120, 150)
+) -> Tensor:
+    """Grey stripes with soft edges, one image for each wavelength (pixels) and angle (degrees): (n, 3, side, side)."""
+    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    waves = []
+    for wavelength in wavelengths:
+        for angle in np.deg2rad(angles):
+            phase = 2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / wavelength
+            waves.append(0.5 + 0.5 * torch.sin(phase))
+    return torch.stack(waves)[:, None].expand(-1, 3, -1, -1).float().contiguous()
+
+
+def shuffled(images: Tensor, seed: int = 0) -> Tensor:
+    """The images with their pixels in one random order: the same values, and no shape is left."""
+    order = torch.randperm(images[0, 0].numel(), generator=torch.Generator().manual_seed(seed))
+    return images.flatten(2)[:, :, order.to(images.device)].view_as(images)
+
+
+def probed(network: Network, probes: Tensor, maps: Tensor) -> Tensor:
+    """How strongly each unit answers the best of some probes, as a share of its highest answer to real images: (K,).
+
+    probes: (n, 3, H, W); maps: (N, K, h, w), feature maps of the real images; a unit that is silent in all of them: 0
+    """
+    best, real = feature_maps(network, probes).amax((0, 2, 3)), maps.amax((0, 2, 3))
+    return torch.where(real > 0, best / real.clamp(min=1e-12), 0 * real)
+
+
+def summary(found: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of `detectors` in one line each: how many units respond, the medians, and units of precision 80 or more."""
+    rows = {
+        name: {
+            "units that respond": len(one),
+            "on the object, median": one["on_object"].median(),
+            "precision, median": one["precision"].median(),
+            "precision of 80 or more": int((one["precision"] >= 80).sum()),
+        }
+        for name, one in found.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")

@@ -1,10 +1,12 @@
-"""Lesson 06: occlusion by hand, the deletion score, rank correlation, the units of a class."""
+"""Lesson 06: occlusion by hand, the deletion score, rank correlation, what stands in place of deleted pixels."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
-from cambook.course.lessons.check.exercise import exercise, normal
+from cambook.course.lessons.check.exercise import exercise
+from cambook.course.lessons.check.task import task
 
 
 @exercise(
@@ -125,30 +127,86 @@ def without_sign(a, b):
     return abs(spearman.reference(a, b))
 
 
-@exercise(
-    "the indices of the n units that count most for class c, largest weight first. weight is (C, K), one row a class",
-    inputs=lambda g: [(normal(g, 5, 5), 3, 2), (normal(g, 4, 9), 0, 3), (normal(g, 12, 20), 11, 5)],
-    hints=["weight[c] is the row of class c: w_k^c for all k.", "weight[c].topk(n).indices"],
+def _photograph(side=48):
+    """A scene of a smooth background, a textured disc and a bar, (3, side, side) in [0, 1]."""
+    y, x = np.mgrid[:side, :side] / side
+    texture = np.random.default_rng(5).random((3, side, side))
+    image = np.stack([0.3 + 0.3 * x, 0.35 + 0.25 * y, 0.6 - 0.3 * x]) + 0.1 * (texture - 0.5)
+    disc = (x - 0.4) ** 2 + (y - 0.5) ** 2 < 0.06
+    image[:, disc] = 0.15 + 0.75 * texture[:, disc]
+    image[:, 4:9, 6:40] = np.array([0.9, 0.1, 0.2])[:, None, None]
+    return image
+
+
+def _detail(image):
+    """What a Gaussian blur of a sixteenth of the side takes away."""
+    return image - ndimage.gaussian_filter(image, (0, *[side / 16 for side in image.shape[1:]]))
+
+
+def strong_blur(image):
+    return ndimage.gaussian_filter(np.asarray(image), (0, image.shape[1] / 4, image.shape[2] / 4))
+
+
+@task(
+    "what stands in place of deleted pixels: from an image (3, h, w) in [0, 1] another one of its size, which the "
+    "network could have met but which does not show the object any more",
+    hints=[
+        "A deleted pixel must hold something. Grey is one choice; what would surprise a network less?",
+        "A strong blur, the mean colour of the border, noise of the image's own colours: each is an answer.",
+        "ndimage.gaussian_filter(image, (0, 12, 12)) blurs rows and columns and leaves the colours apart.",
+    ],
+    example=strong_blur,
 )
-def unit_ranking(weight, c, n):
-    return weight[c].topk(n).indices
+def replacement(function):
+    image = _photograph()
+    given = image.copy()
+    result = np.asarray(function(given), dtype=float)
+    if not np.array_equal(given, image):
+        yield "your function changes the image that it is given; work on a copy, since what is left of it is shown too"
+    if result.shape != image.shape:
+        yield f"a pixel needs its replacement: give shape {image.shape} back, not {result.shape}"
+    if not np.isfinite(result).all() or result.min() < -1e-6 or result.max() > 1 + 1e-6:
+        yield f"images lie between 0 and 1, and yours runs from {result.min():.3g} to {result.max():.3g}"
+    if np.abs(result - image).mean() < 0.01:
+        yield "this is the image itself, so nothing would be deleted"
+    fine, left = _detail(image), _detail(result)
+    kept = (fine * left).sum() / (np.linalg.norm(fine) * max(np.linalg.norm(left), 1e-9))
+    if np.linalg.norm(left) > 0.05 * np.linalg.norm(fine) and kept > 0.5:
+        yield (
+            f"the object is still there: your edges and textures are those of the image (correlation {kept:.2f}); "
+            "take more of them away"
+        )
+    other = np.asarray(function(_photograph()[:, :32, :40].copy()), dtype=float)
+    if other.shape != (3, 32, 40):
+        yield f"an image of another size, (3, 32, 40), must keep its size, too, and got {other.shape}"
 
 
-@unit_ranking.mistake("these are the smallest weights; the units that raise the class most come first")
-def lowest(weight, c, n):
-    return weight[c].topk(n, largest=False).indices
+@replacement.wrong
+def the_image(image):
+    return image
 
 
-@unit_ranking.mistake("you ranked by size without sign; a large negative weight counts against the class")
-def by_size(weight, c, n):
-    return weight[c].abs().topk(n).indices
+@replacement.wrong
+def darker(image):
+    return image / 2
 
 
-@unit_ranking.mistake("you gave the weights; give the indices of the units")
-def the_weights(weight, c, n):
-    return weight[c].topk(n).values
+@replacement.wrong
+def in_place(image):
+    image[:] = 0.5
+    return image
 
 
-@unit_ranking.mistake("you ranked by the mean over all classes; take the row of class c")
-def of_all_classes(weight, c, n):
-    return weight.mean(0).topk(n).indices
+@replacement.wrong
+def one_colour(image):
+    return np.asarray(image).mean((1, 2))
+
+
+@replacement.wrong
+def out_of_range(image):
+    return np.asarray(image) * 0 - 1
+
+
+@replacement.wrong
+def of_one_size(image):
+    return np.full((3, 48, 48), 0.5)

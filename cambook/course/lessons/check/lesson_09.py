@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cambook.course.lessons.check.exercise import exercise
+from cambook.course.lessons.check.task import task
 
 
 def _ious(g, *shape):
@@ -178,3 +179,74 @@ def tuned_on_both(boxed, test):
 @threshold_transfer.mistake("this is a share between 0 and 1; give percent")
 def transfer_share(boxed, test):
     return test[:, boxed.mean(0).argmax()].mean()
+
+
+def mean_overlap(ious):
+    return 100 * np.asarray(ious).mean()
+
+
+@task(
+    "a metric of your own, in percent, from the IoU of each image's box (N,): more than right or wrong at one bar",
+    hints=[
+        "BoxAcc forgets how much better than 0.5 a box is. What should a tight box earn, what a rough one?",
+        "Several bars, a sum of bars, a curve over the IoU: all of them are answers. Nothing may ever fall when an IoU "
+        "rises.",
+        "100 * np.mean([(ious >= bar).mean() for bar in (0.3, 0.5, 0.7)]) uses three bars.",
+    ],
+    example=mean_overlap,
+)
+def own_metric(function):
+    def value(ious):
+        return float(function(np.array(ious, dtype=float)))
+
+    ious = np.random.default_rng(3).random(40)
+    values = [value(ious), value(np.zeros(6)), value(np.ones(6))]
+    if not np.isfinite(values).all():
+        yield f"it gives {values[0]:g}; a metric is a number"
+    if abs(values[1]) > 1e-9:
+        yield f"boxes that all miss (IoU 0) should earn 0 and earn {values[1]:g}"
+    if abs(values[2] - 100) > 1e-6:
+        yield f"boxes that are all exact (IoU 1) should earn 100 percent and earn {values[2]:g}"
+    if abs(value(ious[::-1]) - values[0]) > 1e-9:
+        yield "the order of the images changes it"
+    if abs(value(np.concatenate([ious, ious])) - values[0]) > 1e-6:
+        yield "the same images twice change it; it should not depend on how many there are, so take a mean"
+    better = np.minimum(ious + np.random.default_rng(4).random(40) / 3, 1)
+    steps = [value(ious + share * (better - ious)) for share in np.linspace(0, 1, 11)]
+    single = [value([0.3] * 7 + [last]) for last in np.linspace(0, 1, 11)]
+    if min(*np.diff(steps), *np.diff(single)) < -1e-9:
+        yield "it falls although no IoU falls and some rise"
+    if not value(np.full(8, 0.95)) > value(np.full(8, 0.55)) + 1e-9:
+        yield "IoU 0.55 and IoU 0.95 earn the same, as in BoxAcc; let a tight box earn more"
+    if not value([0.9, 0.9, 0.9, 0.1]) > value([0.9, 0.1, 0.1, 0.1]) + 1e-9:
+        yield "three good boxes of four earn no more than one of four; every image should count"
+
+
+@own_metric.wrong
+def at_one_half(ious):
+    return 100 * (ious >= 0.5).mean()
+
+
+@own_metric.wrong
+def a_share(ious):
+    return ious.mean()
+
+
+@own_metric.wrong
+def a_sum(ious):
+    return 100 * ious.sum() / 6
+
+
+@own_metric.wrong
+def the_best(ious):
+    return 100 * ious.max()
+
+
+@own_metric.wrong
+def against_the_spread(ious):
+    return 100 * ious.mean() - 100 * ious.std()
+
+
+@own_metric.wrong
+def the_first(ious):
+    return 100 * ious[0]
