@@ -135,3 +135,50 @@ def test_the_erasing_explorer_erases_more_at_a_lower_delta_and_leaves_the_networ
     which.value = 1
     assert (picture(widget) != low).any()
     assert network.delta == 0.6 and all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
+
+
+def test_a_sharp_image_is_drawn_with_the_boxes_of_its_frame(image, raw):
+    sharp = torch.full((3, 128, 192), 0.5)
+    small = explore.cam_explorer(image, raw, ["cat", "dog"], truth=(0, 0, 24, 24))
+    large = explore.cam_explorer(sharp, raw, ["cat", "dog"], truth=(0, 0, 24, 24), frame=(32, 48))
+    assert large.children[-1].value == small.children[-1].value, "box and IoU are those of the frame"
+    assert picture(large).shape == (256, 384, 3)
+    green = (picture(large) == np.array([0, 158, 115])).all(-1)
+    rows, columns = np.nonzero(green)
+    assert abs(columns.max() - 24 * 8) <= 4 and abs(rows.max() - 24 * 8) <= 4
+
+
+def test_small_images_of_a_widget_are_enlarged_smoothly():
+    noise = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    shown = picture(explore.play(lambda n: noise, n=(0, 1, 1, 0)))
+    assert shown.shape == (448, 448, 3) and (shown != noise.repeat(14, 0).repeat(14, 1)).mean() > 0.5
+
+
+def test_a_strip_of_sharp_images_has_the_boxes_of_its_frame():
+    sharp, flat = torch.full((2, 3, 128, 128), 0.5), np.zeros((2, 32, 32))
+    boxed = explore.strip(sharp, flat, [[(8, 8, 24, 24)], None], [None, None], side=64, frame=32)
+    assert boxed.shape == (64, 128, 3) and (boxed[:, 64:] == 128).all()
+    green = (boxed == np.array([0, 158, 115])).all(-1)
+    assert np.nonzero(green.any(0))[0][[0, -1]].tolist() == [15, 49]
+
+
+def test_a_still_shows_what_play_shows_at_some_settings():
+    def render(brightness, side):
+        return np.full((256, 256, 3), brightness, np.uint8), f"{side}"
+
+    fig = explore.still(
+        render, {"dark": {"brightness": 9, "side": "a"}, "light": {"brightness": 200, "side": "b"}}, "T"
+    )
+    assert [ax.get_title() for ax in fig.axes] == ["dark", "light"] and fig.get_suptitle() == "T"
+    assert [int(ax.images[0].get_array()[0, 0, 0]) for ax in fig.axes] == [9, 200]
+    assert fig.alt.startswith("T. 2 images: dark and light")
+
+
+def test_the_erasing_explorer_draws_sharp_images():
+    network = networks.build("mini-acol", 3, seed=0)
+    images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    widget = explore.erasing_explorer(network, images, ["a", "b", "c"], sharp=torch.zeros(1, 3, 300, 300))
+    shown = picture(widget)
+    assert shown.shape == (300, 1200, 3)
+    left_for_b = shown[:, 300:600]
+    assert set(np.unique(left_for_b)) <= {0, 128}

@@ -14,7 +14,7 @@ from PIL import Image
 
 from cambook import datasets, files, networks, training
 from cambook.course import papers
-from cambook.course.papers import TABLES, LinearSVM, claims, counterpart, features, measure, published, verdict
+from cambook.course.papers import TABLES, LinearSVM, claims, counterpart, features, measure, published, report, verdict
 from cambook.course.parameters import Parameters, declared_parameters
 from cambook.datasets import Batch, batches
 from cambook.networks import PooledNetwork
@@ -329,11 +329,15 @@ def test_a_table_and_its_claims_are_written_as_csv_and_markdown(tmp_path):
     assert "| CAM on VGGnet-GAP" in text and "GAP localizes better than GMP, top-1" in text and "not decided" in text
 
 
-def test_a_figure_has_a_line_for_each_row_and_says_how_far_the_order_agrees():
+def test_a_figure_has_a_line_for_each_row_and_says_from_five_rows_how_far_the_order_agrees(monkeypatch):
     lines = [(f"{n} - top1_error", v) for n, v in (("mini-fc", 30.0), ("mini-fc-gap", 35.0), ("mini-nin", 45.0))]
-    fig = papers.figure("table1", papers.table("table1", results_of(*lines)), "top1_error")
-    said = fig.get_suptitle().replace("\n", " ")
-    assert len(fig.axes[0].get_yticklabels()) == 3 and "rank correlation +1.00 over 3 rows" in said
+    whole = papers.table("table1", results_of(*lines))
+    fig = papers.figure("table1", whole, "top1_error")
+    assert len(fig.axes[0].get_yticklabels()) == 3 and "rank" not in fig.get_suptitle()
+    assert "mini-fc-gap (" in fig.alt and "ours 35.0 and published" in fig.alt
+    monkeypatch.setattr(report, "RANKED", 3)
+    said = papers.figure("table1", whole, "top1_error").get_suptitle().replace("\n", " ")
+    assert "rank correlation +1.00 over 3 rows" in said
 
 
 # ---- what is measured ----

@@ -1,24 +1,34 @@
 """Figures: overlays let the picture through, boxes are told apart and named, text is readable, nothing is
 shown twice."""
 
+import base64
+import inspect
+import io
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import IPython
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from cambook import networks
 from cambook.course import show
 
 GREY = torch.full((3, 20, 30), 0.5)
+BOXES = [(1, 2, 9, 9), (1, 2, 9, 8), None]
+WEIGHTS = [1.0, -2.0, 0.5, -0.1, 0.0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def figures():
     """One figure of each kind."""
     g = np.random.default_rng(0)
@@ -51,6 +61,13 @@ def figures():
         "branches": show.branches(
             image[None], maps[:1], maps[1:2], maps[2:3], 0.6, [(1, 2, 9, 9)], [(1, 2, 9, 8)], ["a"], "T"
         ),
+        "thresholds": show.thresholds(image, maps[0], (0.2, 0.5), "paper", (1, 2, 9, 9), "T"),
+        "failures": show.failures([image] * 3, maps[:3], [(1, 2, 9, 9)] * 3, BOXES, ["a", "b", "c"], "T"),
+        "grid": show.grid({"a": [image, maps[0]], "b": [maps[1] - 0.5]}, ["x", "y"], "T", "value", signed=True),
+        "forest": show.forest({"a": (1.0, 0.5, 3.0), "b": (-1.0, -3.0, 0.5)}, "x", "T", better=("worse", "better")),
+        "pipeline": show.pipeline(image, maps, WEIGHTS, maps[0], maps[0] > 0.5, (1, 2, 9, 9), "a", "T"),
+        "small pipeline": show.pipeline(image, maps, WEIGHTS, maps[0], None, None, "a", "T", small=True),
+        "architecture": show.architecture("T"),
         "swept": show.swept(
             [0, 1], {"a": [[1, 2], [2, 3]]}, {"a": {0.0: 1.5}, "b": {0.5: 2.0}}, {"b": [2, 2.5]}, "x", "y", "T"
         ),
@@ -105,9 +122,75 @@ def test_no_figure_stays_open_for_pyplot_and_each_has_its_takeaway(figures):
 
 def test_every_text_has_12_points_or_more(figures):
     for name, fig in figures.items():
-        fig.canvas.draw()
+        fig.draw_without_rendering()
         sizes = [text.get_fontsize() for text in fig.findobj(Text) if text.get_text()]
         assert min(sizes) >= 12, name
+
+
+NAMED = {  # what the alternative text of each figure names beside its takeaway
+    "pictures": ["2 images: a (IoU 0.86) and b (no box)", "true box and predicted box"],
+    "top_classes": ["6 images: the image, a 50%, b 20%", "5 with a map"],
+    "proposals": ["3 of 7 candidate boxes", "b: the map"],
+    "matrices": ["x (3 x 3): 1, 0, 0, 0, 1", "y (3 x 3): -1, 0"],
+    "ledger": ["2 rows (a and b)", "(right): 3, 12", "(below): 3, 5, 7", "total 15"],
+    "curves": ["y over x, 0 to 1", "a from 1 to 2", "b from 2 to 1", "here at 0.5"],
+    "layers": ["a: conv (kept), fc (removed)", "b: conv (kept), gap (new)"],
+    "layers with an arrow": ["maps (learns on)", "b: conv (erased)"],
+    "bars": ["Bars of x: a 1.0 (from 0.5 to 3.0) and b 2.0"],
+    "threshold_curves": ["y over x", "a best 2.0 at 0.50", "15% and 20%"],
+    "draws": ["y over x, 1 to 10", "a from 0.5 to 0.5", "level 0.5"],
+    "beside": ["a ours 1.0 and published 2.0"],
+    "live": ["y over x, 5 to 10", "a from 1.5 to 3", "in this run: a 3.5 at 10"],
+    "branches": ["A: a, left for B, B and fused (IoU 0.86)"],
+    "thresholds": ["threshold 0.2 (IoU", "threshold 0.5 (IoU", "above the threshold"],
+    "failures": ["3 images: c (no box), b (IoU 0.86) and a (IoU 1.00)"],
+    "grid": ["Rows: a and b", "Columns: x and y"],
+    "forest": ["a +1.0 [+0.5, +3.0]", "b -1.0 [-3.0, +0.5], not decided"],
+    "pipeline": ["an image of a", "4 of its 5 feature maps", "map 0 times +1.00", "the box around it"],
+    "small pipeline": ["3 of its 5 feature maps", "no box"],
+    "architecture": ["128 feature maps of 8x8", "gap: mean, linear", "12 scores"],
+    "swept": ["y over x, 0 to 1", "a from 1.5 to 2.5", "Levels: b 2.25", "a 1.5 at 0"],
+}
+
+
+def test_each_figure_has_an_alternative_text_of_its_takeaway_and_what_was_drawn(figures):
+    assert set(NAMED) == set(figures)
+    for name, fig in figures.items():
+        assert fig.alt.startswith("T. ") and 40 <= len(fig.alt) <= 500, (name, fig.alt)
+        assert "\n" not in fig.alt and "\t" not in fig.alt
+        for words in NAMED[name]:
+            assert words in fig.alt, (name, fig.alt)
+
+
+def test_every_function_that_gives_a_figure_is_tested_for_its_words(figures):
+    drawn = {name for name in show.__all__ if inspect.isfunction(getattr(show, name))}
+    drawn = {name for name in drawn if inspect.signature(getattr(show, name)).return_annotation == "Figure"}
+    called = {"ours_beside_published": "beside", "live_over_recorded": "live"}
+    assert {called.get(name, name) for name in drawn} <= set(NAMED)
+
+
+def test_a_figure_hands_image_and_words_to_a_notebook(figures):
+    data, metadata = DisplayFormatter().format(figures["bars"])
+    assert data["text/plain"] == figures["bars"].alt and metadata == {"image/png": {"alt": figures["bars"].alt}}
+    image = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    assert abs(image.width / (figures["bars"].get_figwidth() * figures["bars"].dpi) - 1) < 0.05
+
+
+def test_a_notebook_draws_a_figure_once_and_still_gets_its_words(figures, monkeypatch):
+    drawn, shell = [], SimpleNamespace(display_formatter=DisplayFormatter())
+    monkeypatch.setattr(IPython, "get_ipython", lambda: shell)
+    printer = shell.display_formatter.formatters["image/png"]
+    printer.for_type(Figure, lambda figure: drawn.append(figure) or "as the reader chose")
+    data, metadata = shell.display_formatter.format(figures["bars"])
+    assert data == {"text/plain": figures["bars"].alt, "image/png": "as the reader chose"} and len(drawn) == 1
+    assert metadata["image/png"]["alt"] == figures["bars"].alt
+
+
+def test_a_long_text_is_cut_at_a_word():
+    fig = show.bars({f"a method with a long name {i}": 1.0 for i in range(40)}, takeaway="T")
+    assert len(fig.alt) <= 500 and fig.alt.endswith("and 29 more.")
+    fig = show.matrices({f"a matrix with a long name {i}": [[1]] for i in range(40)}, "T")
+    assert 450 < len(fig.alt) <= 500 and fig.alt.endswith(" ...")
 
 
 def test_each_picture_says_its_iou_or_that_there_is_no_box(figures):
@@ -248,3 +331,174 @@ def test_what_is_not_kept_is_grey_and_the_rest_as_it_was():
     assert (shown[:4, :3] == show.pixels(image)[:4, :3]).all() and (shown[4:, 3:] == show.pixels(image)[4:, 3:]).all()
     with pytest.raises(ValueError, match="one mask"):
         show.left_over(image, np.ones((1, 2, 2)))
+
+
+def test_small_images_are_enlarged_smoothly_and_large_ones_stay():
+    small, large = torch.rand(3, 64, 48, generator=torch.Generator().manual_seed(3)), np.zeros((300, 200, 3), np.uint8)
+    shown = show.enlarged(small)
+    assert shown.shape == (256, 192, 3) and show.enlarged(large) is large
+    blocks = show.pixels(small).repeat(4, 0).repeat(4, 1)
+    assert (shown != blocks).mean() > 0.5, "no pixel is only repeated"
+    drawn = show.pictures([small]).axes[0].images[0].get_array()
+    assert drawn.shape == (256, 192, 3)
+
+
+def test_boxes_belong_to_the_frame_and_the_image_may_be_larger():
+    sharp = torch.zeros(3, 200, 200)
+    fig = show.pictures([sharp], truth=[(0, 0, 10, 20)], predicted=[(0, 0, 10, 10)], frame=50)
+    (ax,) = fig.axes
+    assert ax.get_xlim() == (0, 50) and ax.get_ylim() == (50, 0) and ax.images[0].get_extent() == [0, 50, 50, 0]
+    assert [patch.get_bbox().bounds for patch in ax.patches[1::2]] == [(0, 0, 10, 20), (0, 0, 10, 10)]
+    assert ax.get_xlabel() == "IoU 0.50"
+    wide = show.pictures([torch.zeros(3, 100, 200)], frame=(50, 100)).axes[0]
+    assert wide.get_xlim() == (0, 100) and wide.get_ylim() == (50, 0)
+
+
+def test_a_map_of_the_frame_is_laid_over_the_sharp_image():
+    sharp = torch.full((3, 256, 256), 0.5)
+    drawn = show.pictures([sharp], [np.pad(np.ones((32, 32)), ((0, 32), (0, 32)))], frame=64).axes[0].images[0]
+    assert (drawn.get_array()[:120, :120] != 128).any(-1).all() and (drawn.get_array()[140:] == 128).all()
+
+
+def corners(line):
+    return np.concatenate([path.vertices for path in line.get_paths() if len(path.vertices)])
+
+
+def test_a_mask_is_a_line_around_its_pixels_closed_at_the_border():
+    mask = np.zeros((64, 64), bool)
+    mask[16:48, :32] = True
+    fig = show.pictures([GREY], outlines=[mask], outlined="object", frame=64)
+    edge, line = fig.axes[0].collections
+    found = corners(line)
+    assert np.allclose([found.min(0), found.max(0)], [[0, 16], [32, 48]], atol=0.8)
+    assert line.get_edgecolor()[0].tolist() == [1, 1, 1, 1] and edge.get_linewidth() > line.get_linewidth()
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["object"]
+
+
+def test_several_outlines_have_names_and_dashes_and_an_empty_one_no_line():
+    masks = np.zeros((3, 8, 8), bool)
+    masks[0, 2:4, 2:4] = masks[1, 5:7, 5:7] = True
+    fig = show.pictures([GREY] * 2, outlines=[masks, None], outlined=["seed", "background", "none"])
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["seed", "background", "none"]
+    lines = fig.axes[0].collections[1::2]
+    assert len(lines) == 2 and lines[0].get_linestyle() != lines[1].get_linestyle()
+    assert not fig.axes[1].collections
+
+
+def test_a_level_is_a_line_where_the_map_has_that_value():
+    ramp = np.tile(np.linspace(0, 1, 64), (64, 1))
+    fig = show.pictures([torch.zeros(3, 256, 256)], [ramp], level=0.5, frame=64)
+    found = corners(fig.axes[0].collections[-1])
+    assert abs(found[:, 0].min() - 32) < 1 and found[:, 0].max() == pytest.approx(64, abs=0.2)
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["map at 0.5"]
+
+
+def test_titles_are_wrapped_to_their_column_and_rows_have_up_to_four_images():
+    fig = show.pictures([GREY] * 5, titles=["a title of several words that is long"] * 5)
+    assert "\n" in fig.axes[0].get_title() and len(fig.axes) == 6
+    assert len(show.pictures([GREY] * 8).axes) == 8 and len(show.pictures([GREY] * 4, columns=2).axes) == 4
+
+
+def test_the_legend_may_call_both_boxes_otherwise_and_a_bar_has_its_label():
+    fig = show.pictures([GREY], [np.eye(4)], [(1, 1, 3, 3)], [(1, 1, 3, 2)], dashed="B", solid="A", bar="share")
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["A", "B"]
+    assert fig.axes[-1].get_ylabel() == "share"
+
+
+def test_no_iou_stands_on_an_image_or_a_box(figures):
+    fig = show.pictures([GREY] * 2, truth=[(0, 0, 30, 20)] * 2, predicted=[(0, 0, 30, 20)] * 2)
+    fig.draw_without_rendering()
+    for ax in fig.axes:
+        image, words = ax.get_window_extent(), ax.xaxis.label.get_window_extent()
+        assert words.y1 < image.y0 - 3 * fig.dpi / 72
+
+
+def test_signed_matrices_diverge_from_white_at_zero_on_one_scale():
+    fig = show.matrices({"x": [[-1.0, 0.0]], "y": [[4.0, 2.0]]}, bar="evidence")
+    images = [ax.images[0] for ax in fig.axes[:2]]
+    assert {image.get_clim() for image in images} == {(-4, 4)} and fig.axes[2].get_ylabel() == "evidence"
+    assert min(images[0].cmap(images[0].norm(0.0))[:3]) > 0.95, "0 is white"
+    assert show.matrices({"x": [[1.0, 2.0]]}).axes[0].images[0].get_clim() == (0, 2)
+
+
+def test_numbers_can_be_read_on_their_cells():
+    fig = show.matrices({"x": np.linspace(-1, 1, 9).reshape(3, 3)}, fmt=".1f")
+    image = fig.axes[0].images[0]
+    for text in fig.axes[0].texts:
+        column, row = text.get_position()
+        red, green, blue, _ = image.cmap(image.norm(image.get_array()[row, column]))
+        light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+        assert (text.get_color() == "white") == (light < 0.45) or 0.35 < light < 0.6
+
+
+def test_maps_of_few_cells_are_shown_as_cells_larger_ones_smoothly():
+    fig = show.grid({"a": [np.eye(8), np.eye(64)]})
+    assert [ax.images[0].get_interpolation() for ax in fig.axes] == ["nearest", "bicubic"]
+
+
+def test_failures_are_those_with_the_lowest_iou_lowest_first():
+    truth = [(0, 0, 10, 10), (0, 0, 10, 10), [], (0, 0, 10, 10)]
+    found = [(0, 0, 10, 8), None, (0, 0, 9, 9), (0, 0, 10, 3)]
+    fig = show.failures([GREY] * 4, None, truth, found, list("abcd"), count=2)
+    shown = [(ax.get_title(), ax.get_xlabel()) for ax in fig.axes if ax.get_title()]
+    assert shown == [("b", "no box"), ("d", "IoU 0.30")]
+
+
+def test_thresholds_draw_the_region_that_the_rule_keeps_and_its_box():
+    bump = np.zeros((8, 8))
+    bump[2:5, 2:5] = 1.0
+    fig = show.thresholds(torch.zeros(3, 256, 256), bump - 0.1, (0.2, 0.6), "wsol", frame=64)
+    boxes_drawn = [ax.patches[1].get_bbox().bounds for ax in fig.axes]
+    assert boxes_drawn[0][2] > boxes_drawn[1][2], "a higher threshold, a smaller box"
+    for ax, (left, top, width, height) in zip(fig.axes, boxes_drawn, strict=True):
+        region = corners(ax.collections[1])
+        assert np.allclose([region.min(0), region.max(0)], [[left, top], [left + width, top + height]], atol=1.5)
+
+
+def test_a_forest_fills_what_is_decided_and_writes_the_numbers(figures):
+    (ax,) = figures["forest"].axes
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() for dot in dots] == ["#0072B2", "white"]
+    words = [text.get_text() for text in ax.texts]
+    assert words == ["+1.0 [+0.5, +3.0]", "−1.0 [−3.0, +0.5]", "← worse", "better →"]
+    assert [line.get_xdata() for line in ax.lines][0] == [0, 0]
+    assert show.forest({"a": (1.0, 0.0, 2.0)}, "x").alt.endswith("not decided."), "an interval that touches 0"
+
+
+def test_a_pipeline_draws_the_maps_that_contribute_most(figures):
+    words = [text.get_text() for text in figures["pipeline"].axes[0].texts]
+    assert words[:4] == ["× +1.00", "× +0.50", "× −0.10", "× −2.00"] and "class map" in words
+    small = figures["small pipeline"]
+    assert small.get_figheight() < figures["pipeline"].get_figheight() / 1.5
+
+
+def test_the_diagram_has_the_shapes_of_the_small_network(figures):
+    network = networks.build("mini-nin", 12, seed=0)
+    words = [text.get_text() for text in figures["architecture"].axes[0].texts]
+    x, shapes = torch.zeros(1, 3, 64, 64), []
+    for layer in network.backbone:
+        x = layer(x)
+        shapes += ["x".join(map(str, x.shape[1:]))] if isinstance(layer, torch.nn.Conv2d) else []
+    assert [word for word in words if word.count("x") == 2 and word[0].isdigit()][1:7] == shapes
+    assert "x".join(map(str, network.classifier(x).shape[1:])) in words
+    with pytest.raises(ValueError, match="'mean' is unknown: use some of fc, gap"):
+        show.architecture(heads=["mean"])
+
+
+def test_no_legend_covers_a_curve(figures):
+    for name in ("curves", "draws", "swept", "threshold_curves", "live", "forest"):
+        fig = figures[name]
+        fig.draw_without_rendering()
+        box = fig.legends[0].get_window_extent()
+        assert not any(ax.get_legend() for ax in fig.axes)
+        assert not any(box.overlaps(ax.get_window_extent()) for ax in fig.axes), name
+
+
+def test_a_readers_own_figure_is_shown_after_one_of_the_course():
+    code = "import matplotlib; matplotlib.use('module://matplotlib_inline.backend_inline')\n"
+    code += "from cambook.course import show; show.bars({'a': 1.0}); print(matplotlib.is_interactive())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    alone = "import matplotlib.pyplot as plt; import matplotlib\nmatplotlib.use('module://matplotlib_inline.backend_inline')"
+    alone += "\nplt.figure(); print(matplotlib.is_interactive())"
+    wanted = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True)
+    assert told.stdout == wanted.stdout

@@ -18,6 +18,8 @@ from cambook.course.papers.in_full import InFull
 from cambook.course.papers.recorded import latest
 from cambook.course.papers.tables import find_table
 
+RANKED = 5  # so many rows at least have a rank correlation worth telling
+
 
 def table(name: str, results: pd.DataFrame) -> pd.DataFrame:
     """A paper's table with our figures beside the published ones: one row for each setting and metric.
@@ -95,7 +97,7 @@ def figure(name: str, whole: pd.DataFrame, metric: str):
         label.append(f"{mine}\n{theirs}".strip())
     both = rows.dropna(subset=["difference"])
     takeaway = f"{find_table(name).title}. Ours beside published"
-    if len(both) > 2:
+    if len(both) >= RANKED:
         agree = both["ours"].corr(both["published"], method="kendall")
         takeaway += f", rank correlation {agree:+.2f} over {len(both)} rows"
     return show.ours_beside_published(rows.set_index(pd.Index(label)), f"{metric}, percent", takeaway)

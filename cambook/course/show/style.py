@@ -48,6 +48,7 @@ def styled(draw: Callable) -> Callable:
 
     @wraps(draw)
     def in_style(*args, **kwargs):
+        plt.draw_if_interactive()  # a notebook's backend, which the first call chooses, may change settings for good
         with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 
