@@ -1,4 +1,4 @@
-"""Lesson 00: a cover of your own, and the self-check of what the course builds on."""
+"""Lesson 00: a map drawn in your own way, and the self-check of what the course builds on."""
 
 from __future__ import annotations
 
@@ -137,104 +137,103 @@ def step_in_place(w, x, y, rate):
     return w
 
 
-def _patterned(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """An image (3, 32, 48) of coarse blocks in random colours, and which of its pixels are covered."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(3, 4, 6, generator=generator)
-    covered = torch.zeros(32, 48, dtype=torch.bool)
-    covered[5 + seed : 25 + seed, 8:40] = True
-    return coarse.repeat_interleave(8, 1).repeat_interleave(8, 2), covered
+LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def _likeness(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The correlation of the pixels of two cut-outs (3, n) around the mean colour of each; 0 if one is flat."""
-    a, b = (each - each.mean(1, keepdim=True) for each in (a, b))
-    norm = a.norm() * b.norm()
-    return (a * b).sum().item() / norm.item() if norm > 1e-9 else 0.0
+def _drawn_by(function, image):
+    """What the function makes of an image (3, H, 10) where the map is at each of LEVELS, and whether it changed its
+    arguments. Each call gets a ramp over all levels, so each pixel has each level once.
+    """
+    ramp = torch.tensor(LEVELS, dtype=image.dtype).repeat_interleave(2).expand(image.shape[1:])
+    results, changed = [], False
+    for shift in range(len(LEVELS)):
+        given = image.clone(), ramp.roll(2 * shift, 1).clone()
+        before = [each.clone() for each in given]
+        results.append(torch.as_tensor(function(*given)).double())
+        changed |= any(not torch.equal(a, b) for a, b in zip(given, before, strict=True))
+        if results[-1].shape != image.shape:
+            return results[-1], changed
+    by_level = torch.empty(len(LEVELS), *image.shape, dtype=torch.float64)
+    for shift, result in enumerate(results):
+        for number in range(len(LEVELS)):
+            columns = [(2 * (number + shift) + one) % image.shape[2] for one in (0, 1)]
+            by_level[number][..., columns] = result[..., columns]
+    return by_level, changed
 
 
-def _given_by(function, image, covered):
-    """What the function gives for copies of its arguments, as a tensor, and whether it changed them."""
-    own = image.clone(), covered.clone()
-    filled = torch.as_tensor(function(*own)).double()
-    return filled, not (torch.equal(own[0], image) and torch.equal(own[1], covered))
-
-
-def _blurred(image, covered):
-    """The mean colour of a wide neighbourhood, without the covered pixels."""
-    seen = (~covered).float()[None, None]
-    wide = {"kernel_size": 31, "stride": 1, "padding": 15}
-    colour = torch.nn.functional.avg_pool2d(image[:, None] * seen, **wide)
-    weight = torch.nn.functional.avg_pool2d(seen, **wide)
-    return torch.where(covered, (colour / weight.clamp(min=1e-6))[:, 0], image)
+def _tinted(image, cam):
+    red = torch.tensor([1.0, 0.2, 0.0], dtype=image.dtype)[:, None, None]
+    return (1 - 0.6 * cam) * image + 0.6 * cam * red
 
 
 @task(
-    "an image whose covered pixels are filled in, so that nothing can be recognized under the cover",
+    "an image with its map laid over it: the map can be read off it, and the image can be recognized everywhere",
     hints=[
-        "torch.where(covered, filling, image) takes the filling where covered is True and the image elsewhere.",
-        "A filling can be one colour, noise (torch.rand_like(image)), a copy of another part of the image, or the "
-        "blurred surroundings. A light blur is not enough: what was there could still be recognized.",
+        "Mix: (1 - a) * image + a * colour, with an opacity a that grows with the map but never reaches 1.",
+        "Or leave the colours alone and change the light: bright where the map is high, dim (not black) where it is low.",
     ],
-    example=_blurred,
+    example=_tinted,
 )
-def covering(function):
-    for seed in range(2):
-        image, covered = _patterned(seed)
-        filled, changed = _given_by(function, image, covered)
-        if filled.shape != image.shape:
-            yield f"give an image of the shape of the one that you get, (3, 32, 48), not {tuple(filled.shape)}"
-            return
-        if changed:
-            yield "your function changes the image that it is given; work on a copy (image.clone()) or use torch.where"
-        if not filled.isfinite().all():
-            yield "some values are NaN or infinite; is something divided by the number of uncovered pixels nearby?"
-        if filled.min() < -1e-6 or filled.max() > 1 + 1e-6:
-            yield f"colours run from 0 to 1, and yours from {filled.min():.2g} to {filled.max():.2g}"
-        outside = (filled - image)[:, ~covered].abs().max()
-        if outside > 1e-6:
-            yield "pixels outside the cover changed as well; what is not covered must stay as it is"
-        if abs(_likeness(filled[:, covered], image.double()[:, covered])) > 0.5:
-            yield "what was under the cover can still be recognized; fill in something that does not depend on it"
+def own_overlay(function):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(2, 3, 8, 10, generator=generator, dtype=torch.float64)
+    (drawn, changed), (other, _) = (_drawn_by(function, image) for image in images)
+    if drawn.ndim != 4:
+        yield f"give an image of the shape of the one that you get, (3, 8, 10), not {tuple(drawn.shape)}"
+        return
+    if changed:
+        yield "your function changes the image or the map that it is given; compute new values (a * b, not a *= b)"
+    if not drawn.isfinite().all():
+        yield "some values are NaN or infinite"
+    if drawn.min() < -1e-6 or drawn.max() > 1 + 1e-6:
+        yield f"colours run from 0 to 1, and yours from {drawn.min():.2g} to {drawn.max():.2g}"
+    from_lowest = (drawn - drawn[0]).abs().mean((1, 2, 3))
+    if from_lowest[-1] < 0.08:
+        yield "the map can hardly be seen: where it is 1 your image looks almost as where it is 0"
+    if (from_lowest.diff() < 0.005).any():
+        yield "the map cannot be read in between: the higher it is, the more a pixel must differ from one with map 0"
+    kept = (drawn - other).abs().mean((1, 2, 3)) / (images[0] - images[1]).abs().mean()
+    for level, share in zip(LEVELS, kept.tolist(), strict=True):
+        if share < 0.15:
+            yield f"the image cannot be recognized where the map is {level:g}; mix the two instead of painting over it"
 
 
-@covering.wrong
-def nothing_covered(image, covered):
+@own_overlay.wrong
+def image_alone(image, cam):
     return image.clone()
 
 
-@covering.wrong
-def half_transparent(image, covered):
-    return torch.where(covered, 0.5 * image + 0.25, image)
+@own_overlay.wrong
+def map_alone(image, cam):
+    return cam.expand(3, -1, -1)
 
 
-@covering.wrong
-def everything_grey(image, covered):
-    return torch.full_like(image, 0.5)
+@own_overlay.wrong
+def black_where_low(image, cam):
+    return image * cam
 
 
-@covering.wrong
-def the_rest_covered(image, covered):
-    return torch.where(covered, image, 0.5)
+@own_overlay.wrong
+def opaque_at_the_peak(image, cam):
+    return (1 - cam) * image + cam * torch.tensor([1.0, 0.0, 0.0])[:, None, None]
 
 
-@covering.wrong
-def normal_noise(image, covered):
-    return torch.where(covered, torch.randn(image.shape, generator=torch.Generator().manual_seed(0)), image)
+@own_overlay.wrong
+def cut_at_a_half(image, cam):
+    return torch.where(cam >= 0.5, 0.5 * image, image)
 
 
-@covering.wrong
-def filled_in_place(image, covered):
-    image[:, covered] = 0.5
+@own_overlay.wrong
+def added_up(image, cam):
+    return image + cam
+
+
+@own_overlay.wrong
+def in_place(image, cam):
+    image *= 1 - 0.8 * cam
     return image
 
 
-@covering.wrong
-def lightly_blurred(image, covered):
-    blurred = torch.nn.functional.avg_pool2d(image[None], 3, stride=1, padding=1)[0]
-    return torch.where(covered, blurred, image)
-
-
-@covering.wrong
-def cover_alone(image, covered):
-    return torch.full((int(covered.sum()),), 0.5)
+@own_overlay.wrong
+def colours_last(image, cam):
+    return _tinted(image, cam).permute(1, 2, 0)
