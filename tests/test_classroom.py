@@ -15,6 +15,7 @@ import classroom
 import numpy as np
 import papermill
 import pytest
+import syllabus as syllabus_script
 import torch
 import yaml
 from PIL import Image
@@ -491,7 +492,7 @@ def _of_lessons():
 # ---- the pages about it ----
 
 DOCS = files.ROOT / "docs"
-TITLE = re.compile(r"In (\d+) minutes of reading")
+TITLE = re.compile(r"\*\*About (\d+) minutes\*\* to read and work through")
 
 
 def syllabus(sessions):
@@ -513,7 +514,7 @@ def test_a_syllabus_has_every_lesson_and_exercise_once_and_its_sums_are_right(na
     assert [row[0] for row in rows] == [str(i + 1) for i in range(sessions)]
     lessons, exercises, known = [], {"class": [], "homework": []}, check.by_lesson()
     for _, named, read, in_class, homework in rows:
-        links = re.findall(r"\[(\d\d)\]\((\S+?)\)", named)
+        links = re.findall(r"\[(\d\d\w?)\]\((\S+?)\)", named)
         for number, link in links:
             assert Path(link).name.startswith(f"{number}_")
         lessons += [Path(link).name for _, link in links]
@@ -526,7 +527,13 @@ def test_a_syllabus_has_every_lesson_and_exercise_once_and_its_sums_are_right(na
     assert sorted(exercises["class"] + exercises["homework"]) == sorted(known)
     read = sum(int(row[2].removesuffix(" min")) for row in rows if row[2] != "–")
     counts = [f"{len(each)} exercises" for each in exercises.values()]
-    assert total == ["in all", "00 to 10", f"{read} min", *counts]
+    assert total == ["in all", "00 to 10b", f"{read} min", *counts]
+
+
+def test_the_syllabuses_are_those_that_the_script_writes_and_lead_to_the_project():
+    page = (DOCS / "lecturers.md").read_text(encoding="utf-8")
+    assert syllabus_script.with_tables(page) == page, "run python benchmarks/syllabus.py"
+    assert page.count("[final project](../notebooks/project.md)") >= 3
 
 
 def test_the_page_about_hubs_sets_variables_that_are_read():
@@ -554,7 +561,7 @@ def test_the_page_about_hubs_sets_variables_that_are_read():
 def test_the_page_about_hubs_says_what_was_measured():
     page = " ".join((DOCS / "classroom.md").read_text(encoding="utf-8").split())
     peaks = classroom.read()
-    assert set(peaks) <= {path.stem[:2] for path in commands.lessons()}
+    assert set(peaks) <= {path.stem.partition("_")[0] for path in commands.lessons()}
     most = max(peaks, key=peaks.get)
     below = sum(peak < 2000 for peak in peaks.values())
     said = f"Lesson {most} takes most, {peaks[most] / 1000:.1f} GB, and {below} of {len(peaks)} lessons measured"

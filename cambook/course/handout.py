@@ -17,7 +17,7 @@ from cambook import files
 
 DEFAULT = "cambook-lessons"  # the folder, if none is named
 MARK = ".cambook.json"
-COPIED = (files.LESSONS, "glossary.md", "reproduce/*.ipynb", "reproduce/sweeps/*.yaml", "sweeps/*.yaml")
+COPIED = (files.LESSONS, "glossary.md", "project.md", "reproduce/*.ipynb", "reproduce/sweeps/*.yaml", "sweeps/*.yaml")
 SOLUTIONS = "CAMBOOK_SOLUTIONS"  # "no" keeps the solutions away in every folder, whatever its mark says
 
 # The line of a lesson that shows a solution once its # is removed, and what stands there in a student's copy.
@@ -39,7 +39,7 @@ class HandOut(NamedTuple):
 
 
 def hand_out(folder: str | os.PathLike, solutions: bool | None = None) -> HandOut:
-    """Copies lessons, tables, sweeps and the glossary to a folder, or brings an earlier copy there up to date.
+    """Copies lessons, tables, sweeps, the glossary and the project to a folder, or brings an earlier copy there up to date.
 
     What the reader has written stays. To release the solutions, or to take them back, only the lines that show them
     are exchanged, also in a lesson that the reader has changed.
