@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from cambook import networks
 from cambook.course import explore
+from cambook.course.lessons import check
 from cambook.course.lessons import class_maps as lesson
-from cambook.maps import class_activation_map, upsample
+from cambook.maps import class_activation_map, tight_box, upsample
 
 
 def test_each_image_gets_the_map_of_its_own_class():
@@ -99,3 +101,61 @@ def test_the_steps_to_a_box_belong_together():
     inside = np.zeros((64, 64), bool)
     inside[y0:y1, x0:x1] = True
     assert (steps["mask"] & inside).any(0)[x0:x1].all() and (steps["mask"] & inside).any(1)[y0:y1].all()
+
+
+def attention_from_the_corner(feature_maps):
+    height, width = feature_maps.shape[1:]
+    shares = np.exp(-np.add.outer(np.arange(height), np.arange(width)))
+    return (np.asarray(feature_maps) * shares / shares.sum()).sum((1, 2))
+
+
+RIGHT = [
+    ("own_pooling", attention_from_the_corner),
+    ("own_pooling", lambda f: f[:, 0, 0]),
+    ("own_pooling", lambda f: f.mean(2)[:, :2].sum(1) - f.mean((1, 2)).numpy()),
+    ("own_level", lambda m: np.mean(m) + np.std(m)),
+    ("own_level", lambda m: float(torch.from_numpy(m).quantile(0.8))),
+    ("own_level", lambda m: np.median(m) + 3 * np.median(abs(m - np.median(m)))),
+    ("why_rather", lambda f, w, c, d: np.tensordot(w[c].numpy() - w[d].numpy(), f.numpy(), 1)),
+    ("why_rather", lambda f, w, c, d: sum((w[c, k] - w[d, k]) * f[k] for k in range(len(f)))),
+    ("covered", lambda m, o: 100 * o.ravel()[np.argsort(-m, axis=None)[: o.sum()]].mean()),
+]
+
+
+def own_half_in_loops(maps):
+    right = 0
+    for of_left, of_right in maps.tolist():
+        for one, half in ((of_left, 0), (of_right, 1)):
+            peaks = [max(column) for column in zip(*one, strict=True)]
+            right += (peaks.index(max(peaks)) >= len(peaks) // 2) == half
+    return 50 * right / len(maps)
+
+
+def boxes_by_labels(map2d):
+    labels, count = ndimage.label(map2d > 0.25 * map2d.max())
+    found = ndimage.find_objects(labels)
+    return [
+        (x.start, y.start, x.stop, y.stop)
+        for number, (y, x) in enumerate(found, start=1)
+        if (labels == number).sum() > 20
+    ]
+
+
+def boxes_of_a_smoothed_map(map2d):
+    smooth = ndimage.gaussian_filter(map2d, 1.5)
+    labels, _ = ndimage.label(smooth > 0.25 * smooth.max())
+    pieces = [labels == number for number in range(1, labels.max() + 1)]
+    return np.array([tight_box(piece) for piece in pieces if smooth[piece].max() > 0.4 * smooth.max()])
+
+
+@pytest.mark.parametrize(
+    "name, answer",
+    [
+        *RIGHT,
+        ("own_half", own_half_in_loops),
+        ("every_object", boxes_by_labels),
+        ("every_object", boxes_of_a_smoothed_map),
+    ],
+)
+def test_right_answers_in_several_styles_are_accepted(name, answer):
+    assert check.EXERCISES[name].answer(answer) == f"✓ {name}: correct."

@@ -165,4 +165,11 @@ def steps_to_a_box(
     small = maps.class_activation_map(features[None], weights[None])
     large = maps.upsample(small, tuple(image.shape[1:]))[0, 0].numpy()
     mask, box = mask_above(large, threshold, rule), box_from_map(large, rule, threshold)
-    return {"image": image, "feature_maps": features, "weights": weights, "map2d": small[0, 0], "mask": mask, "box": box}
+    return {
+        "image": image,
+        "feature_maps": features,
+        "weights": weights,
+        "map2d": small[0, 0],
+        "mask": mask,
+        "box": box,
+    }

@@ -223,7 +223,8 @@ def _towards_the_middle(feature_maps):
         "Go back to the exchange of the two sums. Which step needed the mean, and which would work with other shares?",
         "Every position may count differently, as long as its share depends on the position alone: not on the values, "
         "and not on the channel.",
-        "For example: shares that are larger in the middle than at the edges, then (feature_maps * shares).sum((1, 2)).",
+        "For example: shares that are larger in the middle than at the edges, then (feature_maps * shares).sum((1, "
+        "2)).",
     ],
     example=_towards_the_middle,
 )
@@ -234,8 +235,8 @@ def own_pooling(function):
         pooled = [_numbers(function(x)) for x in (a, b, a + b, 3 * a, -a, a.flip(0))]
         if pooled[0].shape != (shape[0],):
             yield (
-                f"for feature maps of shape {shape} it gives {tuple(pooled[0].shape)}: give one number for each channel, "
-                f"({shape[0]},)"
+                f"for feature maps of shape {shape} it gives {tuple(pooled[0].shape)}: give one number for each "
+                f"channel, ({shape[0]},)"
             )
             return
         of_a, of_b, of_sum, of_triple, of_minus, of_flipped = pooled
@@ -243,8 +244,8 @@ def own_pooling(function):
             yield "it gives numbers that are not finite"
         if not _close(of_triple, 3 * of_a):
             yield (
-                "feature maps that are three times as large do not pool to three times as much, so it is not a weighted "
-                "sum of the positions: something is squared, or the shares depend on the values"
+                "feature maps that are three times as large do not pool to three times as much, so it is not a "
+                "weighted sum of the positions: something is squared, or the shares depend on the values"
             )
         if not _close(of_minus, -of_a):
             yield (
@@ -253,8 +254,8 @@ def own_pooling(function):
             )
         if not _close(of_sum, of_a + of_b):
             yield (
-                "f + g does not pool to what f and g pool to, added up: which positions count depends on the values, so no "
-                "map of positions adds up to the score"
+                "f + g does not pool to what f and g pool to, added up: which positions count depends on the values, "
+                "so no map of positions adds up to the score"
             )
         if not _close(of_flipped, of_a.flip(0)):
             yield (

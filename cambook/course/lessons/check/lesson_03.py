@@ -269,13 +269,13 @@ def own_level(function):
         hot[1, 2] = 5 * map2d.max()
         if not _alike_masks(kept, hot > _level(function, hot)):
             yield (
-                "one position in a corner that is 5 times as high as the rest changes nearly the whole mask, as it does "
-                "under both rules of the lesson: do not let the maximum (or the minimum) decide alone"
+                "one position in a corner that is 5 times as high as the rest changes nearly the whole mask, as it "
+                "does under both rules of the lesson: do not let the maximum (or the minimum) decide alone"
             )
         if not _alike_masks(kept, map2d + 30 > _level(function, map2d + 30)):
             yield (
-                "a constant that is added to every position changes the mask, as under rule paper: measure the level from "
-                "a number of the map, such as its median, and not from 0"
+                "a constant that is added to every position changes the mask, as under rule paper: measure the level "
+                "from a number of the map, such as its median, and not from 0"
             )
 
 

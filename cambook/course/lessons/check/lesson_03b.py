@@ -133,7 +133,8 @@ def other_half(maps):
 
 
 @own_half.mistake(
-    "you counted the images in which BOTH maps are right; count each map, so that an image with one of two is worth half"
+    "you counted the images in which BOTH maps are right; count each map, so that an image with one of two is worth "
+    "half"
 )
 def both_right(maps):
     column = maps.flatten(2).argmax(2) % maps.shape[3]
@@ -216,8 +217,8 @@ def one_too_many(map2d, mask):
 
 
 @covered.mistake(
-    "this is IoU: you divided by the union of kept and object; divide by the object, since the question is what of it is "
-    "kept"
+    "this is IoU: you divided by the union of kept and object; divide by the object, since the question is what of it "
+    "is kept"
 )
 def overlap_of_both(map2d, mask):
     level = np.sort(map2d, axis=None)[::-1][mask.sum() - 1]
@@ -258,11 +259,12 @@ def _piece_by_piece(map2d):
 
 
 @task(
-    "a list with one box for each object of the class in a map, however many there are, and none for a speck of one pixel",
+    "a list with one box for each object of the class in a map, however many there are, and none for a speck of one "
+    "pixel",
     hints=[
         "Rule paper stops after the largest piece. What is left of the mask when that piece is taken away?",
-        "mask & ~piece is the rest, and largest_component finds the next piece in it. When do you stop, so that a single "
-        "bright pixel gets no box?",
+        "mask & ~piece is the rest, and largest_component finds the next piece in it. When do you stop, so that a "
+        "single bright pixel gets no box?",
         "A loop: largest_component, tight_box, remove the piece, and stop when a piece has less than a tenth of the "
         "pixels of the first one.",
     ],
@@ -291,8 +293,8 @@ def every_object(function):
             yield f"one box contains all {number} objects: each piece of the mask needs a box of its own"
         if len(found) < number:
             yield (
-                f"a map with {number} objects gets {len(found)} box{'es' if len(found) > 1 else ''}: look at what is left "
-                "of the mask when the largest piece is taken away"
+                f"a map with {number} objects gets {len(found)} box{'es' if len(found) > 1 else ''}: look at what is "
+                "left of the mask when the largest piece is taken away"
             )
         if smallest <= 9:
             yield f"a speck gets a box, too ({len(found)} boxes for {objects}): leave pieces out that are far too small"
@@ -300,8 +302,8 @@ def every_object(function):
             yield f"a map with {objects} gets {len(found)} boxes: one object, one box"
         if ious.max(1).min() < 0.5:
             yield (
-                f"in a map with {objects}, one has no box with an IoU of at least 0.5 (the best is {ious.max(1).min():.2f}): "
-                "the threshold is too high or too low for it, or x and y are swapped"
+                f"in a map with {objects}, one has no box with an IoU of at least 0.5 (the best is "
+                f"{ious.max(1).min():.2f}): the threshold is too high or too low for it, or x and y are swapped"
             )
 
 
