@@ -9,23 +9,36 @@ import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import beside
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 # before cambook.files is read, and for every kernel
-os.environ["CAMBOOK_RUNS"] = str(REPOSITORY / "runs" / "test")
+BESIDE = str(REPOSITORY / "runs" / "beside")  # of the second pytest, and of those that its tests start
+if beside.FOLDER in os.environ or os.environ.get("CAMBOOK_RUNS") == BESIDE:
+    os.environ["CAMBOOK_RUNS"] = BESIDE
+else:
+    os.environ["CAMBOOK_RUNS"] = str(REPOSITORY / "runs" / "test")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # machine.SPIN_COUNT, for the kernels that nbval starts
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 BEGAN = datetime.now(UTC).replace(microsecond=0)
 
-STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "test_browser.py")
+STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "what runs beside", "test_browser.py")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "beside: a second pytest runs it beside the others, see beside.py")
+    config.pluginmanager.register(beside.plugin())
 
 
 def pytest_collection_modifyitems(items):
-    """Unit tests, committed outputs against new ones, the numbers those runs recorded, the browser."""
+    """Unit tests, committed outputs against new ones, the numbers those runs recorded, what a second pytest runs, the
+    browser."""
 
     def stage(item):
+        if beside.is_beside(item):
+            return STAGES.index("what runs beside")
         return next((n for n, ending in enumerate(STAGES) if item.path.name.endswith(ending)), 0)
 
     items.sort(key=stage)
