@@ -74,8 +74,12 @@ def figures():
     }
 
 
-def test_where_the_map_is_zero_the_picture_stays_as_it_is():
+def test_where_the_map_is_zero_the_picture_stays_visible_in_grey():
     assert (show.overlay(GREY, np.zeros((20, 30))) == 128).all()
+    red = torch.zeros(3, 20, 30)
+    red[0] = 1.0
+    assert (show.overlay(red, np.zeros((20, 30))) == round(0.299 * 255)).all()
+    assert (show.overlay(red, np.zeros((20, 30)), grey=False) == show.pixels(red)).all()
 
 
 def test_opacity_grows_with_the_value():

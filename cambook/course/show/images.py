@@ -14,6 +14,7 @@ from PIL import Image
 from cambook import maps
 from cambook.course.show.style import CONTROL, FOUND
 
+_LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue
 SHARP = 256  # pixels: images with fewer a side are enlarged smoothly before they are drawn
 
 
@@ -65,18 +66,20 @@ def enlarged(image: Any, side: int = SHARP) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
 
 
-def overlay(image: Any, map2d: Any, opacity: float = 0.8) -> np.ndarray:
-    """The image under its map in magma; where the map is low the image stays visible, since opacity
-    grows with the value.
+def overlay(image: Any, map2d: Any, opacity: float = 0.8, grey: bool = True) -> np.ndarray:
+    """The image in grey under its map in magma: what has a colour is lit by the map. Where the map is low the image
+    stays visible, since opacity grows with the value.
 
     image:   (3, H, W) or (H, W, 3) in [0, 1]
     map2d:   (h, w) in [0, 1], of any size: brought to the image's size by `maps.upsample`
-    opacity: of the map at the pixels at which it is 1
+    opacity: of the map at the pixels at which it is 1; grey: whether the image loses its own colours
     returns: (H, W, 3) uint8
     raises:  ValueError if the map is not one map in [0, 1]
     """
     picture = pixels(image)
     value = sized(map2d, picture.shape[:2])
+    if grey:
+        picture = np.repeat((picture @ _LUMINANCE)[..., None], 3, 2)
     return _blended(picture, value, opacity)
 
 
