@@ -75,6 +75,8 @@ def test_gratings_have_their_period_and_shuffling_keeps_their_values_alone():
     assert found.shape == (2, 3, 32, 32) and 0 <= found.min() and found.max() <= 1
     assert torch.allclose(found[0, :, :, :-8], found[0, :, :, 8:], atol=1e-5) and found[0, 0].std(0).max() < 1e-6
     assert torch.allclose(found[1], found[0].mT, atol=1e-5)
+    dots = units.gratings(32, wavelengths=(8,), angles=(0,), crossed=True)[0, 0]
+    assert torch.allclose(dots, dots.mT, atol=1e-5) and dots.std(0).max() > 0.2 < dots.std(1).max()
     mixed = units.shuffled(found, seed=1)
     assert torch.equal(mixed.flatten(2).sort(2).values, found.flatten(2).sort(2).values)
     assert mixed[0, 0].std(0).max() > 0.2 and torch.equal(mixed[0, 0], mixed[0, 1])
@@ -95,3 +97,12 @@ def test_a_summary_counts_the_precise_units():
     row = units.summary({"all": table}).loc["all"]
     assert row["units that respond"] == 3 and row["on the object, median"] == 100
     assert row["precision of 80 or more"] == (table["precision"] >= 80).sum()
+
+
+def test_the_precision_of_the_last_layer_is_that_of_its_detectors():
+    network = networks.build("mini-gap", 2, seed=0)
+    images, labels = torch.rand(12, 3, 64, 64, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+    found = units.precision_by_layer(network, images, labels, number=4)
+    maps, masks = units.feature_maps(network, images), torch.ones(12, 8, 8, dtype=torch.bool)
+    wanted = units.detectors(maps, labels.numpy(), masks, number=4)["precision"].sort_values()
+    assert len(found) == 6 and list(found.values())[-1] == wanted.iloc[(len(wanted) - 1) // 2]

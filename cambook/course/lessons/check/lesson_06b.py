@@ -86,7 +86,7 @@ def precision_as_share(maps, labels, unit, n):
 
 
 @exercise(
-    "the scores (B, C) after the units in `off` (a list of channels) were switched off: feature maps (B, K, h, w), then "
+    "the scores (B, C) with the units in `off` (a list of channels) switched off: feature maps (B, K, h, w), then "
     "average pooling and the classifier's weight (C, K) and bias (C,)",
     inputs=lambda g: [
         (normal(g, 2, 4, 3, 3), normal(g, 3, 4), normal(g, 3), [1]),
