@@ -140,8 +140,10 @@ def test_no_large_file_is_committed():
 
 
 def test_the_lessons_are_there_in_reading_order():
-    numbers = [path.stem[:2] for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
-    assert len(numbers) >= 5 and numbers == [f"{number:02}" for number in range(len(numbers))]
+    numbers = [path.stem.partition("_")[0] for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    wholes = [number for number in numbers if not number.endswith("b")]
+    assert len(wholes) >= 11 and wholes == [f"{number:02}" for number in range(len(wholes))]
+    assert {number.removesuffix("b") for number in numbers} == set(wholes) and len(set(numbers)) == len(numbers)
 
 
 @each_notebook
