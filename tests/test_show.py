@@ -140,7 +140,7 @@ NAMED = {  # what the alternative text of each figure names beside its takeaway
     "curves": ["y over x, 0 to 1", "a from 1 to 2", "b from 2 to 1", "here at 0.5"],
     "layers": ["a: conv (kept), fc (removed)", "b: conv (kept), gap (new)"],
     "layers with an arrow": ["maps (learns on)", "b: conv (erased)"],
-    "bars": ["Bars of x: a 1.0 (from 0.5 to 3.0) and b 2.0"],
+    "bars": ["Bars, x: a 1.0 (from 0.5 to 3.0) and b 2.0"],
     "threshold_curves": ["y over x", "a best 2.0 at 0.50", "15% and 20%"],
     "draws": ["y over x, 1 to 10", "a from 0.5 to 0.5", "level 0.5"],
     "beside": ["a ours 1.0 and published 2.0"],
@@ -422,7 +422,20 @@ def test_signed_matrices_diverge_from_white_at_zero_on_one_scale():
     images = [ax.images[0] for ax in fig.axes[:2]]
     assert {image.get_clim() for image in images} == {(-4, 4)} and fig.axes[2].get_ylabel() == "evidence"
     assert min(images[0].cmap(images[0].norm(0.0))[:3]) > 0.95, "0 is white"
-    assert show.matrices({"x": [[1.0, 2.0]]}).axes[0].images[0].get_clim() == (0, 2)
+    counted = show.matrices({"x": [[1.0, 2.0]]}, bar="evidence")
+    assert counted.axes[0].images[0].get_clim() == (-2, 2) and counted.axes[1].get_ylim() == (0, 2)
+
+
+def test_a_matrix_of_true_and_false_is_grey_and_has_no_part_in_the_scale():
+    fig = show.matrices({"mask": np.eye(2, dtype=bool), "map": [[-3.0, 1.0]]})
+    mask, numbers = (ax.images[0] for ax in fig.axes)
+    assert numbers.get_clim() == (-3, 3) and mask.get_cmap().name == "Greys"
+    assert [text.get_text() for text in fig.axes[0].texts] == ["1", "0", "0", "1"]
+
+
+def test_a_row_is_as_high_as_its_images():
+    fig = show.pictures([torch.zeros(3, 50, 100), torch.zeros(3, 100, 50)], columns=1)
+    assert fig.axes[0].get_gridspec().get_height_ratios() == [0.5, 2.0]
 
 
 def test_numbers_can_be_read_on_their_cells():

@@ -166,7 +166,7 @@ def bars(
     for name, (low, high) in intervals.items():
         if name in said:
             said[name] += f" (from {format(low, fmt)} to {format(high, fmt)})"
-    return finish(fig, takeaway, f"Bars{f' of {xlabel}' if xlabel else ''}: {valued(said, 12)}.")
+    return finish(fig, takeaway, f"Bars{f', {xlabel}' if xlabel else ''}: {valued(said, 12)}.")
 
 
 @styled

@@ -119,16 +119,18 @@ def pictures(
         given["titles"] = [wrapped(title, side) for title in given["titles"]]
     entries = [{name: values[i] for name, values in given.items()} for i in range(len(images))]
     below = [_below(entry, iou) for entry in entries]
-    shape = frame_of(images[0], frame)
+    tall = [height / width for height, width in (frame_of(image, frame) for image in images)]
+    tall = [max(tall[row * columns : (row + 1) * columns]) for row in range(rows)]  # of each row
     lines = max((1 + title.count("\n") for title in given.get("titles", []) if title), default=0)
-    drawn = (0.84 if bar else 0.93) * side * shape[0] / shape[1]
-    height = rows * (drawn + 0.25 * lines + 0.36 * any(below) + 0.12)
+    drawn = (0.84 if bar else 0.93) * side
+    height = drawn * sum(tall) + rows * (0.25 * lines + 0.36 * any(below) + 0.12)
     fig, axes = subplots(
         rows,
         columns,
         squeeze=False,
         figsize=(max(side * columns, 5.5), round(height + 0.95, 1)),
         layout="compressed",
+        height_ratios=tall,
     )
     for ax, image, entry, said in zip(axes.flat, images, entries, below, strict=False):
         parts = (entry.get(name) for name in ("maps", "truth", "predicted", "titles"))

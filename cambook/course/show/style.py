@@ -75,11 +75,19 @@ def edged_line(colour: str, style: Any = "solid", name: str = "", width: float =
     return Line2D([], [], color=colour, linestyle=style, linewidth=width, label=name, path_effects=edge)
 
 
-def colour_bar(fig: Figure, axes: Any, label: str, limits: tuple[float, float], colours: Colormap) -> None:
-    """One bar for the colours of all `axes`, at their right."""
+def colour_bar(
+    fig: Figure,
+    axes: Any,
+    label: str,
+    limits: tuple[float, float],
+    colours: Colormap,
+    part: tuple[float, float] | None = None,
+) -> None:
+    """One bar for the colours of all `axes`, at their right; part: of the limits that is shown."""
     scale = ScalarMappable(Normalize(*limits), colours)
     bar = fig.colorbar(scale, ax=axes, label=label, fraction=0.05, pad=0.02, aspect=18)
     bar.outline.set_visible(False)
+    bar.ax.set_ylim(*(part or limits))
     bar.ax.tick_params(labelsize=plt.rcParams["ytick.labelsize"])
 
 

@@ -19,14 +19,14 @@ from cambook.course.show.style import DIVERGING, MINUS, WIDTH, colour_bar, style
 def matrix(ax: Axes, values: Any, title: str = "", fmt: str = "g", limits: tuple[float, float] | None = None) -> None:
     """A small matrix (h, w) or vector (n,), drawn as a row, with every number written in its cell.
 
-    With a number below zero among the values or limits, colours diverge from white at 0; without one they run from
-    0, or the lower limit, to the maximum.
+    Colours diverge from white at 0, red above it and blue below. A matrix of True and False has shades of grey.
 
     fmt: format of a number ("g", ".2f"); limits: the least and the greatest value of the scale, by default those of
-    the values
+    the values; if the least is above 0, no colour stands for 0, and the scale runs from dark to light
     """
-    values = np.atleast_2d(array(values)) + 0  # no number is written as -0
-    (low, high), cmap = _scale(limits or _range(values))
+    values = np.atleast_2d(array(values))
+    (low, high), cmap = ((0, 1.8), "Greys") if values.dtype == bool else _scale(limits or _range(values))
+    values = values + 0  # no number is written as -0
     image = ax.imshow(values, vmin=low, vmax=high, cmap=cmap)
     for (row, column), value in np.ndenumerate(values):
         red, green, blue, _ = image.cmap(image.norm(value))
@@ -38,7 +38,7 @@ def matrix(ax: Axes, values: Any, title: str = "", fmt: str = "g", limits: tuple
     for edge in range(1, max(values.shape)):
         for line, size in ((ax.axvline, values.shape[1]), (ax.axhline, values.shape[0])):
             if edge < size:
-                line(edge - 0.5, color="#BBBBBB" if cmap == DIVERGING else "white", linewidth=1)
+                line(edge - 0.5, color="#BBBBBB", linewidth=1)
 
 
 @styled
@@ -51,7 +51,7 @@ def matrices(
     bar: label of a colour bar; without one none is drawn
     """
     arrays = {title: np.atleast_2d(array(value)) for title, value in values.items()}
-    limits = _range(*arrays.values())
+    limits = _range(*([a for a in arrays.values() if a.dtype != bool] or [np.zeros(1)]))
     widths = [a.shape[1] for a in arrays.values()]
     tallest = max(a.shape[0] for a in arrays.values())
     cell = min(0.7, (WIDTH - 0.6 * len(arrays)) / sum(widths))
@@ -71,7 +71,7 @@ def matrices(
         )
     if bar:
         scale, cmap = _scale(limits)
-        colour_bar(fig, axes, bar, scale, plt.get_cmap(cmap))
+        colour_bar(fig, axes, bar, scale, plt.get_cmap(cmap), limits)
     sizes = [f"{title} ({a.shape[0]} x {a.shape[1]}): {_numbers(a, fmt)}" for title, a in arrays.items()]
     return finish(fig, takeaway, f"Matrices with their numbers, by rows. {'; '.join(sizes)}.")
 
@@ -112,17 +112,16 @@ def _range(*arrays: np.ndarray) -> tuple[float, float]:
 
 
 def _scale(limits: tuple[float, float]) -> tuple[tuple[float, float], str]:
-    """The limits of the colours, and their name: around 0 if the lower one is negative."""
+    """The limits of the colours, and their name: around 0 unless all values are above it."""
     low, high = limits
-    if low < 0:
-        return (-max(-low, high), max(-low, high)), DIVERGING
-    return (low, high if high > low else low + 1.0), "magma"
+    if low > 0:
+        return (low, high if high > low else low + 1.0), "magma"
+    highest = max(-low, high) or 1.0
+    return (-highest, highest), DIVERGING
 
 
 def _numbers(values: np.ndarray, fmt: str, most: int = 12) -> str:
-    flat = [format(value, fmt) for value in values.ravel() + 0]
-    return ", ".join(flat) if len(flat) <= most else f"{flat[0]} to {flat[-1]}, from {_extremes(values, fmt)}"
-
-
-def _extremes(values: np.ndarray, fmt: str) -> str:
-    return f"{format(values.min() + 0, fmt)} to {format(values.max() + 0, fmt)}"
+    values = values + 0
+    if values.size <= most:
+        return ", ".join(format(value, fmt) for value in values.ravel())
+    return f"from {format(values.min(), fmt)} to {format(values.max(), fmt)}"
