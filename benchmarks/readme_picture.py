@@ -18,7 +18,7 @@ def main() -> None:
     probabilities, classes = logits.softmax(1)[0].topk(5)
     maps = normalize(class_activation_map(feature_maps, network.class_weight[classes]))[0]
     names = [networks.imagenet_classes()[i] for i in classes]
-    takeaway = "One network, one picture, five questions: where is each class?"
+    takeaway = "One network, one photograph, five questions: where is each class?"
     figure = show.top_classes(image[0], names, probabilities.tolist(), list(maps), takeaway)
     print(show.save(figure, files.DATA / "results" / "five-classes.jpg"))
 
