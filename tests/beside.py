@@ -34,6 +34,7 @@ class Second:
     """The plugin of the second pytest: it runs the chosen tests and writes their reports, one a line."""
 
     def __init__(self, folder: Path):
+        self.parent = os.getppid()
         self.chosen = set((folder / CHOSEN).read_text(encoding="utf-8").splitlines())
         self.reports = folder / REPORTS
 
@@ -48,6 +49,8 @@ class Second:
         data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
         with open(self.reports, "a", encoding="utf-8") as file:
             file.write(f"{data!r}\n")
+        if os.getppid() != self.parent:
+            pytest.exit("the pytest that started this one is gone")
 
 
 class First:
@@ -58,8 +61,9 @@ class First:
 
     def pytest_collection_finish(self, session):
         items = [item for item in session.items if is_beside(item)]
-        others = len(session.items) - len(items)
-        if not items or others < MANY or session.config.option.collectonly:
+        option, others = session.config.option, len(session.items) - len(items)
+        alone = option.collectonly or getattr(option, "random_order_enabled", False)  # `make flakes` mixes them all
+        if not items or others < MANY or alone:
             return
         self.config, self.place = session.config, tempfile.TemporaryDirectory(prefix="cambook-beside-")
         self.folder = Path(self.place.name)
