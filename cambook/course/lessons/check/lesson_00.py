@@ -170,7 +170,7 @@ def _tinted(image, cam):
     "an image with its map laid over it: the map can be read off it, and the image can be recognized everywhere",
     hints=[
         "Mix: (1 - a) * image + a * colour, with an opacity a that grows with the map but never reaches 1.",
-        "Or leave the colours alone and change the light: bright where the map is high, dim (not black) where it is low.",
+        "Or leave the colours and change the light: bright where the map is high, dim (not black) where it is low.",
     ],
     example=_tinted,
 )
