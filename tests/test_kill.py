@@ -618,17 +618,28 @@ def test_half_written_files_are_removed_by_the_first_write_a_day_later(tmp_path)
 
 # ---- lesson 04 on photographs, as on a GPU ----
 
-# What a GPU changes in that run, on a CPU: the forward pass of training is in mixed precision, and it is noted down.
+# What a GPU and many photographs change in that run, on a CPU: the forward pass of training is in mixed precision, and
+# threads load the next photographs while a step runs. Both are noted down.
 AS_ON_A_GPU = """
-import os
+import os, threading
+from cambook.datasets import batches
 from cambook.training import fitting
 
+def note(file, what):
+    with open(f"{os.environ['CAMBOOK_CACHE']}/{file}", "a") as noted:
+        noted.write(f"{what} {os.getpid()}\\n")
+
 def mixed(recipe, device):
-    with open(os.environ["CAMBOOK_CACHE"] + "/mixed", "a") as noted:
-        noted.write(f"{recipe.precision} {os.getpid()}\\n")
+    note("mixed", recipe.precision)
     return True
 
-fitting.is_mixed = mixed
+def prefetch(data, make, wanted):
+    def made(one):
+        note("loaded", threading.current_thread().name)
+        return make(one)
+    return batches.prefetch(data, made, wanted)
+
+batches.IN_MEMORY, fitting.is_mixed, fitting.prefetch = 0, mixed, prefetch
 """
 
 
@@ -651,7 +662,8 @@ def _few_pets(folder, source):
 
 
 def test_lesson_04_on_photographs_in_full_is_killed_in_training_and_goes_on(wildlife, tmp_path):
-    """In mixed precision; its bar tells how far the training is; the killed training goes on in its second epoch."""
+    """In mixed precision; threads load the photographs; its bar tells how far the training is; the killed training goes
+    on in its second epoch."""
     _few_pets(tmp_path / "pets", wildlife.parent / "pets")
     (tmp_path / "cache").mkdir()
     (tmp_path / "sitecustomize.py").write_text(AS_ON_A_GPU, encoding="utf-8")
@@ -687,6 +699,8 @@ def test_lesson_04_on_photographs_in_full_is_killed_in_training_and_goes_on(wild
     assert any(re.fullmatch(r"training lite0-gap, frozen backbone [01]/2", line) for line in said), said
     noted = (tmp_path / "cache" / "mixed").read_text(encoding="utf-8").split()
     assert set(noted[::2]) == {"auto"} and len(set(noted[1::2])) == 2, "both kernels trained in mixed precision"
+    loaded = (tmp_path / "cache" / "loaded").read_text(encoding="utf-8").split()
+    assert all(name.startswith("pictures") for name in loaded[::2]) and set(loaded[1::2]) == set(noted[1::2])
     (record,) = (tmp_path / "runs").rglob("record.json")
     found = runs.Record.load(record.parent)
     assert found.finished and found.parameters["profile"] == "full" and "max_box_acc" in found.metrics
