@@ -123,7 +123,8 @@ def pictures(
     tall = [max(tall[row * columns : (row + 1) * columns]) for row in range(rows)]  # of each row
     lines = max((1 + title.count("\n") for title in given.get("titles", []) if title), default=0)
     drawn = (0.84 if bar else 0.93) * side
-    height = drawn * sum(tall) + rows * (0.25 * lines + 0.36 * any(below) + 0.12)
+    apart = 0.08 if any(below) and lines and rows > 1 else 0.0  # inches between what stands below one and above another
+    height = drawn * sum(tall) + rows * (0.25 * lines + 0.36 * any(below) + 0.12 + 2 * apart)
     fig, axes = subplots(
         rows,
         columns,
@@ -132,6 +133,7 @@ def pictures(
         layout="compressed",
         height_ratios=tall,
     )
+    fig.get_layout_engine().set(h_pad=0.08 + apart)
     for ax, image, entry, said in zip(axes.flat, images, entries, below, strict=False):
         parts = (entry.get(name) for name in ("maps", "truth", "predicted", "titles"))
         picture(ax, image, *parts, iou, frame, entry.get("outlines"), level)

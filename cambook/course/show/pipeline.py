@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cambook.course.show.board import Board
 from cambook.course.show.described import finish, title_height
-from cambook.course.show.images import array, as_boxes
+from cambook.course.show.images import array, as_boxes, pixels
 from cambook.course.show.panels import CELLS
 from cambook.course.show.pictures import overlap, picture
 from cambook.course.show.style import DIVERGING, MINUS, styled
@@ -45,8 +45,10 @@ def pipeline(
     count = min(3 if small else count, len(weights))
     chosen = sorted(adds.argsort()[::-1][:count].tolist(), key=lambda k: -weights[k])
     side, gap, cell, words = (1.2, 0.36, 0.36, 0.85) if small else (1.5, 0.36, 0.6, 0.85)
-    column = count * cell + (count - 1) * 0.07
-    tallest, words_above = max(side, column), 0.1 if small else 0.7
+    high, wide = pixels(image).shape[:2]
+    tall = min(1.0, high / wide)  # of a panel as wide as 1
+    column = count * cell * tall + (count - 1) * 0.07
+    tallest, words_above = max(side * tall, column), 0.1 if small else 0.7
     bar = 0.0 if small else 0.68
     widths = [side, cell + words, side + bar, side, side]
     width = sum(widths) + 4 * gap + 0.2
@@ -54,23 +56,23 @@ def pipeline(
     middle = head + words_above + tallest / 2
     board = Board(width, middle + tallest / 2 + 0.1)
     lefts = [0.1 + sum(widths[:i]) + i * gap for i in range(5)]
-    place = {"top": middle - side / 2, "width": side, "height": side}
+    place = {"top": middle - side * tall / 2, "width": side, "height": side * tall}
 
     picture(board.axes(lefts[0], **place), image, frame=frame)
     strongest = float(features[chosen].max()) or 1.0
     for row, k in enumerate(chosen):
-        top = middle - column / 2 + row * (cell + 0.07)
-        _field(board.axes(lefts[1], top, cell, cell), features[k], (0.0, strongest), "magma")
+        top = middle - column / 2 + row * (cell * tall + 0.07)
+        _field(board.axes(lefts[1], top, cell, cell * tall), features[k], (0.0, strongest), "magma")
         colour = plt.get_cmap(DIVERGING)(0.95 if weights[k] > 0 else 0.05)
         times = f"\N{MULTIPLICATION SIGN} {weights[k]:+.2f}".replace("-", MINUS)
-        board.text(lefts[1] + cell + 0.06, top + cell / 2, times, color=colour, ha="left")
-    high = float(np.abs(map2d).max()) or 1.0
+        board.text(lefts[1] + cell + 0.06, top + cell * tall / 2, times, color=colour, ha="left")
+    most = float(np.abs(map2d).max()) or 1.0
     ax = board.axes(lefts[2], **place)
-    shown = _field(ax, map2d, (-high, high), DIVERGING)
+    shown = _field(ax, map2d, (-most, most), DIVERGING)
     if bar:
-        scale = board.axes(lefts[2] + side + 0.07, place["top"], 0.12, side)
-        board.figure.colorbar(shown, cax=scale, ticks=[-high, 0, high])
-        scale.set_yticklabels([f"{value:.2g}".replace("-", MINUS) for value in (-high, 0, high)], fontsize=12)
+        scale = board.axes(lefts[2] + side + 0.07, place["top"], 0.12, side * tall)
+        board.figure.colorbar(shown, cax=scale, ticks=[-most, 0, most])
+        scale.set_yticklabels([f"{value:.2g}".replace("-", MINUS) for value in (-most, 0, most)], fontsize=12)
         scale.tick_params(length=0, pad=2)
         scale.spines[:].set_visible(False)
     picture(board.axes(lefts[3], **place), image, frame=frame, outline=mask)
