@@ -160,7 +160,7 @@ def _parsed(claim: str) -> ast.expr:
         allowed = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Constant, ast.Load, *_OPERATORS)
         called = isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS)
         if not isinstance(node, allowed) or called:
-            raise ValueError(f"claim {claim!r} may contain names, numbers, + - * /, abs, min, max and < <= > >= == alone.")
+            raise ValueError(f"claim {claim!r} may have names, numbers, + - * /, abs, min, max, < <= > >= == alone.")
     return tree
 
 

@@ -39,7 +39,7 @@ class HandOut(NamedTuple):
 
 
 def hand_out(folder: str | os.PathLike, solutions: bool | None = None) -> HandOut:
-    """Copies lessons, tables, sweeps, the glossary and the project to a folder, or brings an earlier copy there up to date.
+    """Copies lessons, tables, sweeps, glossary and project to a folder, or brings an earlier copy there up to date.
 
     What the reader has written stays. To release the solutions, or to take them back, only the lines that show them
     are exchanged, also in a lesson that the reader has changed.
