@@ -529,8 +529,8 @@ MUTANTS = [
     Mutant(
         "networks/surgery.py",
         "a cut shares its layers with the original",
-        "backbone = copy.deepcopy(nn.Sequential(OrderedDict(kept)))",
-        "backbone = nn.Sequential(OrderedDict(kept))",
+        "backbone = copy.deepcopy(Layers(OrderedDict(kept)))",
+        "backbone = Layers(OrderedDict(kept))",
     ),
     Mutant(
         "networks/surgery.py",
