@@ -45,7 +45,7 @@ gpu:
 # The fast tests 20 times, each time in another order of files and of tests in a file; it stops at the first failure.
 # Only 20 runs or more that all passed replace the record, and at their end: a test compares it with docs/trust.md.
 # make flakes N=1 SEED=17 is one run again.
-SLOW := beside browser colab distributed kill mutants notebooks packaging wheel
+SLOW := browser colab distributed kill mutants notebooks packaging wheel
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 ORDERS := $(VENV)/flakes.csv
 flakes: N := 20
@@ -63,11 +63,11 @@ flakes: setup
 	    { echo "Seed $$seed fails: make flakes N=1 SEED=$$seed makes this run again."; exit 1; }; \
 	[ $(N) -lt 20 ] || mv $(ORDERS) data/results/flakes.csv
 
-# All of it in one pytest, in the order of tests/conftest.py, so that its last lines count everything.
+# All of it in one pytest, whose last lines count everything, by two workers: see tests/conftest.py.
 test: setup chromium
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
 
 # Faults planted in a copy of the package, one at a time: the tests must catch each. ARGS takes file names, for some.
 mutants: setup

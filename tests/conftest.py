@@ -6,42 +6,54 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-import beside
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-# before cambook.files is read, and for every kernel
-BESIDE = str(REPOSITORY / "runs" / "beside")  # of the second pytest, and of those that its tests start
-if beside.FOLDER in os.environ or os.environ.get("CAMBOOK_RUNS") == BESIDE:
-    os.environ["CAMBOOK_RUNS"] = BESIDE
-else:
-    os.environ["CAMBOOK_RUNS"] = str(REPOSITORY / "runs" / "test")
+# before cambook.files is read, and for every kernel; each worker of pytest-xdist has a folder of its own
+os.environ["CAMBOOK_RUNS"] = str(REPOSITORY / "runs" / os.environ.get("PYTEST_XDIST_WORKER", "test"))
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # machine.SPIN_COUNT, for the kernels that nbval starts
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the processes that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 BEGAN = datetime.now(UTC).replace(microsecond=0)
 
-STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "what runs beside", "test_browser.py")
+STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "test_browser.py")
+# Tests that mostly wait for processes of their own. `make test` has two workers: one runs these, the other all others.
+WAITING = {
+    f"test_{name}.py"
+    for name in "classroom colab distributed editions encoding experiments gpu hostile kill wheel".split()
+}
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "beside: a second pytest runs it beside the others, see beside.py")
-    config.pluginmanager.register(beside.plugin())
+    config.addinivalue_line(
+        "markers", "waits: runs beside the other tests if there are two workers, as those of WAITING"
+    )
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Unit tests, committed outputs against new ones, the numbers those runs recorded, what a second pytest runs, the
-    browser."""
+    """Unit tests, committed outputs against new ones, the numbers those runs recorded, the browser."""
 
     def stage(item):
-        if beside.is_beside(item):
-            return STAGES.index("what runs beside")
         return next((n for n, ending in enumerate(STAGES) if item.path.name.endswith(ending)), 0)
 
     items.sort(key=stage)
+    for item in items:
+        waits = item.path.name in WAITING or item.get_closest_marker("waits")
+        item.add_marker(pytest.mark.xdist_group("waits" if waits else "computes"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Under the results, how many hostile cases held."""
+    passed = terminalreporter.stats.get("passed", [])
+    kinds = Counter(kind for report in passed for name, kind in report.user_properties if name == "hostile")
+    if kinds:
+        each = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+        terminalreporter.write_line(f"{kinds.total()} hostile cases held: {each}")
 
 
 @pytest.fixture(scope="session")

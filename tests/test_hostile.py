@@ -1013,23 +1013,6 @@ def _(folder):
 # ---- the runner
 
 
-PASSED = Counter()
-
-
-class Count:
-    """Writes under the results how many cases there were."""
-
-    @staticmethod
-    def pytest_terminal_summary(terminalreporter):
-        each = ", ".join(f"{kind} {PASSED[kind]}" for kind in KINDS)
-        terminalreporter.write_line(f"{sum(PASSED.values())} of {len(CASES)} hostile cases held: {each}")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def count(request):
-    request.config.pluginmanager.register(Count())
-
-
 @pytest.fixture
 def walled(tmp_path, monkeypatch):
     """An own cache, runs and no network."""
@@ -1056,7 +1039,9 @@ def raised_by_us(error: BaseException) -> bool:
 
 
 @pytest.mark.parametrize(("kind", "name", "make", "expected"), CASES, ids=[f"{case[0]}: {case[1]}" for case in CASES])
-def test_hostile_input_is_refused_in_one_sentence_or_repaired_and_reported(walled, kind, name, make, expected):
+def test_hostile_input_is_refused_in_one_sentence_or_repaired_and_reported(
+    walled, record_property, kind, name, make, expected
+):
     if isinstance(expected, Refused):
         with pytest.raises(ERRORS) as raised:
             make(walled)
@@ -1076,7 +1061,7 @@ def test_hostile_input_is_refused_in_one_sentence_or_repaired_and_reported(walle
         sentences = [expected.sentences] if isinstance(expected.sentences, str) else expected.sentences
         assert len(report) == len(sentences), report
         assert all(map(re.fullmatch, sentences, report)), report
-    PASSED[kind] += 1
+    record_property("hostile", kind)
 
 
 def same(found, value):

@@ -106,14 +106,14 @@ def test_the_first_lesson_looks_at_a_picture_of_your_own(tmp_path):
     assert record.parameters["image"] == "my own picture.jpg" and record.metrics
 
 
-@pytest.mark.beside
+@pytest.mark.waits
 def test_the_localization_lesson_runs_on_real_photographs(wildlife, tmp_path):
     parameters = {"dataset": f"voc:{wildlife}", "network": "lite0-gap"}
     metrics = notebooks.execute(lesson_named("04"), parameters, tmp_path).metrics
     assert metrics["top1_error"] <= 6 and metrics["max_box_acc"] > metrics["centre_max_box_acc"], metrics
 
 
-@pytest.mark.beside
+@pytest.mark.waits
 def test_the_acol_lesson_runs_on_real_photographs_which_have_no_masks(wildlife, tmp_path):
     parameters = {"dataset": f"voc:{wildlife}", "network": "lite0-acol", "epochs": 1}
     metrics = notebooks.execute(lesson_named("08"), parameters, tmp_path).metrics
@@ -121,7 +121,7 @@ def test_the_acol_lesson_runs_on_real_photographs_which_have_no_masks(wildlife, 
     assert not [name for name in metrics if "pxap" in name or "coverage" in name]
 
 
-@pytest.mark.beside
+@pytest.mark.waits
 def test_real_photographs_are_localized_from_their_labels_alone(wildlife):
     """Three seeds; the first comes from the cache where the lesson has run just before."""
     from cambook import datasets, training
