@@ -8,6 +8,7 @@ An entry of the vocabulary is called a word, although some hold two: "left of", 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from cambook.maps.cam import normalize, upsample
 from cambook.maps.gradients import grad_cam
 from cambook.metrics.localization import pointing_hit
-from cambook.networks.base import Network, fine_tuned_copy
+from cambook.networks.base import Network
 
 CHANNELS = 128  # of the small backbone
 PAD, START, END = "-", "<start>", "<end>"
@@ -254,14 +255,14 @@ def answer_network(start: Network, categories: Sequence[str], seed: int = 0) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         sizes = {"words": len(vocabulary(categories)), "choices": len(categories) + 3}
-        return AnswerNetwork(fine_tuned_copy(start.backbone), CHANNELS, **sizes).eval()
+        return AnswerNetwork(copy.deepcopy(start.backbone), CHANNELS, **sizes).eval()
 
 
 def caption_network(start: Network, categories: Sequence[str], seed: int = 0) -> CaptionNetwork:
     """A CaptionNetwork that has not learnt yet, on a copy of a small network's backbone; seed: of its other layers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CaptionNetwork(fine_tuned_copy(start.backbone), CHANNELS, len(vocabulary(categories))).eval()
+        return CaptionNetwork(copy.deepcopy(start.backbone), CHANNELS, len(vocabulary(categories))).eval()
 
 
 def shifted(captions: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cambook.maps.boxes import box_from_map
 from cambook.maps.cam import class_activation_map, upsample
-from cambook.networks.base import MINI_SIZE, Network, PooledNetwork, fine_tuned_copy
+from cambook.networks.base import MINI_SIZE, Network, PooledNetwork
 
 THRESHOLD = 0.2  # of the map's maximum, rule "paper"
 WINDOWS = ("own", "another's", "whole")
@@ -59,7 +59,7 @@ def fused_network(whole: PooledNetwork, start: PooledNetwork, windows: str = "ow
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         channels = start.classifier.in_features
-        return FusedNetwork(whole, fine_tuned_copy(start.backbone), channels, windows).eval()
+        return FusedNetwork(whole, copy.deepcopy(start.backbone), channels, windows).eval()
 
 
 class FusedNetwork(Network):
