@@ -279,7 +279,7 @@ def _smaller(png: str) -> tuple[str, str]:
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     made = {kind: io.BytesIO() for kind in ("image/png", "image/jpeg")}
     image.quantize(256, kmeans=2).save(made["image/png"], "PNG", optimize=True)
-    image.save(made["image/jpeg"], "JPEG", quality=88, optimize=True)
+    image.save(made["image/jpeg"], "JPEG", quality=82, optimize=True)
     kind = min(made, key=lambda name: made[name].tell())
     return kind, base64.b64encode(made[kind].getvalue()).decode()
 
