@@ -136,7 +136,7 @@ def test_recorded_numbers_and_their_differences_may_be_said(text):
 )
 def test_a_number_that_is_in_no_record_is_found(text, number):
     assert misquoted([finding("cam > 1", "centre > 1", text=text)], NUMBERS) == [
-        f"finding cell says {number}, which is no recorded number, rounded"
+        f"finding cell says {number}, which is not a recorded number, rounded"
     ]
 
 

@@ -113,7 +113,7 @@ def misquoted(findings: list[Finding], numbers: Mapping[str, float]) -> list[str
                 named = [numbers[name] for name in one.names if name in numbers]
                 exact += [abs(a - b) for a, b in itertools.combinations([*_readings(named)], 2)]
             if not any(abs(abs(value) - float(text)) <= 0.5 * 10**-digits + 1e-9 for value in exact):
-                found.append(f"finding {one.cell} says {text}, which is no recorded number, rounded")
+                found.append(f"finding {one.cell} says {text}, which is not a recorded number, rounded")
     return found
 
 
