@@ -29,9 +29,11 @@ WAITING = {
 
 
 def pytest_configure(config):
-    config.addinivalue_line(
-        "markers", "waits: runs beside the other tests if there are two workers, as those of WAITING"
-    )
+    for marker in (
+        "waits: runs beside the other tests if there are two workers, as those of WAITING",
+        "xdist_group: of the same worker; said here for those who run without pytest-xdist",
+    ):
+        config.addinivalue_line("markers", marker)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
