@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from pathlib import Path
 
 import classroom
@@ -458,7 +459,8 @@ def test_a_class_becomes_one_csv_with_a_row_for_each_student_and_exercise(home, 
     table = tmp_path / "results" / "class.csv"
     said = call("progress", home, idle, "--csv", table).stdout
     every = check.by_lesson()
-    assert f"{home}: 1 of {len(every)} solved, 1 tried; by lesson 01 0/4, 03 1/4\n" in said
+    of = Counter(every.values())
+    assert f"{home}: 1 of {len(every)} solved, 1 tried; by lesson 01 0/{of['01']}, 03 1/{of['03']}\n" in said
     with table.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["student", "lesson", "exercise", "state", "tries", "first_solved", "hint", "solution"]

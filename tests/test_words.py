@@ -37,7 +37,6 @@ EXCEPTIONS = {
     r'^does not hold$|"(?:holds|does not hold)" if|verdict: holds, does not hold': "verdicts in the papers' tables",
     r"\bpictures: |\bMeasurements\.pictures\b": "the name of a parameter and a field",
     r"^The CAM box helps to tell classes apart$": "a claim's name, which lessons print",
-    r"^the picture$": "the title of a panel in the lessons' figures",
     r"\bis no share of the maximum\b": "a line of the code that lesson 03 prints",
 }
 
