@@ -1,6 +1,6 @@
 """Writes the two tables of docs/lecturers.md: sessions, lessons, minutes as the lessons' titles state them, exercises.
 
-    python benchmarks/syllabus.py
+python benchmarks/syllabus.py
 """
 
 from __future__ import annotations
