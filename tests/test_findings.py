@@ -124,7 +124,7 @@ def test_each_claimed_number_is_noticed_when_it_moves(name, way):
     [
         "CAM puts 75% of the boxes right, the centre 55.6% (56 percent, rounded).",
         "It leads by 19 points, and 53% or 0.53 of the map is positive.",
-        "See `x = 3.14` in [lesson 2.5](02.ipynb#3.7), $0.2 \\max$, three seeds and 12 classes, figure 3b.",
+        "See `x = 3.14` in [lesson 02](02.ipynb#3.7), $0.2 \\max$, three seeds and 12 classes, figure 3b.",
     ],
 )
 def test_recorded_numbers_and_their_differences_may_be_said(text):
