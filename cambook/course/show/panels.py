@@ -161,7 +161,9 @@ def proposals(
     chosen = as_boxes(candidates)
     chosen = chosen[np.linspace(0, len(chosen) - 1, min(drawn, len(chosen))).round().astype(int)]
     height, width = pixels(image).shape[:2]
-    fig, axes = subplots(1, 2, figsize=(WIDTH, round(WIDTH / 2 * height / width + 1.3, 1)), layout="compressed")
+    lines = 1 + max(title.count("\n") for title in titles)
+    tall = round(WIDTH / 2 * height / width + 1 + 0.3 * lines, 1)
+    fig, axes = subplots(1, 2, figsize=(WIDTH, tall), layout="compressed")
     picture(axes[0], image, title=titles[0], frame=frame)
     _thin_boxes(axes[0], chosen)
     picture(axes[1], image, map2d, predicted=predicted, title=titles[1], frame=frame)

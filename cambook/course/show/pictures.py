@@ -188,7 +188,9 @@ def wrapped(title: str | None, inches: float) -> str | None:
     """A title in lines that fit above an image so wide."""
     if not title:
         return title
-    return "\n".join(textwrap.fill(line, max(8, int(inches * 8.6))) for line in title.splitlines())
+    return "\n".join(
+        textwrap.fill(line, max(8, int(inches * 8.6)), break_long_words=False) for line in title.splitlines()
+    )
 
 
 def _legend(
