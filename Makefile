@@ -67,7 +67,7 @@ flakes: setup
 test: setup chromium
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
+	$(BIN)/python -m pytest -n 2 --nbval --nbval-current-env --nbval-sanitize-with tests/nbval.cfg tests notebooks
 
 # Faults planted in a copy of the package, one at a time: the tests must catch each. ARGS takes file names, for some.
 mutants: setup

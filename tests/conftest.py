@@ -22,21 +22,10 @@ BEGAN = datetime.now(UTC).replace(microsecond=0)
 
 STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "test_browser.py")
 # Tests that mostly wait for processes of their own. `make test` has two workers: one runs these, the other all others.
-WAITING = {
-    f"test_{name}.py"
-    for name in "classroom colab distributed editions encoding experiments gpu hostile kill wheel".split()
-}
+_NAMES = "classroom colab distributed editions encoding experiments gpu hostile kill real_photographs wheel"
+WAITING = {f"test_{name}.py" for name in _NAMES.split()}
 
 
-def pytest_configure(config):
-    for marker in (
-        "waits: runs beside the other tests if there are two workers, as those of WAITING",
-        "xdist_group: of the same worker; said here for those who run without pytest-xdist",
-    ):
-        config.addinivalue_line("markers", marker)
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Unit tests, committed outputs against new ones, the numbers those runs recorded, the browser."""
 
@@ -44,9 +33,18 @@ def pytest_collection_modifyitems(items):
         return next((n for n, ending in enumerate(STAGES) if item.path.name.endswith(ending)), 0)
 
     items.sort(key=stage)
-    for item in items:
-        waits = item.path.name in WAITING or item.get_closest_marker("waits")
-        item.add_marker(pytest.mark.xdist_group("waits" if waits else "computes"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """What is handed to a worker of pytest-xdist: all that waits, or all the rest, each in its order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class InTwo(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "waits" if Path(nodeid.partition("::")[0]).name in WAITING else "computes"
+
+    return InTwo(config, log)
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -107,6 +107,9 @@ def test_the_package_is_installed_by_its_name_once_it_is_released(monkeypatch):
 # ---- the links in the pages ----
 
 
+READ = ("README.md", "docs/cloud.md", "data/album/README.md")  # what the script changes, and what lessons link to
+
+
 @pytest.fixture
 def copy(tmp_path):
     """copy(address): the files that the script reads and writes, in a folder, with that address in pyproject.toml."""
@@ -114,8 +117,9 @@ def copy(tmp_path):
     def make(address):
         (tmp_path / "docs").mkdir(exist_ok=True)
         (tmp_path / "benchmarks").mkdir(exist_ok=True)
+        (tmp_path / "data" / "album").mkdir(parents=True, exist_ok=True)
         shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks", dirs_exist_ok=True)
-        for name in ("README.md", "docs/cloud.md", "benchmarks/editions.py", "benchmarks/release.py"):
+        for name in (*READ, "benchmarks/editions.py", "benchmarks/release.py"):
             shutil.copy(ROOT / name, tmp_path / name)
         known = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
         assert known.count(f'repository = "{editions.repository()}"') == 1

@@ -514,8 +514,8 @@ def test_no_legend_covers_a_curve(figures):
 def test_a_readers_own_figure_is_shown_after_one_of_the_course():
     code = "import matplotlib; matplotlib.use('module://matplotlib_inline.backend_inline')\n"
     code += "from cambook.course import show; show.bars({'a': 1.0}); print(matplotlib.is_interactive())"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     alone = "import matplotlib.pyplot as plt; import matplotlib\nmatplotlib.use('module://matplotlib_inline.backend_inline')"
     alone += "\nplt.figure(); print(matplotlib.is_interactive())"
-    wanted = subprocess.run([sys.executable, "-c", alone], capture_output=True, text=True, check=True)
+    wanted = subprocess.run([sys.executable, "-c", alone], capture_output=True, encoding="utf-8", check=True)
     assert told.stdout == wanted.stdout
