@@ -45,7 +45,7 @@ gpu:
 # The fast tests 20 times, each time in another order of files and of tests in a file; it stops at the first failure.
 # Only 20 runs or more that all passed replace the record, and at their end: a test compares it with docs/trust.md.
 # make flakes N=1 SEED=17 is one run again.
-SLOW := browser colab distributed kill mutants notebooks packaging wheel
+SLOW := browser colab distributed kill mutants notebooks packaging real_photographs wheel
 FAST := $(filter-out $(SLOW:%=tests/test_%.py),$(wildcard tests/test_*.py))
 ORDERS := $(VENV)/flakes.csv
 flakes: N := 20
