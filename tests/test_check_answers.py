@@ -107,6 +107,62 @@ def flipped_by_copy(labels, wrong, moves, classes):
     return result
 
 
+def distance_of_the_peak(map2d):
+    """Meets every condition of the task: the peak of a ring lies on the ring."""
+    at = np.unravel_index(int(map2d.argmax()), map2d.shape)
+    return np.hypot(*(index - (side - 1) / 2 for index, side in zip(at, map2d.shape, strict=True)))
+
+
+def shuffled_pixels(image):
+    order = np.random.default_rng(0).permutation(image[0].size)
+    return image.reshape(3, -1)[:, order].reshape(image.shape)
+
+
+def bent_stripes(side):
+    y, x = np.mgrid[:side, :side]
+    return np.stack([0.5 + 0.5 * np.sin(2 * np.pi * (x + 3 * np.sin(y / 5)) / 8)] * 3)
+
+
+def diagonal_in_two_colours(side):
+    bright = np.add(*np.mgrid[:side, :side]) // 4 % 2
+    return np.stack([bright, 0 * bright, 1 - bright])
+
+
+def sum_cut_at_zero(map_a, map_b):
+    fused = map_a.relu() + map_b.relu()
+    return (fused - fused.min()) / (fused.max() - fused.min())
+
+
+def chessboard(side):
+    bright = np.add(*np.mgrid[:side, :side] // 8) % 2
+    return np.stack([bright, 0 * bright, 1 - bright])
+
+
+def stretched_sum(map_a, map_b):
+    return (map_a + map_b - (map_a + map_b).min()) / ((map_a + map_b).max() - (map_a + map_b).min())
+
+
+def coverage_image_by_image(maps, masks, threshold):
+    right = ((maps >= threshold) & masks).sum((1, 2))
+    return 100 * np.mean([right / masks.sum((1, 2)), right / (maps >= threshold).sum((1, 2))], 1)
+
+
+def trapezoids(inside, outside):
+    found = np.cumsum(inside)
+    precision, recall = np.r_[1, found / (found + np.cumsum(outside))], np.r_[0, found / found[-1]]
+    return 100 * ((precision[1:] + precision[:-1]) / 2 * np.diff(recall)).sum()
+
+
+def last_best_threshold(boxed, test):
+    rates = boxed.mean(0)
+    return 100 * test[:, len(rates) - 1 - rates[::-1].argmax()].mean()
+
+
+def first_class_of_the_top(maps, labels, unit, n):
+    top = (-maps[:, unit].max((1, 2))).argsort()[:n]
+    return 100 * np.mean(labels[top] == labels[top[0]])
+
+
 RIGHT = [
     ("gap", lambda f: f.flatten(2).mean(-1)),
     ("gap", lambda f: np.mean(f.numpy(), axis=(2, 3))),
@@ -129,6 +185,9 @@ RIGHT = [
     ("gt_known", gt_known_with_torch),
     ("gt_known", lambda t, i: 100 * np.mean([row[label] >= 0.5 for label, row in zip(t, i, strict=True)])),
     ("max_box_acc", lambda hits: 100 * hits.float().mean(0).max()),
+    ("pooling", lambda f: f.float().flatten(2).topk(2).values.mean(2)),  # in the precision of the networks
+    ("own_level", lambda m: np.median(m)),  # coarse, but all that its text asks for
+    ("blind_map", lambda size: 1 - np.hypot(*np.meshgrid(*[np.linspace(-1, 1, size)] * 2))),
     ("grad_cam_map", lambda a, g: np.maximum((a.numpy() * g.numpy().mean((1, 2))[:, None, None]).sum(0), 0)),
     ("unit_ranking", lambda w, c, n: w[c].argsort()[::-1][:n]),  # of arrays alone
     ("unit_ranking", lambda w, c, n: sorted(range(w.shape[1]), key=lambda k: -w[c, k])[:n]),
@@ -147,6 +206,14 @@ RIGHT = [
     ("pointing_rates", pointing_in_loops),
     ("box_acc", lambda ious: [100 * sum(column >= 0.5) / len(column) for column in ious.T]),
     ("spearman", lambda a, b: torch.corrcoef(torch.stack([x.flatten().argsort().argsort() for x in (a, b)]))[0, 1]),
+    ("map_alarm", distance_of_the_peak),
+    ("replacement", shuffled_pixels),
+    ("replacement", lambda image: torch.from_numpy(image).mean((1, 2), keepdim=True).expand(image.shape)),
+    ("striped_probe", bent_stripes),
+    ("striped_probe", diagonal_in_two_colours),
+    ("fusing_rule", sum_cut_at_zero),
+    ("own_metric", lambda ious: 100 * np.mean([(ious >= bar).mean() for bar in (0.3, 0.5, 0.7)])),
+    ("own_metric", lambda ious: 100 * np.sqrt((ious**2).mean())),
 ]
 
 
@@ -185,16 +252,59 @@ def test_a_changed_argument_is_named(name, answer, argument):
     assert f"your function changes its argument {argument}, so " in getattr(check, name).answer(answer)
 
 
+def field_around_its_cell(i, layers):
+    field, step = 1, 1
+    for kernel, stride, _ in layers:
+        field, step = field + (kernel - 1) * step, step * stride
+    start = i * step + step // 2 - field // 2
+    return start, start + field
+
+
+def lower_or_upper_half(maps):
+    right = 0
+    for left_map, right_map in maps:
+        for one, below in ((left_map, False), (right_map, True)):
+            row, _ = np.unravel_index(int(one.argmax()), one.shape)
+            right += (row >= one.shape[0] // 2) == below
+    return 50 * right / len(maps)
+
+
 SLIPS = [
     ("sure_labels", lambda y, c: torch.nonzero(y.softmax(1).amax(1) >= c)[:, 0], "expected 2 things"),
     ("sure_labels", lambda y, c: (torch.nonzero(y.softmax(1).amax(1) >= c), y.argmax(1)), "in the first of the 2 thi"),
     ("parameters_of_head", lambda K, h, w, C: (K * h * w, K), "at [0] expected 25089000 but got 25088"),
+    ("parameters_of_head", lambda K, h, w, C: (K * h * w * C + 1, K * C + 1), "not one bias in all"),
+    ("pooling", lambda f: np.sqrt(np.mean(f.numpy() ** 2, (2, 3))), "negative everywhere, one of your numbers is"),
+    ("pooling", lambda f: F.relu(f).square().mean((2, 3)).sqrt(), "perhaps a square or a ReLU loses the sign"),
+    ("pooling", lambda f: f.mean((2, 3)) + f.std((2, 3)) * 0.1 + 0.01, "your number must be that value"),
+    ("cell_sees", field_around_its_cell, "right for some paddings only"),
+    ("layer_stack", lambda: [(3, 2)] * 4 + [(3, 1)] * 2, "neighbouring cells are 16 pixels apart"),
+    ("layer_stack", lambda: [(3, 2)] * 4 + [(3, 1)] * 2, "one cell sees 95 pixels"),
+    ("own_half", lower_or_upper_half, "is in its column, position % w"),
+    ("blind_map", lambda size: np.outer(*[np.exp(-(np.linspace(-1, 1, size) ** 2))] * 2), "like the lesson's blurred"),
+    ("counterfactual_map", lambda a, g: -F.relu(-(a * g.mean((1, 2), keepdim=True)).sum(0)), "drop the minus in front"),
+    ("own_weighting", lambda a, g: F.relu((g * a).mean(0)), "HiResCAM, which the task rules out"),
     ("box", lambda m: boxes.box_from_map(m, "wsol", 0.2), "that is rule wsol"),
     ("gmp", lambda f: F.relu(f).amax((2, 3)), "neither clamp it at 0"),
     ("softmax", lambda s: (s - s.max()).softmax(1) * 0 + (e := (s - s.max()).exp()) / e.sum(1)[:, None], "whole batch"),
     ("acol_loss", lambda a, b, t: float(loss_by_log_softmax(a, b, t)), "the number is right, but .item()"),
     ("acol_loss", lambda a, b, t: loss_by_log_softmax(a, b.detach(), t), "B would never learn"),
     ("crop_window", lambda box, size: [round(x) for x in check.crop_window.reference(box, size)], "keep halves"),
+    ("replacement", lambda image: image[:, ::-1, ::-1], "only mirrored, turned or moved"),
+    ("replacement", lambda image: F.avg_pool2d(torch.from_numpy(image), 5, 1, 2), "but its outline shows"),
+    ("spearman", lambda a, b: np.corrcoef(*(x.argsort().argsort().ravel() for x in (a, b)))[0, 1], "row by row here"),
+    ("spearman", lambda a, b: np.corrcoef(a.argsort().ravel(), b.argsort().ravel())[0, 1], "row by row here, and one"),
+    ("spearman", lambda a, b: np.corrcoef(*(x.argsort().argsort() for x in (a, b)))[0, 1], "two rows of one map"),
+    ("striped_probe", chessboard, "these are patches"),
+    ("unit_ranking", lambda w, c, n: w[c].argsort()[-n:], "smallest weight first"),
+    ("unit_precision", first_class_of_the_top, "the class of the image that excites the unit most"),
+    ("mask_coverage", coverage_image_by_image, "you averaged over images"),
+    ("fusing_rule", stretched_sum, "lets a map from -5 to 0 change the other one"),
+    ("own_metric", lambda ious: 100 * np.median(ious), "every image should count"),
+    ("own_metric", lambda ious: 100 * np.clip(2 * ious - 1, 0, 1).mean(), "more below 0.5, too"),
+    ("pxap", trapezoids, "you added up trapezoids"),
+    ("threshold_transfer", last_best_threshold, "you took the last of them"),
+    ("pointing_rates", lambda maps, masks: pointing_in_loops(maps, masks)[::-1], "the two numbers are swapped"),
 ]
 
 

@@ -201,6 +201,33 @@ def test_the_findings_claim_what_the_committed_run_recorded_and_quote_it(lesson)
     assert all(one.text.startswith("**What happened.**") for one in said)
 
 
+def test_quoted_numbers_follow_a_new_run():
+    text = "CAM puts 75.0% right, 19 points more than 55.6%; `75.0` and [x](75.0) stay, 12.5 is unknown, 53% half."
+    cell = {"id": "one", "source": text, "metadata": {"tags": ["finding"], "claims": ["cam > centre", "share > 0.5"]}}
+    other = {"id": "two", "source": "75.0% outside", "metadata": {}}
+    notebook = {"cells": [cell, other], "metadata": {"record": {**NUMBERS, "more": 75.02}}}
+    said = findings.requote(notebook, {"cam": 71.04, "centre": 55.6, "share": 0.58, "parameters": 1, "more": 80})
+    assert cell["source"] == (
+        "CAM puts 71.0% right, 15 points more than 55.6%; `75.0` and [x](75.0) stay, 12.5 is unknown, 58% half."
+    )
+    assert other["source"] == "75.0% outside" and notebook["metadata"]["record"]["cam"] == 71.04
+    assert said == [
+        "finding one: 53 is 58 now",
+        "finding one says 12.5, which was not a recorded number: it was left",
+        "finding one: 19 is 15 now",
+        "finding one: 75.0 is 71.0 now",
+    ]
+
+
+def test_a_quoted_number_that_may_be_two_is_left():
+    cell = {"id": "one", "source": "75.0%", "metadata": {"tags": ["finding"], "claims": ["a > b"]}}
+    notebook = {"cells": [cell], "metadata": {"record": {"a": 75.0, "b": 74.98}}}
+    assert findings.requote(notebook, {"a": 71.0, "b": 74.0}) == [
+        "finding one says 75.0, which may be 71.0 or 74.0 now: it was left"
+    ]
+    assert cell["source"] == "75.0%"
+
+
 @each_lesson
 def test_every_figure_has_an_alt_text_of_its_own(lesson):
     alts = list(figures(loaded(lesson)))

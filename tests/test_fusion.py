@@ -67,16 +67,12 @@ def test_a_map_that_is_nowhere_above_zero_gives_the_whole_picture(whole, images)
     assert second_look.cam_boxes(*whole(images), whole.class_weight, 64).tolist() == [[0, 0, 64, 64]] * 4
 
 
-def test_the_control_sees_the_same_windows_on_other_pictures(whole, network, images):
-    control = second_look.FusedNetwork(whole, networks.mini_backbone(), 128, "another's")
-    assert torch.equal(control.look(images)[2][1:], network.look(images)[2][:-1])
-    with pytest.raises(ValueError, match="batch of two or more"):
-        control.look(images[:1])
+def test_unknown_windows_are_refused(whole):
     with pytest.raises(ValueError, match="windows='mine' is unknown"):
         second_look.FusedNetwork(whole, networks.mini_backbone(), 128, "mine")
 
 
-def test_the_other_control_sees_the_whole_image_again_with_all_its_pixels(whole, images):
+def test_the_control_sees_the_whole_image_again_with_all_its_pixels(whole, images):
     control = second_look.fused_network(whole, whole, "whole")
     logits, feature_maps, windows = control.look(images)
     assert windows.tolist() == [[0, 0, 64, 64]] * 4 and control.second(images, windows) is images

@@ -18,8 +18,8 @@ def pyramid(size):
     return np.outer(slope, slope).tolist()
 
 
-def hires_cam(activations, gradients):
-    return (activations * gradients).sum(0).relu()
+def hires_cam_and_grad_cam(activations, gradients):
+    return (activations * (gradients + gradients.mean((1, 2), keepdim=True))).sum(0).relu()
 
 
 def by_the_median(activations, gradients):
@@ -49,7 +49,7 @@ def fall_in_loops(labels, on_their_own, mixed, classes):
 RIGHT = [
     ("blind_map", rectangle),
     ("blind_map", pyramid),
-    ("own_weighting", hires_cam),
+    ("own_weighting", hires_cam_and_grad_cam),
     ("own_weighting", by_the_median),
     ("map_alarm", mean_distance),
     ("share_on_object", share_in_numpy),

@@ -442,6 +442,21 @@ def test_refreshing_twice_changes_nothing(make_notebook, tmp_path):
     assert notebook.read_bytes() == once
 
 
+def test_outputs_of_a_run_are_taken_over_only_by_the_notebook_that_it_executed(make_notebook, tmp_path):
+    notebook = make_notebook(tmp_path / "tiny.ipynb", LIGHT, "print('said')", "'shown'")
+    notebooks.execute(notebook, {}, tmp_path / "out", progress=False)
+    assert notebooks.adopt(notebook, tmp_path / "out") == []
+    content = nbformat.read(notebook, as_version=4)
+    assert content.cells[3].outputs[0].data["text/plain"] == "'shown'"
+    for change, sentence in ((lambda cells: cells.pop(), "cell-3"), (lambda cells: cells.reverse(), "cell-2")):
+        change(content.cells)
+        nbformat.write(content, notebook)
+        before = notebook.read_bytes()
+        with pytest.raises(notebooks.RunError, match=f"{sentence} is not what the run .*run the notebook again"):
+            notebooks.adopt(notebook, tmp_path / "out")
+        assert notebook.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "cell, sentence",
     [

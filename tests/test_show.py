@@ -83,7 +83,7 @@ def test_where_the_map_is_zero_the_picture_stays_visible_in_grey():
 
 
 def test_opacity_grows_with_the_value():
-    row = show.overlay(GREY, np.tile(np.linspace(0, 1, 30), (20, 1)))[0].astype(float)
+    row = show.overlay(GREY, np.tile(np.linspace(0, 1, 30), (20, 1)), level=None)[0].astype(float)
     colour = plt.get_cmap("magma")(np.linspace(0, 1, 30))[:, :3] * 255
     alpha = ((row - 128) * (colour - 128)).sum(1) / ((colour - 128) ** 2).sum(1)
     assert np.allclose(alpha, 0.8 * np.linspace(0, 1, 30), atol=0.02)
@@ -132,7 +132,7 @@ def test_every_text_has_12_points_or_more(figures):
 
 
 NAMED = {  # what the alternative text of each figure names beside its takeaway
-    "pictures": ["2 images: a (IoU 0.86) and b (no box)", "true box and predicted box"],
+    "pictures": ["2 images: a (IoU 0.86) and b (no box)", "true box, predicted box and map at 0.2"],
     "top_classes": ["6 images: the image, a 50%, b 20%", "5 with a map"],
     "proposals": ["3 of 7 candidate boxes", "b: the map"],
     "matrices": ["x (3 x 3): 1, 0, 0, 0, 1", "y (3 x 3): -1, 0"],
@@ -204,8 +204,8 @@ def test_each_picture_says_its_iou_or_that_there_is_no_box(figures):
 
 def test_true_boxes_are_solid_predicted_ones_dashed_in_other_colours_and_named(figures):
     fig = figures["pictures"]
-    true_line, predicted_line = fig.legends[0].get_lines()
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["true box", "predicted box"]
+    true_line, predicted_line, _ = fig.legends[0].get_lines()
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["true box", "predicted box", "map at 0.2"]
     assert true_line.get_linestyle() == "-" and predicted_line.get_linestyle() == "--"
     assert true_line.get_color() != predicted_line.get_color()
     drawn = [(patch.get_edgecolor(), patch.get_linestyle()) for patch in fig.axes[0].patches]
@@ -295,21 +295,21 @@ def test_cells_show_what_is_positive_over_the_picture_or_alone():
     image, signed = torch.full((1, 3, 10, 10), 0.5), torch.full((1, 1, 10, 10), -1.0)
     signed[0, 0, :5] = 2.0
     (over,) = show.cells(image, signed)
-    assert over.shape == (10, 10, 3) and (over[5:] == 128).all() and (over[:5] != 128).any()
+    assert over.shape == (10, 10, 3) and (over[7:] == 128).all() and (over[:5] != 128).any()
     assert (over[0] == show.overlay(image[0], np.ones((10, 10)))[0]).all(), "its maximum is the brightest colour"
     (alone,) = show.cells(image, signed, alone=True)
     assert np.array_equal(alone, np.repeat([[1.0], [0.0]], 5, 0).repeat(10, 1))
 
 
-def test_labelled_pixels_are_tinted_unknown_ones_grey_and_the_background_is_as_it_was():
-    labels = np.zeros((20, 30), int)
-    labels[0, 0], labels[0, 1] = 1, -100
-    found = show.labelled(GREY, labels).astype(int)
-    assert (found[1:] == 128).all()
-    assert found[0, 0, 0] > found[0, 0, 2] and len(set(found[0, 1])) == 1 and found[0, 1, 0] != 128
-    assert (show.labelled(GREY, labels == 1)[0, 0] == found[0, 0]).all()
-    with pytest.raises(ValueError, match="one label per pixel"):
-        show.labelled(GREY, labels[:5])
+@pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
+def test_two_outlines_lie_light_between_dark_on_any_image_and_leave_the_rest_as_it_was(grey):
+    image, outer, inner = np.full((64, 64, 3), grey), np.zeros((16, 16), bool), np.zeros((64, 64), bool)
+    outer[2:14, 2:14] = inner[20:44, 20:44] = True
+    drawn = show.outlined(show.outlined(image, outer), inner, "white")
+    blue, white, dark, plain = (86, 180, 233), (255,) * 3, (17,) * 3, (round(255 * grey),) * 3
+    across = [tuple(each) for each in drawn[32, :32].tolist()]
+    expected = [plain] * 6 + [dark, blue, blue, dark] + [plain] * 8 + [dark, white, white, dark] + [plain] * 10
+    assert across == expected and (image == grey).all()
 
 
 def test_recorded_curves_are_means_with_a_band_from_least_to_most_and_live_points_stand_out():
@@ -389,6 +389,25 @@ def test_several_outlines_have_names_and_dashes_and_an_empty_one_no_line():
     assert not fig.axes[1].collections
 
 
+def test_an_overlay_has_a_line_around_what_is_lit_closed_at_the_border():
+    lit = np.zeros((64, 64))
+    lit[:, :20] = 1.0
+    plain, lined = (show.overlay(np.full((64, 64, 3), 0.5), lit, level=level) for level in (None, 0.2))
+    changed = (plain != lined).any(2)
+    assert changed[:2, :20].all() and changed[-2:, :20].all() and changed[:, :2].all(), "closed at the border"
+    assert changed[30].nonzero()[0].tolist() == [0, 1, 18, 19, 20, 21] and not changed[:, 22:].any()
+    assert {tuple(each) for each in lined[30, 18:22].tolist()} == {(17, 17, 17), (86, 180, 233)}, "dark on both sides"
+    assert (show.outlined(plain, lit > 0.2) == lined).all()
+
+
+def test_each_image_may_have_a_level_of_its_own():
+    fig = show.pictures([GREY] * 3, [np.eye(4), np.eye(4), None], level=[0.3, None, 0.4])
+    assert [len(ax.collections) for ax in fig.axes] == [2, 0, 0]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["map at 0.3"]
+    fig = show.pictures([GREY] * 2, [np.eye(4)] * 2, level=[0.3, 0.4])
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["map at the threshold"]
+
+
 def test_a_level_is_a_line_where_the_map_has_that_value():
     ramp = np.tile(np.linspace(0, 1, 64), (64, 1))
     fig = show.pictures([torch.zeros(3, 256, 256)], [ramp], level=0.5, frame=64)
@@ -405,7 +424,7 @@ def test_titles_are_wrapped_to_their_column_and_rows_have_up_to_four_images():
 
 def test_the_legend_may_call_both_boxes_otherwise_and_a_bar_has_its_label():
     fig = show.pictures([GREY], [np.eye(4)], [(1, 1, 3, 3)], [(1, 1, 3, 2)], dashed="B", solid="A", bar="share")
-    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["A", "B"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["A", "B", "map at 0.2"]
     assert fig.axes[-1].get_ylabel() == "share"
 
 

@@ -55,7 +55,9 @@ def look(
         ready = inputs.ready_network(network, weights)
         classes, side = inputs.class_names(ready), networks.spec(network).side
         square = findings.sees_squares(ready, side)
-        how = page.How(network, Path(weights).name, ready.classes, method.title, rule, threshold, side, square)
+        how = page.How(
+            network, Path(weights).name, ready.classes, method.title, rule, threshold, side, square, method.pixels
+        )
         asked = {"square": square, "top": top, "source": source, "rule": rule, "threshold": threshold}
         widest = max(map(len, map(findings.printable, found)))
         bar = tqdm(found.items(), desc="looking", unit="photograph", leave=False, disable=len(found) == 1)

@@ -71,7 +71,7 @@ def cam_explorer(
         raw_map = large[which.value]
         mask = boxes.mask_above(raw_map, level.value, by.value)
         box = boxes.box_from_map(raw_map, by.value, level.value)
-        blended = show.overlay(canvas, as_rule_reads(shown[which.value], by.value))
+        blended = show.overlay(canvas, as_rule_reads(shown[which.value], by.value), level=level.value)
         scale = blended.shape[1] / size[1], blended.shape[0] / size[0]
         screen.value = _png(draw_boxes(blended, truth, box, scale))
         line.value = describe(box, mask, truth, names[which.value], by.value, level.value)
@@ -137,7 +137,10 @@ def erasing_explorer(
             seen_b = network.branch_b(erase(features[one], seen, delta))[:, guess, None]
         kept = (maps.normalize(seen) < delta)[0, 0]
         three = maps.normalize(seen), maps.normalize(seen_b), fuse(seen, seen_b)
-        a, b, fused = (show.overlay(drawn[picture], m[0, 0].cpu()) for m in three)
+        levels = delta, show.LEVEL, show.LEVEL
+        a, b, fused = (
+            show.overlay(drawn[picture], m[0, 0].cpu(), level=level) for m, level in zip(three, levels, strict=True)
+        )
         shown = np.concatenate([a, show.left_over(drawn[picture], kept), b, fused], 1)
         erased = 1 - kept.float().mean().item()
         text = f"{names[guess]}: delta {delta:.2f} erases {erased:.0%} of the positions before B sees them."
@@ -183,12 +186,13 @@ def strip(
     predicted: Sequence[Any],
     side: int = 192,
     frame: int | tuple[int, int] | None = None,
+    level: float | None = show.LEVEL,
 ) -> np.ndarray:
     """Images side by side, each under its map and with its boxes: (H, W, 3) uint8, for `play`.
 
     images: n times (3, H, W); maps: n times (h, w) in [0, 1]; truth, predicted: n times boxes as in `draw_boxes`
     side: of each image as it is drawn, its longer one, in pixels; frame: side or (H, W) of the images that the boxes
-    belong to, if `images` have another
+    belong to, if `images` have another; level: as in `show.overlay`
     """
     drawn = []
     for image, map2d, true_box, box in zip(images, maps, truth, predicted, strict=True):
@@ -196,7 +200,7 @@ def strip(
         size = show.frame_of(image, frame)
         image = _sized(image, side / max(image.shape[:2]))
         scale = image.shape[1] / size[1], image.shape[0] / size[0]
-        drawn.append(draw_boxes(show.overlay(image, map2d), true_box, box, scale))
+        drawn.append(draw_boxes(show.overlay(image, map2d, level=level), true_box, box, scale))
     return np.concatenate(drawn, 1)
 
 

@@ -107,14 +107,67 @@ def misquoted(findings: list[Finding], numbers: Mapping[str, float]) -> list[str
     """
     found = []
     for one in findings:
-        for text, digits in _quoted(one.text):
+        for text, digits, _ in _quoted(one.text):
             exact = list(_readings(numbers.values()))
             if not digits:
                 named = [numbers[name] for name in one.names if name in numbers]
                 exact += [abs(a - b) for a, b in itertools.combinations([*_readings(named)], 2)]
-            if not any(abs(abs(value) - float(text)) <= 0.5 * 10**-digits + 1e-9 for value in exact):
+            if not any(_rounds_to(value, text, digits) for value in exact):
                 found.append(f"finding {one.cell} says {text}, which is not a recorded number, rounded")
     return found
+
+
+def requote(notebook: Mapping[str, Any], numbers: Mapping[str, float]) -> list[str]:
+    """Brings the numbers that the findings of a notebook quote, and its record, to those of a new run.
+
+    A quoted number is looked for in the notebook's old record: first among the names that the finding's claims compare,
+    then among their differences (for whole percentages and points), then among all names.
+    notebook: its JSON, changed in place; numbers: what the new run recorded
+    returns:  a sentence for each number that was changed, and for each that fits no name or several and was left
+    """
+    old, said = dict(notebook["metadata"].get(RECORD, {})), []
+    both = {name: (old[name], numbers[name]) for name in old if name in numbers}
+    named = {one.cell: [both[name] for name in sorted(one.names) if name in both] for one in findings_of(notebook)}
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        for quoted, digits, where in reversed([*_quoted(text)] if cell["id"] in named else []):
+            new = _in_new_run(quoted, digits, named[cell["id"]], both.values())
+            if len(new) == 1:
+                text = text[: where.start] + new[0] + text[where.stop :]
+                said += [f"finding {cell['id']}: {quoted} is {new[0]} now"] if new[0] != quoted else []
+            else:
+                why = f"may be {' or '.join(new)} now" if new else "was not a recorded number"
+                said.append(f"finding {cell['id']} says {quoted}, which {why}: it was left")
+        if text != "".join(cell["source"]):
+            cell["source"] = text
+    notebook["metadata"][RECORD] = dict(numbers)
+    return said
+
+
+def _in_new_run(
+    quoted: str, digits: int, named: Iterable[tuple[float, float]], all_of_them: Iterable[tuple[float, float]]
+) -> list[str]:
+    """What a quoted number is in a new run, by each pair (old, new) that it may stand for; most likely one."""
+    named = [*_both_readings(named)]
+    differences = [(a - c, b - d) for (a, b), (c, d) in itertools.combinations(named, 2)]
+    for pairs in (named, [] if digits else differences, [*_both_readings(all_of_them)]):
+        fitting = [new for was, new in pairs if _rounds_to(was, quoted, digits)]
+        if fitting:
+            return sorted({f"{abs(new):.{digits}f}" for new in fitting})
+    return []
+
+
+def _rounds_to(value: float, text: str, digits: int) -> bool:
+    """Whether a number without its sign, rounded to so many decimals, is the text."""
+    return abs(abs(value) - float(text)) <= 0.5 * 10**-digits + 1e-9
+
+
+def _both_readings(pairs: Iterable[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Each pair, and if its old number may be a share also as percent."""
+    for was, new in pairs:
+        yield was, new
+        if abs(was) <= 1:
+            yield 100 * was, 100 * new
 
 
 def _idle(findings: list[Finding], numbers: Mapping[str, float]) -> Iterator[str]:
@@ -133,12 +186,13 @@ def _step(name: str, numbers: Mapping[str, float], findings: list[Finding]) -> f
     return STEP / 100 if share else STEP
 
 
-def _quoted(text: str) -> Iterator[tuple[str, int]]:
-    """The decimals, percentages and points of a text, and how many decimals each has; code and links are left out."""
-    text = re.sub(r"`[^`]*`|\]\([^)]*\)|\$[^$]*\$", " ", text)
+def _quoted(text: str) -> Iterator[tuple[str, int, slice]]:
+    """The decimals, percentages and points of a text, how many decimals each has and where it stands; code and links
+    are left out."""
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)|\$[^$]*\$", lambda left_out: " " * len(left_out[0]), text)
     for match in re.finditer(r"(?<![\w.])(\d+(?:\.(\d+))?)(?=(\s?%|\spercent|\s(?:percentage )?points?)?)", text):
         if match[2] or match[3]:
-            yield match[1], len(match[2] or "")
+            yield match[1], len(match[2] or ""), slice(*match.span(1))
 
 
 def _readings(values: Iterable[float]) -> Iterator[float]:

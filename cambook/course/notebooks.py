@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import codecs
 import io
+import itertools
 import json
 import os
 import sys
@@ -183,21 +184,40 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
     raises: as execute; ValueError if it came with an installed package; RunError if an output names a folder of this
             machine, or if a cell with a part left out lacks the tag nbval-ignore-output; the notebook is then as before
     """
-    require("course", *RUNNER)
-    import nbformat  # here and below: of the extra, and two seconds that no lesson needs
-
-    notebook, out_dir = Path(notebook), Path(out_dir)
-    if _of_the_package(notebook):
+    if _of_the_package(Path(notebook)):
         raise ValueError(
             f"{notebook} belongs to an installed package, whose files stay as they are: refresh outputs in a clone."
         )
     record = execute(notebook, {}, out_dir, progress)
-    executed = nbformat.read(out_dir / notebook.name, as_version=4)
+    for line in adopt(notebook, out_dir):
+        print(line, file=sys.stderr)
+    return record
+
+
+def adopt(notebook: str | os.PathLike, out_dir: str | os.PathLike) -> list[str]:
+    """Puts the outputs of a run with the defaults, whose folder is out_dir, into the notebook itself.
+
+    The second half of `refresh`, for lessons that `cambook course` has just run. Texts are those of the notebook; the
+    numbers that its findings quote become those of the run (`findings.requote`).
+    returns: a sentence for each quoted number that was changed or has to be looked at
+    raises:  RunError as refresh, and if a code cell is not what the run executed
+    """
+    require("course", *RUNNER)
+    import nbformat  # here and below: of the extra, and two seconds that no lesson needs
+
+    notebook, out_dir = Path(notebook), Path(out_dir)
+    ran = [cell for cell in nbformat.read(out_dir / notebook.name, as_version=4).cells if cell.cell_type == "code"]
+    executed = nbformat.reads(notebook.read_text(encoding="utf-8-sig"), as_version=4)
+    here = [cell for cell in executed.cells if cell.cell_type == "code"]
+    for one, other in itertools.zip_longest(here, ran):
+        if one is None or other is None or (one.id, one.source) != (other.id, other.source):
+            where = f", cell {(one or other).id}"
+            raise RunError(f"{notebook.name}{where} is not what the run in {out_dir} executed: run the notebook again.")
+    changed = findings.requote(executed, Record.load(out_dir).metrics)
     for key in ("papermill", "widgets"):
         executed.metadata.pop(key, None)
     executed.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
     executed.metadata.language_info = {"name": "python"}
-    executed.metadata[findings.RECORD] = record.metrics
     for cell in executed.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
@@ -210,8 +230,10 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
         if cell.cell_type != "code":
             continue
         where = f"{notebook.name}, cell {cell.id}"
-        kept = [output for output in cell.outputs if not _passing(output)]
-        if len(kept) < len(cell.outputs) and "nbval-ignore-output" not in tags:
+        done = ran.pop(0)
+        outputs, cell.execution_count = done.outputs, done.execution_count
+        kept = [output for output in outputs if not _passing(output)]
+        if len(kept) < len(outputs) and "nbval-ignore-output" not in tags:
             raise RunError(
                 f"{where}: a widget, a progress bar or a warning is not the same twice; avoid it or tag the "
                 "cell nbval-ignore-output."
@@ -229,7 +251,7 @@ def refresh(notebook: str | os.PathLike, out_dir: str | os.PathLike, progress: b
                 raise RunError(f"{where}: an output names {folder}, print a name instead of a path.")
     with files.atomic_write(notebook) as file:
         nbformat.write(executed, file)
-    return record
+    return changed
 
 
 def export_figures(executed: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
@@ -279,7 +301,7 @@ def _smaller(png: str) -> tuple[str, str]:
     image = Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB")
     made = {kind: io.BytesIO() for kind in ("image/png", "image/jpeg")}
     image.quantize(256, kmeans=2).save(made["image/png"], "PNG", optimize=True)
-    image.save(made["image/jpeg"], "JPEG", quality=82, optimize=True)
+    image.save(made["image/jpeg"], "JPEG", quality=75, optimize=True)
     kind = min(made, key=lambda name: made[name].tell())
     return kind, base64.b64encode(made[kind].getvalue()).decode()
 

@@ -57,6 +57,7 @@ class How:
         threshold: share of the maximum ("paper") or of the range ("wsol").
         side: pixels of the shorter side, as the network sees a photograph.
         square: whether photographs were squashed into squares.
+        pixels: whether maps follow single pixels; then no line is drawn around what is lit.
 
     Example:
         >>> How("lite0-gap", "pretrained", 1000, "CAM", "paper", 0.2, 224).of_box
@@ -71,6 +72,7 @@ class How:
     threshold: float
     side: int
     square: bool = False
+    pixels: bool = False
 
     @property
     def of_box(self) -> str:
@@ -142,7 +144,8 @@ def figure(seen: Seen, shown: Image.Image, maps: np.ndarray, how: How) -> Figure
     lines = sum(max(title.count("\n") + 1 for title in titles[row * columns :][:columns]) for row in range(rows))
     head = textwrap.fill(takeaway(seen.findings), int(WIDE * 7.2))
     note = textwrap.fill(
-        f"Box: {how.of_box}. The brighter a map, the more that part speaks for its class ({how.title} of "
+        f"Box: {how.of_box}{'' if how.pixels else ', whose edge is the line'}. "
+        f"The brighter a map, the more that part speaks for its class ({how.title} of "
         f"{how.network}).",
         52,
     )
@@ -155,7 +158,7 @@ def figure(seen: Seen, shown: Image.Image, maps: np.ndarray, how: How) -> Figure
     for number, title in enumerate(titles):
         ax = fig.add_subplot(rows, columns, number + 1)
         found, map2d = (seen.findings[number - 1].box, maps[number - 1]) if number else (first, None)
-        picture(ax, image, map2d, predicted=on(found, seen.size, image))
+        picture(ax, image, map2d, predicted=on(found, seen.size, image), level=None if how.pixels else how.threshold)
         ax.set_title(title, parse_math=False, fontfamily=fonts())
         if found is None and number:
             ax.set_xlabel("no box: the map is nowhere above 0" if how.rule == "paper" else "no box: the map is flat")

@@ -14,7 +14,7 @@ from cambook.maps.cam import class_activation_map, upsample
 from cambook.networks.base import MINI_SIZE, Network, PooledNetwork
 
 THRESHOLD = 0.2  # of the map's maximum, rule "paper"
-WINDOWS = ("own", "another's", "whole")
+WINDOWS = ("own", "whole")
 
 
 def square_windows(boxes: Tensor, size: int) -> Tensor:
@@ -69,10 +69,9 @@ class FusedNetwork(Network):
 
     whole:    a trained network with average pooling; it is copied, and stays as it is
     backbone: of the region branch; `region` classifies by its features alone, `classifier` by both
-    windows:  "own", or as a control "another's": the window that belongs to the image before it in the batch, so
-              windows of the same sizes at the same positions that know nothing of this image; or as another control
-              "whole": no window, the region branch sees the whole image again, with all its pixels
-    raises:   ValueError for other windows, and where "another's" is asked of a single image
+    windows:  "own", or as a control "whole": no window, the region branch sees the whole image again, with all its
+              pixels
+    raises:   ValueError for other windows
     After Guan et al. 2018 (crop where the first branch's map is high) and Liu et al. 2019 (features joined).
     """
 
@@ -105,11 +104,7 @@ class FusedNetwork(Network):
         if self.windows == "whole":
             return logits, feature_maps, logits.new_tensor([[0, 0, size, size]]).expand(len(images), 4)
         windows = square_windows(cam_boxes(logits, feature_maps, self.whole.class_weight, size), size)
-        if self.windows == "own":
-            return logits, feature_maps, windows
-        if len(windows) == 1:
-            raise ValueError("one picture alone has no neighbour whose window to take: give a batch of two or more.")
-        return logits, feature_maps, windows.roll(1, 0)
+        return logits, feature_maps, windows
 
     def second(self, images: Tensor, windows: Tensor) -> Tensor:
         """What the region branch sees: each window, 64 pixels wide, or with windows="whole" the images as they are."""

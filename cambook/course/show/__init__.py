@@ -14,7 +14,7 @@ from cambook.course.show.charts import (
     threshold_curves,
 )
 from cambook.course.show.diagrams import layers
-from cambook.course.show.images import array, enlarged, frame_of, labelled, left_over, overlay, pixels
+from cambook.course.show.images import LEVEL, array, enlarged, frame_of, left_over, outlined, overlay, pixels
 from cambook.course.show.panels import (
     as_rule_reads,
     branches,
@@ -27,13 +27,13 @@ from cambook.course.show.panels import (
 )
 from cambook.course.show.pictures import picture, pictures
 from cambook.course.show.pipeline import pipeline
-from cambook.course.show.style import CONTROL, FATES, FOUND, LINES, PREDICTED, TRUTH, WIDTH, save
+from cambook.course.show.style import CONTROL, FATES, LINES, PREDICTED, TRUTH, WIDTH, save
 from cambook.course.show.tables import ledger, matrices, matrix
 
 __all__ = [
     "CONTROL",
     "FATES",
-    "FOUND",
+    "LEVEL",
     "LINES",
     "PREDICTED",
     "TRUTH",
@@ -51,7 +51,6 @@ __all__ = [
     "forest",
     "frame_of",
     "grid",
-    "labelled",
     "layers",
     "ledger",
     "left_over",
@@ -59,6 +58,7 @@ __all__ = [
     "matrices",
     "matrix",
     "ours_beside_published",
+    "outlined",
     "overlay",
     "picture",
     "pictures",

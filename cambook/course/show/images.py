@@ -12,9 +12,10 @@ from matplotlib.colors import ListedColormap, to_rgb
 from PIL import Image
 
 from cambook import maps
-from cambook.course.show.style import CONTROL, FOUND
+from cambook.course.show.style import PREDICTED
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue
+LEVEL = 0.2  # of a map's maximum: the paper's threshold, along which a line is drawn unless another one is given
 SHARP = 256  # pixels: images with fewer a side are enlarged smoothly before they are drawn
 
 
@@ -66,13 +67,14 @@ def enlarged(image: Any, side: int = SHARP) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC))
 
 
-def overlay(image: Any, map2d: Any, opacity: float = 0.8, grey: bool = True) -> np.ndarray:
-    """The image in grey under its map in magma: what has a colour is lit by the map. Where the map is low the image
-    stays visible, since opacity grows with the value.
+def overlay(image: Any, map2d: Any, opacity: float = 0.8, grey: bool = True, level: float | None = LEVEL) -> np.ndarray:
+    """The image in grey under its map in magma, and a line around what is lit. Where the map is low the image stays
+    visible, since opacity grows with the value.
 
     image:   (3, H, W) or (H, W, 3) in [0, 1]
     map2d:   (h, w) in [0, 1], of any size: brought to the image's size by `maps.upsample`
     opacity: of the map at the pixels at which it is 1; grey: whether the image loses its own colours
+    level:   value of the map along which the line is drawn, None for no line
     returns: (H, W, 3) uint8
     raises:  ValueError if the map is not one map in [0, 1]
     """
@@ -80,7 +82,30 @@ def overlay(image: Any, map2d: Any, opacity: float = 0.8, grey: bool = True) -> 
     value = sized(map2d, picture.shape[:2])
     if grey:
         picture = np.repeat((picture @ _LUMINANCE)[..., None], 3, 2)
-    return _blended(picture, value, opacity)
+    blended = _blended(picture, value, opacity)
+    return blended if level is None else outlined(blended, value > level)
+
+
+def outlined(image: Any, mask: Any, colour: str = PREDICTED) -> np.ndarray:
+    """The image with a line around a mask, dark on both sides so that it is seen on any photograph.
+
+    image: (3, H, W) or (H, W, 3) in [0, 1]; mask: (h, w) bool of any size; returns (H, W, 3) uint8
+
+    Example:
+        >>> mask = np.zeros((1, 10), bool)
+        >>> mask[:, :5] = True
+        >>> outlined(np.zeros((10, 10, 3)), mask, "white")[5, :, 0].tolist()
+        [255, 17, 0, 17, 255, 255, 17, 0, 0, 0]
+    """
+    picture = pixels(image).copy()
+    inside = torch.from_numpy(smooth_mask(mask, picture.shape[:2]))[None].float()
+    half = max(1, round(max(picture.shape) / 400))  # of the line's width, in pixels
+    for reach, tint in ((half + 1, "#111111"), (half, colour)):
+        padded = F.pad(inside, [reach + 1] * 4)
+        wider, narrower = (sign * F.max_pool2d(sign * padded, 2 * reach + 1, 1, reach) for sign in (1, -1))
+        line = (wider > narrower)[0, reach + 1 : -reach - 1, reach + 1 : -reach - 1]
+        picture[line.numpy()] = [round(255 * part) for part in to_rgb(tint)]
+    return picture
 
 
 def sized(map2d: Any, size: tuple[int, int]) -> np.ndarray:
@@ -121,24 +146,6 @@ def left_over(image: Any, kept: Any) -> np.ndarray:
     (height, width), (rows, columns) = picture.shape[:2], kept.shape
     large = kept[np.arange(height) * rows // height][:, np.arange(width) * columns // width]
     return np.where(large[..., None], picture, 128).astype(np.uint8)
-
-
-def labelled(image: Any, labels: Any, strength: float = 0.6) -> np.ndarray:
-    """The image with its pixels tinted by what they are said to be: object orange, unknown grey, background as it is.
-
-    image: (3, H, W) or (H, W, 3) in [0, 1]; labels: (h, w) of the image's shape or smaller, 1 object, 0 background,
-    -100 unknown, or bool
-    returns: (H, W, 3) uint8; raises: ValueError if image and labels differ in shape
-    """
-    picture, labels = pixels(image).astype(np.float64), array(labels)
-    size = picture.shape[:2]
-    if labels.ndim != 2 or labels.shape[0] * size[1] != labels.shape[1] * size[0]:
-        raise ValueError(f"labels {labels.shape} on an image {size}: give one label per pixel.")
-    for value, colour in ((1, FOUND), (-100, CONTROL)):
-        tint = 255 * np.array(to_rgb(colour))
-        where = smooth_mask(labels == value, size)
-        picture[where] = (1 - strength) * picture[where] + strength * tint
-    return picture.round().astype(np.uint8)
 
 
 def smooth_mask(mask: Any, size: tuple[int, int]) -> np.ndarray:

@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from cambook import maps
 from cambook.course.show.described import finish, listed
-from cambook.course.show.images import array, as_boxes, enlarged, frame_of, left_over, overlay, pixels
+from cambook.course.show.images import LEVEL, array, as_boxes, enlarged, frame_of, left_over, overlay, pixels
 from cambook.course.show.pictures import overlap, picture, pictures, wrapped
 from cambook.course.show.style import DIVERGING, WIDTH, box_line, colour_bar, styled, subplots
 from cambook.maps import boxes
@@ -123,12 +123,13 @@ def branches(
     names: Sequence[str],
     takeaway: str = "",
     frame: int | tuple[int, int] | None = None,
+    level: float = LEVEL,
 ) -> Figure:
     """ACoL's two branches, a row per image: A's map, what its erasing leaves for B, B's map, the fused map with boxes.
 
     images: (B, 3, H, W); maps_a, maps_b, fused: (B, h, w) in [0, 1]; delta: what is at least as high in A's is grey
     truth, predicted: B boxes or None, on the fused map; names: of the class whose maps they are; frame: as in
-    `pictures`
+    `pictures`; level: of the line on the fused map, as its boxes are cut; that on A's map is at delta
     """
     panels, shown, drawn, found, titles = [], [], [], [], []
     for image, a, b, both, true, ours, name in zip(
@@ -139,7 +140,8 @@ def branches(
         drawn += [None, None, None, true]
         found += [None, None, None, ours]
         titles += [f"A: {name}", "left for B", "B", "fused"]
-    return pictures(panels, shown, drawn, found, titles, takeaway, columns=4, frame=frame)
+    levels = [delta, None, LEVEL, level] * (len(panels) // 4)
+    return pictures(panels, shown, drawn, found, titles, takeaway, columns=4, frame=frame, level=levels)
 
 
 @styled
@@ -230,6 +232,7 @@ def thresholds(
         frame=size,
         outlines=masks,
         outlined="above the threshold",
+        level=None,
     )
 
 

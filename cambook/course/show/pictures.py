@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 
 from cambook.course.show.described import finish, listed
 from cambook.course.show.images import (
+    LEVEL,
     array,
     as_boxes,
     enlarged,
@@ -39,7 +40,7 @@ def picture(
     iou: bool = True,
     frame: int | tuple[int, int] | None = None,
     outline: Any = None,
-    level: float | None = None,
+    level: float | None = LEVEL,
 ) -> None:
     """One image on `ax`, with its map over it, its boxes, and below it the IoU of the two kinds of boxes.
 
@@ -47,12 +48,12 @@ def picture(
     image that they were found on.
     iou: whether it is written; it is the best over all pairs of a true and a predicted box.
     frame: side or (H, W) of that image; None: the one that is drawn. outline: a mask (h, w) of any size, or several
-    (n, h, w), drawn as lines. level: value of the map along which a line is drawn, such as a threshold
+    (n, h, w), drawn as lines. level: value of the map along which a line is drawn, such as a threshold; None for none
     """
     shown = enlarged(image)
     height, width = frame_of(image, frame)
     if map is not None:
-        shown = overlay(shown, map)
+        shown = overlay(shown, map, level=None)  # the line is drawn finer below
     ax.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
     if map is not None and level is not None:
         _contour(ax, sized(map, shown.shape[:2]), level, (height, width), PREDICTED, "solid", 1.6)
@@ -90,7 +91,7 @@ def pictures(
     frame: int | tuple[int, int] | None = None,
     outlines: Iterable[Any] | None = None,
     outlined: str | Sequence[str] = "mask",
-    level: float | None = None,
+    level: float | Sequence[float | None] | None = LEVEL,
     bar: str = "",
     solid: str = "true box",
 ) -> Figure:
@@ -101,7 +102,7 @@ def pictures(
     An entry of `predicted` that is None beside a true box reads "no box". columns: default up to four.
     solid, dashed, outlined: what the legend calls the boxes of `truth`, those of `predicted`, and the outlines (a name
     for each if an image has several); iou: whether it stands below images with both kinds of boxes.
-    frame, level: as in `picture`; bar: label of a colour bar for the maps
+    frame, level: as in `picture`, level also one per image; bar: label of a colour bar for the maps
     raises: ValueError if the lists differ in length
     """
     given = {"maps": maps, "truth": truth, "predicted": predicted, "titles": titles, "outlines": outlines}
@@ -109,6 +110,7 @@ def pictures(
     if getattr(images, "ndim", 4) == 3:
         images = [images] * max((len(values) for values in given.values()), default=1)
     images = list(images)
+    given["levels"] = list(level) if isinstance(level, Sequence) else [level] * len(images)
     for name, values in given.items():
         if len(values) != len(images):
             raise ValueError(f"{len(images)} images but {len(values)} {name}: give one per image, None for nothing.")
@@ -136,11 +138,11 @@ def pictures(
     fig.get_layout_engine().set(h_pad=0.08 + apart)
     for ax, image, entry, said in zip(axes.flat, images, entries, below, strict=False):
         parts = (entry.get(name) for name in ("maps", "truth", "predicted", "titles"))
-        picture(ax, image, *parts, iou, frame, entry.get("outlines"), level)
+        picture(ax, image, *parts, iou, frame, entry.get("outlines"), entry["levels"])
         ax.set_xlabel(said, labelpad=8)
     for ax in list(axes.flat)[len(images) :]:
         ax.set_axis_off()
-    handles = _legend(given, solid, dashed, outlined, level)
+    handles = _legend(given, solid, dashed, outlined)
     if handles:
         fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3), handlelength=3)
     if bar and "maps" in given:
@@ -193,9 +195,7 @@ def wrapped(title: str | None, inches: float) -> str | None:
     )
 
 
-def _legend(
-    given: dict[str, list], solid: str, dashed: str, outlined: str | Sequence[str], level: float | None
-) -> list[Any]:
+def _legend(given: dict[str, list], solid: str, dashed: str, outlined: str | Sequence[str]) -> list[Any]:
     handles = []
     for kind, name, called in zip(LINES, ("truth", "predicted"), (solid, dashed), strict=True):
         if any(len(as_boxes(found)) for found in given.get(name, [])):
@@ -204,8 +204,10 @@ def _legend(
     several = max((len(_masks(each)) for each in given.get("outlines", []) if each is not None), default=0)
     names = [outlined] if isinstance(outlined, str) else outlined
     handles += [edged_line("white", OUTLINES[i], name, 2.0) for i, name in enumerate(names[:several])]
-    if level is not None and any(each is not None for each in given.get("maps", [])):
-        handles.append(edged_line(PREDICTED, "solid", f"map at {level:g}", 1.6))
+    levels = {level for level, map in zip(given["levels"], given.get("maps", []), strict=False) if map is not None}
+    if drawn := levels - {None}:
+        at = f"map at {drawn.pop():.2g}" if len(drawn) == 1 else "map at the threshold"
+        handles.append(edged_line(PREDICTED, "solid", at, 1.6))
     return handles
 
 

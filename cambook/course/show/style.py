@@ -32,7 +32,6 @@ DASHES = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.2, 2)), (0, (9, 3)),
 TRUTH = "#009E73"
 PREDICTED = "#56B4E9"
 CONTROL = "#AAAAAA"
-FOUND = "#E69F00"
 LINES = {"true box": (TRUTH, "solid"), "predicted box": (PREDICTED, (0, (4, 2)))}
 FATES = {  # of a layer in a diagram -> colours of its face and its edge
     "kept": ("#D6E6F2", "#0072B2"),

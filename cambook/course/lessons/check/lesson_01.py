@@ -115,6 +115,11 @@ def not_pooled(K, h, w, C):
     return K * h * w * C + C, K * h * w * C + C
 
 
+@parameters_of_head.mistake("there is one bias for each class, not one bias in all")
+def one_bias_in_all(K, h, w, C):
+    return K * h * w * C + 1, K * C + 1
+
+
 @parameters_of_head.mistake("there is one bias for each class, not one for each input")
 def bias_for_each_input(K, h, w, C):
     return K * h * w * C + K * h * w, K * C + K
@@ -175,27 +180,44 @@ def _mean_of_the_highest_four(feature_maps):
 )
 def pooling(function):
     generator = torch.Generator().manual_seed(0)
+
+    def pool(maps):
+        return torch.as_tensor(function(maps.clone())).double()
+
     for shape in ((2, 3, 4, 6), (1, 5, 7, 7)):
         maps = torch.randn(shape, generator=generator, dtype=torch.float64)
-        pooled = torch.as_tensor(function(maps.clone()))
+        pooled = pool(maps)
         if pooled.shape != shape[:2]:
             yield f"maps of shape {shape} must give one number per image and channel, not shape {tuple(pooled.shape)}"
             return
-        mean, highest = maps.mean((2, 3)), maps.amax((2, 3))
-        if not pooled.isfinite().all():
-            yield "some values are NaN or infinite; feature maps can have negative values"
-        elif torch.allclose(pooled, mean):
-            yield "that is GAP itself; let high cells count more than low ones"
-        elif torch.allclose(pooled, highest):
-            yield "that is GMP itself; let more than one cell of each map take part"
-        elif (pooled < mean - 1e-9).any():
-            yield "one of your numbers is below the mean of its map"
-        elif (pooled > highest + 1e-9).any():
-            yield "one of your numbers is above the maximum of its map; did you add up where you should average?"
+        yield from _not_in_between(maps, pooled, "perhaps you add up where you should average")
         order = torch.randperm(shape[2] * shape[3], generator=generator)
-        shuffled = maps.flatten(2)[..., order].view(shape)
-        if not torch.allclose(torch.as_tensor(function(shuffled)), pooled):
+        if not torch.allclose(pool(maps.flatten(2)[..., order].view(shape)), pooled):
             yield "shuffle the cells of a map and your number changes, so it depends on where the object is"
+    negative = -maps.abs() - 0.1
+    for complaint in _not_in_between(negative, pool(negative), "perhaps a square or a ReLU loses the sign"):
+        yield f"right for maps that are positive somewhere, but on one that is negative everywhere, {complaint}"
+    levels = torch.tensor([[-1.5, 0, 2]], dtype=torch.float64)
+    if not torch.allclose(pool(levels[..., None, None].expand(1, 3, 4, 6)), levels, atol=1e-6):
+        yield (
+            "if all values of a map are the same, your number must be that value, and it is not: perhaps you divide by "
+            "a difference, which is 0 there"
+        )
+
+
+def _not_in_between(maps, pooled, why_above):
+    """A sentence for each way in which pooled numbers do not lie between mean and maximum."""
+    mean, highest = maps.mean((2, 3)), maps.amax((2, 3))
+    if not pooled.isfinite().all():
+        yield "some values are NaN or infinite; feature maps can have negative values"
+    elif torch.allclose(pooled, mean):
+        yield "that is GAP itself; let high cells count more than low ones"
+    elif torch.allclose(pooled, highest):
+        yield "that is GMP itself; let more than one cell of each map take part"
+    elif (pooled < mean - 1e-6).any():
+        yield "one of your numbers is below the mean of its map"
+    elif (pooled > highest + 1e-6).any():
+        yield f"one of your numbers is above the maximum of its map; {why_above}"
 
 
 @pooling.wrong
@@ -226,6 +248,22 @@ def mean_of_each_rows_maximum(feature_maps):
 @pooling.wrong
 def root_of_the_mean(feature_maps):
     return feature_maps.mean((2, 3)).sqrt()
+
+
+@pooling.wrong
+def root_mean_square(feature_maps):
+    return (feature_maps**2).mean((2, 3)).sqrt()
+
+
+@pooling.wrong
+def root_mean_square_of_the_positive(feature_maps):
+    return (feature_maps.relu() ** 2).mean((2, 3)).sqrt()
+
+
+@pooling.wrong
+def weighed_by_height_above_the_lowest(feature_maps):
+    height = feature_maps - feature_maps.amin((2, 3), keepdim=True)
+    return (height * feature_maps).sum((2, 3)) / height.sum((2, 3))
 
 
 @pooling.wrong

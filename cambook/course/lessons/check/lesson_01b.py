@@ -73,6 +73,36 @@ def cut_off(i, layers):
     return max(start + i * j, 0), start + i * j + r
 
 
+_CENTRED = (
+    "you centred the field on its cell, which is right for some paddings only; begin at the first pixel instead, and "
+    "let each layer's padding move it to the left"
+)
+
+
+@cell_sees.mistake(_CENTRED)
+def centred(i, layers):
+    _, r, j = _walked(layers)
+    return i * j + (j - r) / 2, i * j + (j + r) / 2
+
+
+@cell_sees.mistake(_CENTRED)
+def centred_and_rounded_down(i, layers):
+    _, r, j = _walked(layers)
+    return i * j + (j - r) // 2, i * j + (j - r) // 2 + r
+
+
+@cell_sees.mistake(_CENTRED)
+def centred_by_two_halves(i, layers):
+    _, r, j = _walked(layers)
+    return i * j + j // 2 - r // 2, i * j + j // 2 - r // 2 + r
+
+
+@cell_sees.mistake(_CENTRED)
+def centred_on_the_first_pixel(i, layers):
+    _, r, j = _walked(layers)
+    return i * j - r // 2, i * j - r // 2 + r
+
+
 @exercise(
     "the percentage of objects that get one and the same answer at all positions, right or wrong",
     inputs=lambda g: [(np.sort(g.integers(0, 3, (40, 3)) // 2, 1),), (g.integers(0, 2, (50, 4)),)],
@@ -136,12 +166,15 @@ def layer_stack(function):
     cost = sum(kernel**2 for kernel, _ in layers)
     if any(stride > kernel for kernel, stride in layers):
         yield "a layer with a stride larger than its kernel leaves pixels out that no cell sees"
+    faults = []
     if r < _FEWEST_PIXELS:
-        yield f"one cell sees {r} pixels, and it should see {_FEWEST_PIXELS} or more"
+        faults.append(f"one cell sees {r} pixels, and it should see {_FEWEST_PIXELS} or more")
     if j > _MOST_STEP:
-        yield f"neighbouring cells are {j} pixels apart, and at most {_MOST_STEP} are allowed: the map is too coarse"
+        faults.append(f"neighbouring cells are {j} pixels apart, and at most {_MOST_STEP} are allowed")
     if cost > _MOST_WEIGHTS:
-        yield f"the kernels have {cost} numbers together, and at most {_MOST_WEIGHTS} are allowed"
+        faults.append(f"the kernels have {cost} numbers together, and at most {_MOST_WEIGHTS} are allowed")
+    if faults:
+        yield "; ".join(faults)
 
 
 @layer_stack.wrong

@@ -64,34 +64,36 @@ def probabilities(feature_maps, weight, bias):
         "torch.einsum('khw,k->hw', feature_maps, weight) is the map.",
     ],
 )
-def score_from_places(feature_maps, weight, bias):
+def score_from_positions(feature_maps, weight, bias):
     class_map = (weight[:, None, None] * feature_maps).sum(0)
     return class_map, class_map.mean() + bias
 
 
-@score_from_places.mistake("you summed the map over its positions instead of averaging")
+@score_from_positions.mistake("you summed the map over its positions instead of averaging")
 def sum_of_the_map(feature_maps, weight, bias):
-    class_map, _ = score_from_places.reference(feature_maps, weight, bias)
+    class_map, _ = score_from_positions.reference(feature_maps, weight, bias)
     return class_map, class_map.sum() + bias
 
 
-@score_from_places.mistake("the bias is missing from the score")
+@score_from_positions.mistake("the bias is missing from the score")
 def mean_alone(feature_maps, weight, bias):
-    class_map, score = score_from_places.reference(feature_maps, weight, bias)
+    class_map, score = score_from_positions.reference(feature_maps, weight, bias)
     return class_map, score - bias
 
 
-@score_from_places.mistake("the bias went into the map; it does not belong to any position, add it to the score only")
+@score_from_positions.mistake(
+    "the bias went into the map; it does not belong to any position, add it to the score only"
+)
 def bias_in_the_map(feature_maps, weight, bias):
-    class_map, score = score_from_places.reference(feature_maps, weight, bias)
+    class_map, score = score_from_positions.reference(feature_maps, weight, bias)
     return class_map + bias, score
 
 
-@score_from_places.mistake(
+@score_from_positions.mistake(
     "you cut the negative positions away; they belong to the score, there is no ReLU in this map"
 )
 def relu(feature_maps, weight, bias):
-    class_map = score_from_places.reference(feature_maps, weight, bias)[0].clamp(min=0)
+    class_map = score_from_positions.reference(feature_maps, weight, bias)[0].clamp(min=0)
     return class_map, class_map.mean() + bias
 
 
@@ -218,7 +220,7 @@ def _towards_the_middle(feature_maps):
 
 @task(
     "a pooling of your own, (K, h, w) to (K,), that is not the mean and for which a class score still is a weighted "
-    "sum over the positions of its map",
+    "sum of its map over the positions, with fixed shares: the same for every image",
     hints=[
         "Go back to the exchange of the two sums. Which step needed the mean, and which would work with other shares?",
         "Every position may count differently, as long as its share depends on the position alone: not on the values, "
@@ -232,30 +234,35 @@ def own_pooling(function):
     g = np.random.default_rng(2)
     for shape in ((3, 4, 4), (2, 3, 5)):
         a, b = normal(g, *shape), normal(g, *shape)
-        pooled = [_numbers(function(x)) for x in (a, b, a + b, 3 * a, -a, a.flip(0))]
+        pooled = [_numbers(function(x)) for x in (a, b, a + b, 3 * a, -a, a.flip(0), 0 * a)]
         if pooled[0].shape != (shape[0],):
             yield (
                 f"for feature maps of shape {shape} it gives {tuple(pooled[0].shape)}: give one number for each "
                 f"channel, ({shape[0]},)"
             )
             return
-        of_a, of_b, of_sum, of_triple, of_minus, of_flipped = pooled
+        of_a, of_b, of_sum, of_triple, of_minus, of_flipped, of_zeros = pooled
         if not all(each.isfinite().all() for each in pooled):
             yield "it gives numbers that are not finite"
+        if not _close(of_zeros, torch.zeros_like(of_zeros)):
+            yield (
+                "feature maps of zeros do not pool to zeros: you added a constant, which comes from no position (the "
+                "bias does that), so leave it out"
+            )
         if not _close(of_triple, 3 * of_a):
             yield (
                 "feature maps that are three times as large do not pool to three times as much, so it is not a "
-                "weighted sum of the positions: something is squared, or the shares depend on the values"
+                "weighted sum with fixed shares: something is squared, or the shares depend on the values of the image"
             )
         if not _close(of_minus, -of_a):
             yield (
-                "-f does not pool to minus what f pools to: a maximum, a minimum or a ReLU treats negative values "
-                "differently, and then the two sums cannot change places"
+                "-f does not pool to minus what f pools to, so the shares of the positions are not fixed: a maximum, a "
+                "minimum or a ReLU lets the values decide which positions count"
             )
         if not _close(of_sum, of_a + of_b):
             yield (
-                "f + g does not pool to what f and g pool to, added up: which positions count depends on the values, "
-                "so no map of positions adds up to the score"
+                "f + g does not pool to what f and g pool to, added up: which positions count depends on the values of "
+                "the image, and the shares should be the same for every image"
             )
         if not _close(of_flipped, of_a.flip(0)):
             yield (
@@ -288,6 +295,11 @@ def sum_again(feature_maps):
 
 
 @own_pooling.wrong
+def mean_and_a_constant(feature_maps):
+    return feature_maps.mean((1, 2)) + 1
+
+
+@own_pooling.wrong
 def max_pooling(feature_maps):
     return feature_maps.amax((1, 2))
 
@@ -311,6 +323,11 @@ def mean_of_what_is_positive(feature_maps):
 def shares_from_the_values(feature_maps):
     share = feature_maps.sum(0).flatten().softmax(0)
     return feature_maps.flatten(1) @ share
+
+
+@own_pooling.wrong
+def strongest_position_of_all_channels(feature_maps):
+    return feature_maps.flatten(1)[:, feature_maps.sum(0).flatten().argmax()]
 
 
 @own_pooling.wrong

@@ -115,6 +115,24 @@ def rows(maps):
     return _share_in_own_half(maps, row >= maps.shape[3] // 2)
 
 
+_ROW_FOR_COLUMN = (
+    "you compared the row of the maximum with half the height, which is the upper or the lower half; whether it lies "
+    "left or right is in its column, position % w"
+)
+
+
+@own_half.mistake(_ROW_FOR_COLUMN)
+def lower_half(maps):
+    row = torch.div(maps.flatten(2).argmax(2), maps.shape[3], rounding_mode="floor")
+    return _share_in_own_half(maps, row >= maps.shape[2] // 2)
+
+
+@own_half.mistake(_ROW_FOR_COLUMN)
+def lower_half_unrounded(maps):
+    row = torch.div(maps.flatten(2).argmax(2), maps.shape[3], rounding_mode="floor")
+    return _share_in_own_half(maps, row >= maps.shape[2] / 2)
+
+
 @own_half.mistake("column w // 2 belongs to the right half already: use >=")
 def one_column_late(maps):
     column = maps.flatten(2).argmax(2) % maps.shape[3]

@@ -174,8 +174,21 @@ def _cone(size):
     return np.clip(1 - 2 * np.hypot(rows, columns), 0, 1)
 
 
+def _is_round_gaussian(map2d):
+    """Whether a map (n, n) is a Gaussian in its middle, of any width, up to a factor and a constant."""
+    n = len(map2d)
+    for middle in ((n - 1) / 2, n / 2):
+        rows, columns = np.mgrid[:n, :n] - middle
+        for spread in np.geomspace(0.05, 0.7, 90) * n:  # each 3% wider than the one before
+            bell = np.exp(-(rows**2 + columns**2) / (2 * spread**2))
+            if np.corrcoef(bell.ravel(), map2d.ravel())[0, 1] > 0.999:
+                return True
+    return False
+
+
 @task(
-    f"one map (size, size) for every image, blind to all of them, whose box is right for {_BLIND}% of the objects",
+    f"one map (size, size) for every image, blind to all of them and not a Gaussian, whose box is right for {_BLIND}% "
+    "of the objects",
     hints=[
         "Where in these images would you look if your eyes were closed? And how large is a box that fits most objects?",
         "A map that falls from the middle to the rim gives a centred box at every threshold; MaxBoxAcc picks the best.",
@@ -196,6 +209,8 @@ def blind_map(function):
     if np.ptp(first) == 0:
         yield "the map is the same everywhere, so no threshold cuts a box out of it; let it be higher somewhere"
         return
+    if _is_round_gaussian(first):
+        yield "that is a round Gaussian, like the lesson's blurred spot; give the map another shape"
     if (right := _blind_accuracy(first)) < _BLIND:
         yield f"at its best threshold its box is right for {right:.0f}% of the objects; {_BLIND}% is the aim"
     if as_array(function(32)).shape != (32, 32):
@@ -211,6 +226,12 @@ def everywhere(size):
 def in_a_corner(size):
     rows, columns = np.mgrid[:size, :size]
     return np.exp(-(rows**2 + columns**2) / size**2)
+
+
+@blind_map.wrong
+def the_blurred_spot(size):
+    rows, columns = (np.mgrid[:size, :size] + 0.5) / size - 0.5
+    return np.exp(-(rows**2 + columns**2) / (2 * 0.25**2))
 
 
 @blind_map.wrong

@@ -129,6 +129,14 @@ def sign_too_late(activations, gradients):
     return -grad_cam_map.reference(activations, gradients)
 
 
+@counterfactual_map.mistake(
+    "these are the right positions with a minus sign; what lowers the score is positive here, so drop the minus in "
+    "front of the map"
+)
+def below_zero(activations, gradients):
+    return -counterfactual_map.reference(activations, gradients)
+
+
 @counterfactual_map.mistake("the ReLU is missing: positions that help the class must be 0 here")
 def uncut(activations, gradients):
     return -torch.einsum("khw,k->hw", activations, gradients.mean((1, 2)))
@@ -192,7 +200,7 @@ def _parallel(a, b):
         "Grad-CAM takes the plain mean of each channel's gradient. Which positions would you listen to more?",
         "Weights that add up to 1 in each channel leave a constant gradient as it is, so CAM stays a special case. "
         "Where the channel is active its gradient matters more: weight the gradients by the activations.",
-        "Or keep every position's own gradient, as gradient times activation does, and end with the ReLU.",
+        "Or let another number than the mean stand for a channel's gradients, such as their median. End with the ReLU.",
     ],
     example=_weighted_by_activation,
 )
@@ -221,6 +229,8 @@ def own_weighting(function):
         )
     if _parallel(found, plain):
         yield "this is Grad-CAM itself: combine the positions of a gradient in another way than by their plain mean"
+    if _parallel(found, as_array((activations * gradients).sum(0).relu())):
+        yield "this is gradient times activation with a ReLU, HiResCAM, which the task rules out: find another way"
     if not _parallel(called(2 * gradients), found):
         yield "if the score is counted twice, every gradient doubles; the map must keep its shape then"
 
@@ -228,6 +238,11 @@ def own_weighting(function):
 @own_weighting.wrong
 def grad_cam_again(activations, gradients):
     return torch.einsum("khw,k->hw", activations, gradients.sum((1, 2))).relu()
+
+
+@own_weighting.wrong
+def hires_cam(activations, gradients):
+    return (activations * gradients).sum(0).relu()
 
 
 @own_weighting.wrong

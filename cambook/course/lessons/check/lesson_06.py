@@ -122,6 +122,30 @@ def one_argsort(a, b):
     return np.corrcoef(a.ravel().argsort(), b.ravel().argsort())[0, 1]
 
 
+@spearman.mistake(
+    "argsort works row by row here, so these are ranks within each row; flatten the maps first, as in a.ravel()"
+)
+def ranks_within_rows(a, b):
+    ranks_a, ranks_b = a.argsort(1).argsort(1), b.argsort(1).argsort(1)
+    return np.corrcoef(ranks_a.ravel(), ranks_b.ravel())[0, 1]
+
+
+@spearman.mistake(
+    "argsort works row by row here, and one argsort gives positions, not ranks: flatten the maps first (a.ravel()), "
+    "then apply argsort twice"
+)
+def one_argsort_within_rows(a, b):
+    return np.corrcoef(a.argsort(1).ravel(), b.argsort(1).ravel())[0, 1]
+
+
+@spearman.mistake(
+    "np.corrcoef takes each row of an array for a quantity of its own, so you compared two rows of one map; flatten "
+    "both maps first, as in a.ravel()"
+)
+def without_flattening(a, b):
+    return np.corrcoef(a.argsort(1).argsort(1), b.argsort(1).argsort(1))[0, 1]
+
+
 @spearman.mistake("you took the size without the sign; a reversed map must give -1")
 def without_sign(a, b):
     return abs(spearman.reference(a, b))
@@ -141,6 +165,21 @@ def _photograph(side=48):
 def _detail(image):
     """What a Gaussian blur of a sixteenth of the side takes away."""
     return image - ndimage.gaussian_filter(image, (0, *[side / 16 for side in image.shape[1:]]))
+
+
+def _shape(image):
+    """What remains between two Gaussian blurs, of a 24th and of an eighth of the side: outlines without texture."""
+    fine, coarse = (ndimage.gaussian_filter(image, (0, *[side / by for side in image.shape[1:]])) for by in (24, 8))
+    return fine - coarse
+
+
+def _likeness(a, b):
+    """The largest correlation, of either sign, of square images a and b, with b mirrored, turned and shifted at
+    will."""
+    turned = [np.rot90(each, quarters, (1, 2)) for each in (b, b[:, :, ::-1]) for quarters in range(4)]
+    spectrum = np.conj(np.fft.fft2(a))
+    products = [np.fft.ifft2((spectrum * np.fft.fft2(each)).sum(0)).real for each in turned]
+    return np.abs(products).max() / (np.linalg.norm(a) * max(np.linalg.norm(b), 1e-9))
 
 
 def strong_blur(image):
@@ -171,11 +210,20 @@ def replacement(function):
         yield "this is the image itself, so nothing would be deleted"
     fine, left = _detail(image), _detail(result)
     kept = (fine * left).sum() / (np.linalg.norm(fine) * max(np.linalg.norm(left), 1e-9))
-    if np.linalg.norm(left) > 0.05 * np.linalg.norm(fine) and kept > 0.5:
+    visible = np.linalg.norm(left) > 0.05 * np.linalg.norm(fine)
+    if visible and abs(kept) > 0.5:
         yield (
             f"the object is still there: your edges and textures are those of the image (correlation {kept:.2f}); "
             "take more of them away"
         )
+    if visible and _likeness(fine, left) > 0.5:
+        yield (
+            "the object is still there, only mirrored, turned or moved: its edges and textures are in your image at "
+            "another position; take them away"
+        )
+    shape, left = _shape(image), _shape(result)
+    if np.linalg.norm(left) > 0.45 * np.linalg.norm(shape) and _likeness(shape, left) > 0.8:
+        yield "the object is still there: its texture is gone, but its outline shows; blur much more, or fill otherwise"
     other = np.asarray(function(_photograph()[:, :32, :40].copy()), dtype=float)
     if other.shape != (3, 32, 40):
         yield f"an image of another size, (3, 32, 40), must keep its size, too, and got {other.shape}"
@@ -189,6 +237,31 @@ def the_image(image):
 @replacement.wrong
 def darker(image):
     return image / 2
+
+
+@replacement.wrong
+def mirrored(image):
+    return image[:, :, ::-1]
+
+
+@replacement.wrong
+def moved(image):
+    return np.roll(image, image.shape[2] // 3, 2)
+
+
+@replacement.wrong
+def negative(image):
+    return 1 - image
+
+
+@replacement.wrong
+def weak_blur(image):
+    return ndimage.uniform_filter(np.asarray(image), (0, 5, 5))
+
+
+@replacement.wrong
+def weak_blur_mirrored(image):
+    return weak_blur(image)[:, :, ::-1]
 
 
 @replacement.wrong

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from cambook.course.lessons.check.exercise import exercise, normal
 from cambook.course.lessons.check.task import task
@@ -21,6 +22,11 @@ def unit_ranking(weight, c, n):
 @unit_ranking.mistake("these are the smallest weights; the units that raise the class most come first")
 def lowest(weight, c, n):
     return weight[c].topk(n, largest=False).indices
+
+
+@unit_ranking.mistake("these are the right units, but smallest weight first; give the largest first")
+def ascending(weight, c, n):
+    return weight[c].topk(n).indices.flip(0)
 
 
 @unit_ranking.mistake("you ranked by size without sign; a large negative weight counts against the class")
@@ -41,7 +47,7 @@ def of_all_classes(weight, c, n):
 def _labelled_maps(g):
     """Maps whose highest position and whose mean rank the images differently, with labels of three classes."""
     cases = []
-    for count, channels, unit, n in ((12, 4, 1, 4), (9, 3, 2, 3), (20, 5, 0, 8)):
+    for count, channels, unit, n in ((12, 4, 1, 4), (9, 3, 2, 3), (20, 5, 0, 8), (15, 3, 1, 5), (16, 2, 0, 7)):
         maps = g.random((count, channels, 3, 3))
         maps[:, :, 1, 1] += 3 * g.random((count, channels))
         cases.append((maps, g.integers(0, 3, count), unit, n))
@@ -67,6 +73,23 @@ def unit_precision(maps, labels, unit, n):
 def by_mean(maps, labels, unit, n):
     top = maps[:, unit].mean((1, 2)).argsort()[-n:]
     return 100 * np.bincount(labels[top]).max() / n
+
+
+@unit_precision.mistake(
+    "you counted the class of the image that excites the unit most; count the most frequent class among the n images"
+)
+def class_of_the_first(maps, labels, unit, n):
+    top = maps[:, unit].max((1, 2)).argsort()[-n:]
+    return 100 * (labels[top] == labels[top[-1]]).mean()
+
+
+@unit_precision.mistake(
+    "you counted the class of the first image that argsort gives, the n-th strongest; count the most frequent class "
+    "among the n images"
+)
+def class_of_the_last(maps, labels, unit, n):
+    top = maps[:, unit].max((1, 2)).argsort()[-n:]
+    return 100 * (labels[top] == labels[top[0]]).mean()
 
 
 @unit_precision.mistake("these are the images that excite the unit least; argsort is ascending, take the last n")
@@ -134,12 +157,20 @@ def rings(side):
     return np.repeat(0.5 + 0.5 * np.sign(np.sin(2 * np.pi * np.hypot(x, y) / 8))[None], 3, axis=0)
 
 
+def _long(flags):
+    """The share of the true pixels that lie in connected pieces longer than a third of the side; 1 if none is true."""
+    pieces, _ = ndimage.label(flags)
+    sizes = [(pieces[box] == i + 1).sum() for i, box in enumerate(ndimage.find_objects(pieces))]
+    spans = [max(each.stop - each.start for each in box) for box in ndimage.find_objects(pieces)]
+    return sum(size for size, span in zip(sizes, spans, strict=True) if 3 * span > len(flags)) / max(flags.sum(), 1)
+
+
 @task(
     "a probe: an image (3, side, side) in [0, 1] full of stripes that are not a sine and not straight grey bars of one "
-    "direction alone; bend, colour or cross them",
+    "direction alone; bend or colour them",
     hints=[
         "np.mgrid[:side, :side] gives the row and the column of every pixel.",
-        "A stripe pattern is a wave in some quantity: the radius gives rings, the product of two waves a chessboard.",
+        "A stripe pattern is a wave in some quantity: the radius gives rings, column + 3 * sin(row / 5) bent stripes.",
         "0.5 + 0.5 * np.sign(np.sin(2 * np.pi * radius / 8)), three times for the colours.",
     ],
     example=rings,
@@ -164,7 +195,13 @@ def striped_probe(function):
     if ordered[: side**2 // 20].sum() < 0.6 * ordered.sum():
         yield "it looks like noise, which has no period: let dark and bright take turns at equal distances"
     if ordered[:2].sum() > 0.9 * ordered.sum() and np.abs(image - channel).max() < 0.05:
-        yield "this is the sine grating of the lesson again: bend it, colour it or cross it"
+        yield "this is the sine grating of the lesson again: bend it or colour it"
+    soft = ndimage.gaussian_filter(channel - channel.mean(), 1)
+    if min(_long(soft > 0.6 * soft.std()), _long(soft < -0.6 * soft.std())) < 0.5:
+        yield (
+            "these are patches, such as dots or the squares of a chessboard: stripes are long, the dark ones and the "
+            "bright ones; bend or colour them instead of crossing them"
+        )
     if np.asarray(function(32)).shape != (3, 32, 32):
         yield "for side 32 give an image of 32 by 32 pixels"
 
@@ -189,6 +226,18 @@ def noise(side):
 @striped_probe.wrong
 def grating(side):
     return np.tile(0.5 + 0.5 * np.sin(2 * np.pi * np.arange(side) / 8), (3, side, 1))
+
+
+@striped_probe.wrong
+def coloured_chessboard(side):
+    bright = np.add(*np.mgrid[:side, :side] // 4) % 2
+    return np.stack([bright, 0.5 * bright, 1 - bright])
+
+
+@striped_probe.wrong
+def dots(side):
+    wave = np.sin(2 * np.pi * np.arange(side) / 8)
+    return np.stack([0.5 + 0.5 * np.outer(wave, wave)] * 3)
 
 
 @striped_probe.wrong

@@ -233,11 +233,28 @@ def above_only(maps, masks, threshold):
     return np.array([100 * right / masks.sum(), 100 * right / found.sum()])
 
 
-@mask_coverage.mistake("you averaged over images; here all pixels of the set are counted together, large objects more")
+PER_IMAGE = "you averaged over images; count the pixels of the whole set together, so that a large object counts more"
+
+
+@mask_coverage.mistake(PER_IMAGE)
 def per_picture(maps, masks, threshold):
     found = maps >= threshold
     right = (found & masks).sum((1, 2))
     return 100 * np.array([(right / masks.sum((1, 2))).mean(), (right / np.maximum(found.sum((1, 2)), 1)).mean()])
+
+
+@mask_coverage.mistake(PER_IMAGE)
+def per_image_with_nan(maps, masks, threshold):
+    found = maps >= threshold
+    right = (found & masks).sum((1, 2))
+    return 100 * np.array([(right / masks.sum((1, 2))).mean(), (right / found.sum((1, 2))).mean()])
+
+
+@mask_coverage.mistake(PER_IMAGE)
+def per_image_that_has_any(maps, masks, threshold):
+    pairs = [mask_coverage.reference(*each, threshold) for each in zip(maps, masks, strict=True)]
+    coverage, precision = np.transpose(pairs)
+    return np.array([coverage.mean(), np.nanmean(precision)])
 
 
 @mask_coverage.mistake("these are shares between 0 and 1; give percent")
@@ -293,6 +310,16 @@ def fusing_rule(function):
     alone = np.asarray(function(nothing.clone(), b.clone()), dtype=np.float64)
     if alone[2, 1] > alone[2, 5] / 4:
         yield "if A sees nothing and B does, A still adds a peak; your rule must work in both directions"
+    below = 5 * (noise / noise.max() - 1)  # from -5 to 0, highest at the right
+    alone = np.asarray(function(a.clone(), below.clone()), dtype=np.float64)
+    mirrored = np.asarray(function(below.flip(1), b.clone()), dtype=np.float64)
+    if not (alone[2, 5] <= alone[2, 1] / 4 and mirrored[2, 1] <= mirrored[2, 5] / 4):
+        yield (
+            "a branch that sees nothing can be negative, too, and yours lets a map from -5 to 0 change the other one; "
+            "cut both maps off at zero before you put them together"
+        )
+    if min(alone.min(), mirrored.min()) < -1e-9:
+        yield "the fused map has values from 0 to 1; yours fall below 0 if a branch gives negative ones"
 
 
 @fusing_rule.wrong
@@ -318,6 +345,17 @@ def not_brought_to_one(map_a, map_b):
 @fusing_rule.wrong
 def mean_of_stretched(map_a, map_b):
     return sum((m - m.min()) / (m.max() - m.min()) for m in (map_a, map_b)) / 2
+
+
+@fusing_rule.wrong
+def sum_below_zero(map_a, map_b):
+    return (map_a + map_b) / (map_a + map_b).max()
+
+
+@fusing_rule.wrong
+def stretched_sum(map_a, map_b):
+    fused = map_a + map_b
+    return (fused - fused.min()) / (fused.max() - fused.min())
 
 
 @fusing_rule.wrong

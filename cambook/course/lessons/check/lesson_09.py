@@ -126,6 +126,40 @@ def mean_precision(inside, outside):
     return 100 * (found / (found + np.cumsum(outside))).mean()
 
 
+TRAPEZOIDS = (
+    "you added up trapezoids, which mix the precisions of two neighbouring steps; each step adds its own precision "
+    "times what recall gained"
+)
+
+
+def _trapezoids(inside, outside, *first):
+    """The area by trapezoids, from recall 0 with the precision `first` if that is given."""
+    found = np.cumsum(inside)
+    precision = np.array([*first, *found / (found + np.cumsum(outside))])
+    recall = np.array([*[0 for _ in first], *found / found[-1]])
+    return 100 * ((precision[1:] + precision[:-1]) / 2 * np.diff(recall)).sum()
+
+
+@pxap.mistake(TRAPEZOIDS)
+def trapezoids_from_the_first_step(inside, outside):
+    return _trapezoids(inside, outside)
+
+
+@pxap.mistake(TRAPEZOIDS)
+def trapezoids_from_precision_one(inside, outside):
+    return _trapezoids(inside, outside, 1)
+
+
+@pxap.mistake(TRAPEZOIDS)
+def trapezoids_from_the_first_precision(inside, outside):
+    return _trapezoids(inside, outside, inside[0] / (inside[0] + outside[0]))
+
+
+@pxap.mistake(TRAPEZOIDS)
+def trapezoids_from_precision_zero(inside, outside):
+    return _trapezoids(inside, outside, 0)
+
+
 @pxap.mistake("you went from the lowest score up; the highest scores come first")
 def from_below(inside, outside):
     return pxap.reference(inside[::-1], outside[::-1])
@@ -164,6 +198,18 @@ def threshold_transfer(boxed, test):
 )
 def tuned_on_test(boxed, test):
     return 100 * test.mean(0).max()
+
+
+@threshold_transfer.mistake("several thresholds are equally good, and you took the last of them; take the first")
+def last_of_equals(boxed, test):
+    rates = boxed.mean(0)
+    return 100 * test[:, np.flatnonzero(rates == rates.max())[-1]].mean()
+
+
+@threshold_transfer.mistake("several thresholds are equally good, and you averaged over them; take the first")
+def mean_of_equals(boxed, test):
+    rates = boxed.mean(0)
+    return 100 * test[:, rates == rates.max()].mean()
 
 
 @threshold_transfer.mistake("this is the accuracy on the images that tuned the threshold; report it on the test ones")
@@ -218,8 +264,16 @@ def own_metric(function):
         yield "it falls although no IoU falls and some rise"
     if not value(np.full(8, 0.95)) > value(np.full(8, 0.55)) + 1e-9:
         yield "IoU 0.55 and IoU 0.95 earn the same, as in BoxAcc; let a tight box earn more"
+    if not value(np.full(8, 0.45)) > value(np.full(8, 0.1)) + 1e-9:
+        yield "IoU 0.1 and IoU 0.45 earn the same; let a tighter box earn more below 0.5, too"
     if not value([0.9, 0.9, 0.9, 0.1]) > value([0.9, 0.1, 0.1, 0.1]) + 1e-9:
         yield "three good boxes of four earn no more than one of four; every image should count"
+    ninth = [value([0.55] * 8 + [last]) for last in (0.1, 0.55, 0.95)]
+    if not min(np.diff(ninth)) > 1e-9:
+        yield (
+            "of nine boxes eight have IoU 0.55, and a better or worse ninth does not always change your metric (nor "
+            "would it change a median); every image should count, the best and the worst, too"
+        )
 
 
 @own_metric.wrong
@@ -245,6 +299,26 @@ def the_best(ious):
 @own_metric.wrong
 def against_the_spread(ious):
     return 100 * ious.mean() - 100 * ious.std()
+
+
+@own_metric.wrong
+def median(ious):
+    return 100 * np.median(ious)
+
+
+@own_metric.wrong
+def better_half(ious):
+    return 100 * np.sort(ious)[len(ious) // 2 :].mean()
+
+
+@own_metric.wrong
+def worse_half(ious):
+    return 100 * np.sort(ious)[: (len(ious) + 1) // 2].mean()
+
+
+@own_metric.wrong
+def nothing_below_one_half(ious):
+    return 100 * np.where(ious >= 0.5, ious, 0).mean()
 
 
 @own_metric.wrong

@@ -182,6 +182,11 @@ def on_either(maps, masks):
     return 100 * np.stack([highest[:, 0] >= highest[:, 1], highest[:, 1] > highest[:, 0]], 1).mean(0)
 
 
+@pointing_rates.mistake("the two numbers are swapped: the first object, masks[:, 0], comes first")
+def swapped_objects(maps, masks):
+    return pointing_rates.reference(maps, masks)[::-1]
+
+
 @pointing_rates.mistake("these are shares between 0 and 1; give percent")
 def as_shares(maps, masks):
     return pointing_rates.reference(maps, masks) / 100
