@@ -211,8 +211,10 @@ def adopt(notebook: str | os.PathLike, out_dir: str | os.PathLike) -> list[str]:
     here = [cell for cell in executed.cells if cell.cell_type == "code"]
     for one, other in itertools.zip_longest(here, ran):
         if one is None or other is None or (one.id, one.source) != (other.id, other.source):
-            where = f", cell {(one or other).id}"
-            raise RunError(f"{notebook.name}{where} is not what the run in {out_dir} executed: run the notebook again.")
+            cell = (one or other).id
+            raise RunError(
+                f"{notebook.name}, cell {cell} is not what the run in {out_dir} executed: run the notebook again."
+            )
     changed = findings.requote(executed, Record.load(out_dir).metrics)
     for key in ("papermill", "widgets"):
         executed.metadata.pop(key, None)
