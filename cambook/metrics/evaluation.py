@@ -27,7 +27,6 @@ from cambook.metrics.localization import (
     share_inside,
     topk_correct,
     topk_error,
-    topk_localization_correct,
 )
 from cambook.metrics.pixels import PixelAveragePrecision
 from cambook.networks.base import Network
@@ -164,12 +163,11 @@ def evaluate(
     bar = {"desc": f"evaluating {source}", "total": len(mine), "unit": "batch", "leave": False}
     for batch in tqdm(made, **bar, disable=distributed.rank() > 0):
         logits, feature_maps = network(batch.images)
-        guesses = logits.topk(max(tally.ks)).indices
-        raw = MAPS[source](network, batch.images, feature_maps, torch.cat([batch.labels[:, None], guesses], 1))
+        raw = MAPS[source](network, batch.images, feature_maps, batch.labels[:, None])
         raw = widened(raw).cpu()
         check_finite(logits, batch, data, "a score of the network")
         check_finite(raw, batch, data, f"its {source} map")
-        tally.add(batch, logits.cpu(), guesses.cpu().numpy(), raw, data.size)
+        tally.add(batch, logits.cpu(), raw, data.size)
     whole, *later = distributed.gather(tally)
     for part in later:
         whole.extend(part)
@@ -182,7 +180,7 @@ def evaluate(
 class _Tally:
     """What is counted image by image while batches pass: see `Evaluation` for the names.
 
-    ks: the k of top-k, the largest of them how many guesses each image has
+    ks: the k of top-k
     """
 
     ks: tuple[int, ...]
@@ -191,30 +189,31 @@ class _Tally:
     pixels: PixelAveragePrecision = field(default_factory=PixelAveragePrecision)
     inside: list[float] = field(default_factory=list)
 
-    def add(self, batch, logits: Tensor, guesses: np.ndarray, raw: Tensor, size: int) -> None:
-        """One batch: logits (B, C), guesses (B, k), raw maps (B, 1 + k, h, w) of the true class and of each guess, all
-        on the CPU; size: side of the images."""
-        labels = batch.labels.cpu().numpy()
-        full = upsample(raw, size).numpy()
-        self._add_boxes_of_the_paper(batch, logits, labels, guesses, full)
+    def add(self, batch, logits: Tensor, raw: Tensor, size: int) -> None:
+        """One batch: logits (B, C) and raw maps (B, 1, h, w) of the true class, on the CPU; size: the images' side."""
+        full = upsample(raw, size)[:, 0].numpy()
+        self._add_boxes_of_the_paper(batch, logits, full)
         self._add_maps_on_the_grid(batch, raw, size)
         if batch.masks is not None:
             ignored = _each(batch.ignore, len(batch), lambda ignore: ignore.cpu().numpy())
-            own_maps = zip(full[:, 0], batch.masks.cpu().numpy(), ignored, strict=True)
+            own_maps = zip(full, batch.masks.cpu().numpy(), ignored, strict=True)
             self.inside += [share_inside(m, mask, ignore) for m, mask, ignore in own_maps]
 
-    def _add_boxes_of_the_paper(self, batch, logits: Tensor, labels: np.ndarray, guesses: np.ndarray, full) -> None:
-        """Classes, and boxes by rule "paper" at 20% on maps (B, 1 + k, S, S) of the images' own size."""
-        boxes = [[box_from_map(m, "paper", PAPER_THRESHOLD) for m in maps] for maps in full]
-        own, guessed = [b[0] for b in boxes], [b[1:] for b in boxes]
-        self._count("gt_known", gt_known_correct(own, batch.boxes))
+    def _add_boxes_of_the_paper(self, batch, logits: Tensor, full: np.ndarray) -> None:
+        """Classes, and boxes by rule "paper" at 20% on maps (B, S, S) of the images' own size.
+
+        A guess is right in class and box only if it is the true class, so the true class's box decides for all k.
+        """
+        right_box = gt_known_correct([box_from_map(one, "paper", PAPER_THRESHOLD) for one in full], batch.boxes)
+        self._count("gt_known", right_box)
         for k in self.ks:
-            self._count(f"top{k}", topk_correct(logits, labels, k))
-            self._count(f"top{k}_loc", topk_localization_correct(guesses, guessed, labels, batch.boxes, k))
+            right_class = topk_correct(logits, batch.labels.cpu(), k)
+            self._count(f"top{k}", right_class)
+            self._count(f"top{k}_loc", right_class & right_box)
 
     def _add_maps_on_the_grid(self, batch, raw: Tensor, size: int) -> None:
         """The true class's maps on the 224 x 224 grid: boxes and pixels at every threshold, and the pointing game."""
-        maps, truth = maps_on_grid(raw[:, :1]), boxes_on_grid(batch.boxes, size)
+        maps, truth = maps_on_grid(raw), boxes_on_grid(batch.boxes, size)
         count_boxes(maps, truth, self.boxes)
         targets = truth if batch.masks is None else masks_on_grid(batch.masks)
         self._count("pointing", np.array([pointing_hit(m, t) for m, t in zip(maps, targets, strict=True)]))
