@@ -735,3 +735,17 @@ def test_maps_that_are_the_masks_land_on_them_and_flat_maps_land_by_area():
     beside = lands_on(np.roll(masks, 1, 1).astype(float), masks, 0)  # one row below: no tolerance
     assert beside["mass"] == 50
     assert lands_on(np.ones(masks.shape), masks, 0)["mass"] == pytest.approx(6)
+
+
+def test_the_paired_interval_of_pxap_sees_both_on_the_same_images():
+    draw, masks = np.random.default_rng(3), np.zeros((30, 16, 16), bool)
+    masks[:, 4:12, 4:12] = True
+    noise = draw.random((30, 16, 16))
+    a, b = counted = [_pixels((noise + weight * masks) / (1 + weight), masks) for weight in (0.5, 0.4)]
+    low, high = PixelAveragePrecision.paired_interval(a, b, seed=0)
+    assert low < a.value() - b.value() < high and low > 0
+    (low_a, high_a), (low_b, high_b) = (one.interval(seed=0) for one in counted)
+    assert high - low < max(high_a - low_b, high_b - low_a)
+    assert PixelAveragePrecision.paired_interval(a, a, seed=0) == (0, 0)
+    with pytest.raises(ValueError, match="30 and 0 images are not pairs"):
+        PixelAveragePrecision.paired_interval(a, PixelAveragePrecision(), seed=0)

@@ -15,6 +15,7 @@ from cambook.maps.boxes import (
     tight_box,
 )
 from cambook.maps.cam import DELTA, blur, class_activation_map, erase, fuse, normalize, upsample
+from cambook.maps.fine import fine_class_activation_map
 from cambook.maps.gradients import (
     GradCAM,
     LayerGradients,
@@ -67,6 +68,7 @@ __all__ = [
     "contour_area",
     "erase",
     "find_method",
+    "fine_class_activation_map",
     "fuse",
     "grad_cam",
     "grad_cam_plus_plus",

@@ -155,8 +155,9 @@ def check_source(network: nn.Module, source: str) -> None:
 # ---- what methods require of a network ----
 
 
-def _class_weight(network: nn.Module) -> Tensor:
-    return network.class_weight  # the network says why it has none
+def weight_of(network: nn.Module) -> Tensor:
+    """The weight (C, K) of the linear layer behind a network's pooling; TypeError, with the reason, without one."""
+    return network.class_weight
 
 
 def _two_branches(network: nn.Module, name: str) -> None:
@@ -289,7 +290,7 @@ register(
         passes=(0, 0),
         paper="Zhou et al. 2016",
         title="CAM",
-        check=_class_weight,
+        check=weight_of,
         from_features=True,
     )
 )

@@ -114,13 +114,31 @@ class PixelAveragePrecision:
     def interval(self, seed: int, repeats: int = 1000, level: float = 0.95) -> tuple[float, float]:
         """Percentile bootstrap interval, in percent, as `bootstrap_interval`: up to 100 images are drawn singly, more
         in 100 groups, each of every hundredth image. raises: ValueError if no pixel belonged to a mask."""
+        low, high = np.quantile(self._resampled(seed, repeats), [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    @staticmethod
+    def paired_interval(
+        a: PixelAveragePrecision, b: PixelAveragePrecision, seed: int, repeats: int = 1000, level: float = 0.95
+    ) -> tuple[float, float]:
+        """`interval` of PxAP of a minus PxAP of b, which counted the same images: both see each drawing of them.
+
+        raises: ValueError if they counted different numbers of images, or no pixel of a mask
+        """
+        if len(a) != len(b):
+            raise ValueError(f"{len(a)} and {len(b)} images are not pairs: give both on the same images.")
+        difference = a._resampled(seed, repeats) - b._resampled(seed, repeats)
+        low, high = np.quantile(difference, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    def _resampled(self, seed: int, repeats: int) -> np.ndarray:
+        """PxAP in each resample (repeats,); which images are drawn depends on the seed and their number alone."""
         self.value()
         groups = self._groups[: self._seen]
         draw = np.random.default_rng(seed)
         times = draw.multinomial(len(groups), [1 / len(groups)] * len(groups), size=repeats)
         found = [_average_precision(np.tensordot(some, groups, 1)) for some in np.array_split(times, -(-repeats // 50))]
-        low, high = np.quantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2])
-        return float(low), float(high)
+        return np.concatenate(found)
 
     def coverage(self, threshold: float) -> tuple[float, float]:
         """Recall and precision of pixels at one threshold, in percent, all pixels of the set counted together.
