@@ -68,11 +68,15 @@ def test_a_file_without_a_column_is_named(tmp_path, monkeypatch):
         published.table("broken")
 
 
-def test_beside_gives_the_difference_and_the_conditions_that_differ():
+def test_beside_names_the_conditions_that_differ_and_gives_a_difference_only_if_none_does():
     row = published.figure("cam_table2", method="CAM on GoogLeNet-GAP", metric="top-1 loc error")
     line = published.beside({"top-1": 50.0}, {"top-1": row}, dataset="scenes", split="val").loc["top-1"]
-    assert line["difference"] == -6.4 and line["published"] == 56.4 and line["evidence"] == "paper"
+    assert "difference" not in line and line["published"] == 56.4 and line["evidence"] == "paper"
     assert line["differs in"] == "dataset: scenes, not ILSVRC"
+    both = {"a": row, "b": published.figure("cam_table2", method="CAM on NIN", metric="top-1 loc error")}
+    alike = published.beside({"a": 50.0, "b": 50.0}, both, dataset="ILSVRC", method="CAM on GoogLeNet-GAP")
+    assert alike["difference"].isna().tolist() == [False, True] and alike["differs in"].tolist()[0] == ""
+    assert alike.loc["a", "difference"] == -6.4
     row = published.figure("grad_cam", table="Sec 8.1.1", method="Grad-CAM")
     line = published.beside({"words": 50.0}, {"words": row}, split="test").loc["words"]
     assert line["differs in"] == "split: test, theirs not stated"

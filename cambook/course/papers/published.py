@@ -80,8 +80,10 @@ def figure(name: str, **where: str) -> pd.Series:
 
 
 def beside(ours: Mapping[str, float], published: Mapping[str, pd.Series], **conditions: str) -> pd.DataFrame:
-    """Our figures beside published ones: ours, published, difference, evidence, and which conditions differ.
+    """Our figures beside published ones: ours, published, evidence, and which conditions differ.
 
+    A difference of two figures says something only if they were measured alike, so there is one in rows whose
+    conditions all agree, and without such a row there is no column for it.
     ours: {name: value}; published: {name: row of `figure`}, the same names; both in the row's unit
     conditions: what ours were measured under, by column: dataset="scenes", backbone="mini", split="test"
     raises: ValueError if the names differ or a condition is not a column
@@ -93,7 +95,7 @@ def beside(ours: Mapping[str, float], published: Mapping[str, pd.Series], **cond
     if unknown:
         raise ValueError(f"no condition {', '.join(unknown)}; conditions are {', '.join(KEYS)}.")
     lines = {name: _line(ours[name], row, conditions) for name, row in published.items()}
-    return InFull.from_dict(lines, orient="index")
+    return InFull.from_dict(lines, orient="index").dropna(axis="columns", how="all")
 
 
 def _line(value: float, row: pd.Series, conditions: Mapping[str, str]) -> dict[str, Any]:
@@ -102,7 +104,7 @@ def _line(value: float, row: pd.Series, conditions: Mapping[str, str]) -> dict[s
     return {
         "ours": round(float(value), 2),
         "published": row["value"],
-        "difference": round(float(value) - row["value"], 2),
+        "difference": float("nan") if differs else round(float(value) - row["value"], 2),
         "evidence": row["evidence"],
         "differs in": "; ".join(differs),
     }
