@@ -4,10 +4,12 @@ import dataclasses
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from cambook import datasets, files, training
+from cambook.course import runs
 from cambook.course.lessons import check, weak_labels
 
 LABELS = np.repeat(np.arange(4), [100, 40, 10, 3])
@@ -106,6 +108,27 @@ def test_the_full_budget_is_that_of_the_networks_own_recipe():
     recipe = training.recipe_for("mini-gap")
     assert weak_labels.full_steps("mini-gap", 4000) == recipe.epochs * 4000 // recipe.batch_size
     assert weak_labels.full_steps("mini-gap", 1) == recipe.epochs
+
+
+def test_a_recorded_difference_is_taken_seed_by_seed_with_students_interval():
+    few = {"setting": "few", "seed": [2, 0, 1], "accuracy": [74.0, 70.0, 72.0], "centre": 60.0}
+    everything = {"setting": "all", "seed": [0, 1, 2], "accuracy": [70.0, 71.0, 72.0], "centre": 60.0}
+    table = pd.concat([pd.DataFrame(few), pd.DataFrame(everything)])
+    assert weak_labels.recorded_difference(table, "accuracy", "few", "all") == (1.0, -1.5, 3.5)
+    assert weak_labels.recorded_difference(table, "accuracy", "few", "few", "centre") == (12.0, 7.0, 17.0)
+
+
+def test_the_recorded_runs_are_those_that_lesson_07_says():
+    table = runs.recorded("weak_labels")
+    assert len(table) == 12 and set(table.groupby("setting").seed.apply(tuple)) == {(0, 1, 2)}
+    assert table.groupby("setting").labels.agg(set).to_dict() == {
+        "all labels": {4000},
+        "a tenth of the labels": {396},
+        "with pseudo-labels": {396},
+        "two in five wrong": {4000},
+    }
+    assert set(table.setting[table.right.notna()]) == set(table.setting[table.share.notna()]) == {"with pseudo-labels"}
+    assert table.centre_max_box_acc.nunique() == 1, "the test images are the same every time"
 
 
 def highest_entropy(logits, n):

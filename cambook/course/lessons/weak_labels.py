@@ -11,12 +11,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from cambook.datasets.batches import Subset
 from cambook.metrics.evaluation import classify
+from cambook.metrics.intervals import seed_interval
 from cambook.training.cache import Trained, trained
 from cambook.training.recipes import Recipe, recipe_for
 
@@ -141,6 +143,32 @@ def with_wrong(data, share: float, *, network: str, steps: int, seed: int, **how
     labels = flip(data.labels, share, len(data.classes), seed)
     trained = _trained(data, labels, network, steps, seed, f"{share:.0%} of the labels flipped", how)
     return WeakTraining(trained, np.arange(len(data)))
+
+
+def recorded_difference(
+    table: pd.DataFrame, metric: str, setting: str, over: str, over_metric: str | None = None
+) -> tuple[float, float, float]:
+    """By how much a setting is ahead of another over the recorded seeds, each seed against itself.
+
+    Args:
+        table: data/results/weak_labels.csv.
+        metric: one of its columns, such as "accuracy".
+        setting: of its column "setting".
+        over: the setting that is subtracted.
+        over_metric: the column that is subtracted, if it is another one, such as "centre_max_box_acc".
+
+    Returns:
+        (mean, low, high) in points, with Student's 95% interval, rounded to one decimal, so that an interval that is
+        printed as touching 0 contains it.
+
+    Example:
+        >>> from cambook.course import runs
+        >>> recorded_difference(runs.recorded("weak_labels"), "accuracy", "a tenth of the labels", "all labels")
+        (-20.1, -31.2, -8.9)
+    """
+    ours, theirs = (table[table.setting == name].set_index("seed") for name in (setting, over))
+    difference = (ours[metric] - theirs[over_metric or metric]).to_numpy()
+    return tuple(round(float(value), 1) + 0.0 for value in (difference.mean(), *seed_interval(difference)))
 
 
 def _trained(data, labels, network, steps, seed, describe, how) -> Trained:
