@@ -48,11 +48,13 @@ def test_a_prediction_says_how_far_off_it_was_and_gives_nothing_away_before(caps
     prediction(np.float64(55.6), torch.tensor(55.6), "boxes")
     prediction(None, 55.6)
     prediction("half", 55.6)
+    prediction(5000, 21, "channels")
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "You guessed 40 percent; it is 55.6: 15.6 too low."
     assert said[1].endswith("boxes; it is 55.6: exactly right.")
     assert said[2].startswith("… no guess yet") and "55" not in said[2]
     assert said[3] == "✗ a guess is one number, not 'half'."
+    assert said[4] == "You guessed 5000 channels; it is 21: 4980 too high."
 
 
 @each_function

@@ -270,6 +270,8 @@ def lower_or_upper_half(maps):
 
 
 SLIPS = [
+    ("top_k", lambda logits, k: (i := logits.argsort()[-k:], logits.softmax(0)[i]), "comes last; turn the order round"),
+    ("top_k", lambda logits, k: (i := logits.argsort()[:k], logits.softmax(0)[i]), "the k least likely classes"),
     ("sure_labels", lambda y, c: torch.nonzero(y.softmax(1).amax(1) >= c)[:, 0], "expected 2 things"),
     ("sure_labels", lambda y, c: (torch.nonzero(y.softmax(1).amax(1) >= c), y.argmax(1)), "in the first of the 2 thi"),
     ("parameters_of_head", lambda K, h, w, C: (K * h * w, K), "at [0] expected 25089000 but got 25088"),
@@ -278,6 +280,8 @@ SLIPS = [
     ("pooling", lambda f: F.relu(f).square().mean((2, 3)).sqrt(), "perhaps a square or a ReLU loses the sign"),
     ("pooling", lambda f: f.mean((2, 3)) + f.std((2, 3)) * 0.1 + 0.01, "your number must be that value"),
     ("cell_sees", field_around_its_cell, "right for some paddings only"),
+    ("same_answers", lambda answers: 100 * (answers == answers[0]).all(1).mean(), "every object with the first one"),
+    ("same_answers", lambda answers: 100 * (answers.T == answers[:, 0]).all(1).mean(), "all(1) along the rows"),
     ("layer_stack", lambda: [(3, 2)] * 4 + [(3, 1)] * 2, "neighbouring cells are 16 pixels apart"),
     ("layer_stack", lambda: [(3, 2)] * 4 + [(3, 1)] * 2, "one cell sees 95 pixels"),
     ("own_half", lower_or_upper_half, "is in its column, position % w"),
@@ -286,7 +290,12 @@ SLIPS = [
     ("own_weighting", lambda a, g: F.relu((g * a).mean(0)), "HiResCAM, which the task rules out"),
     ("box", lambda m: boxes.box_from_map(m, "wsol", 0.2), "that is rule wsol"),
     ("gmp", lambda f: F.relu(f).amax((2, 3)), "neither clamp it at 0"),
+    ("gmp", lambda f: f.max(1), "use .amax((2, 3))"),
+    ("gmp", lambda f: f.reshape(*f.shape[:2], -1).max(-1), "take its .values"),
+    ("flat_layer_map", lambda f, w: check.flat_layer_map.reference(f, w) / f[0].numel(), "as GAP does"),
     ("softmax", lambda s: (s - s.max()).softmax(1) * 0 + (e := (s - s.max()).exp()) / e.sum(1)[:, None], "whole batch"),
+    ("softmax", lambda s: (e := (s - s.mean(1, keepdim=True)).exp()) / e.sum(1, keepdim=True), "the mean of each row"),
+    ("own_pooling", lambda f: f.sum((1, 2)) / (f != 0).sum((1, 2)).clamp(min=1), "positions with the value 0"),
     ("acol_loss", lambda a, b, t: float(loss_by_log_softmax(a, b, t)), "the number is right, but .item()"),
     ("acol_loss", lambda a, b, t: loss_by_log_softmax(a, b.detach(), t), "B would never learn"),
     ("crop_window", lambda box, size: [round(x) for x in check.crop_window.reference(box, size)], "keep halves"),

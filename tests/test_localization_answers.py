@@ -70,3 +70,5 @@ def test_an_open_task_says_what_is_missing():
     assert "only then is CAM a special case" in check.own_weighting.answer(squared)
     assert "45% is the aim" in check.blind_map.answer(lambda size: np.eye(size))
     assert "give one number for a map" in check.map_alarm.answer(lambda map2d: map2d)
+    less_if_bright = check.map_alarm.answer(lambda map2d: mean_distance(map2d) / (1 + map2d.max()))
+    assert "a map ten times as bright must get the same number" in less_if_bright

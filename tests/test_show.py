@@ -65,6 +65,9 @@ def figures():
         "failures": show.failures([image] * 3, maps[:3], [(1, 2, 9, 9)] * 3, BOXES, ["a", "b", "c"], "T"),
         "grid": show.grid({"a": [image, maps[0]], "b": [maps[1] - 0.5]}, ["x", "y"], "T", "value", signed=True),
         "forest": show.forest({"a": (1.0, 0.5, 3.0), "b": (-1.0, -3.0, 0.5)}, "x", "T", better=("worse", "better")),
+        "seeds": show.seeds(
+            {"x": {"a": [1.0, 3.0], "b": [2.0, 4.0]}, "y": {"a": [5.0], "b": [6.0]}}, "T", {"x": {"c": 2}}
+        ),
         "pipeline": show.pipeline(image, maps, WEIGHTS, maps[0], maps[0] > 0.5, (1, 2, 9, 9), "a", "T"),
         "small pipeline": show.pipeline(image, maps, WEIGHTS, maps[0], None, None, "a", "T", small=True),
         "architecture": show.architecture("T"),
@@ -150,6 +153,7 @@ NAMED = {  # what the alternative text of each figure names beside its takeaway
     "failures": ["3 images: c (no box), b (IoU 0.86) and a (IoU 1.00)"],
     "grid": ["Rows: a and b", "Columns: x and y"],
     "forest": ["a +1.0 [+0.5, +3.0]", "b -1.0 [-3.0, +0.5], not decided"],
+    "seeds": ["x: a 2.0 (1.0 to 3.0) and b 3.0 (2.0 to 4.0). Levels: c 2", "y: a 5.0 (5.0 to 5.0)"],
     "pipeline": ["an image of a", "4 of its 5 feature maps", "map 0 times +1.00", "the box around it"],
     "small pipeline": ["3 of its 5 feature maps", "no box"],
     "architecture": ["128 feature maps of 8x8", "gap: mean, linear", "12 scores"],
@@ -501,6 +505,16 @@ def test_a_forest_fills_what_is_decided_and_writes_the_numbers(figures):
     assert show.forest({"a": (1.0, 0.0, 2.0)}, "x").alt.endswith("not decided."), "an interval that touches 0"
 
 
+def test_each_seed_is_a_dot_and_their_mean_a_bar_with_its_number(figures):
+    left, right = figures["seeds"].axes
+    dots = [line.get_xdata().tolist() for line in left.lines if line.get_marker() == "o"]
+    bars = [bar.get_segments()[0][0, 0] for bar in left.collections]
+    assert dots == [[1, 3], [2, 4]] and bars == [2, 3]
+    assert [text.get_text() for text in left.texts] == ["2.0", "3.0"]
+    assert [text.get_text() for text in figures["seeds"].legends[0].get_texts()] == ["one seed", "mean", "c"]
+    assert not right.get_legend_handles_labels()[1], "the control belongs to one panel"
+
+
 def test_a_pipeline_draws_the_maps_that_contribute_most(figures):
     words = [text.get_text() for text in figures["pipeline"].axes[0].texts]
     assert words[:4] == ["× +1.00", "× +0.50", "× −0.10", "× −2.00"] and "class map" in words
@@ -522,7 +536,7 @@ def test_the_diagram_has_the_shapes_of_the_small_network(figures):
 
 
 def test_no_legend_covers_a_curve(figures):
-    for name in ("curves", "draws", "swept", "threshold_curves", "live", "forest"):
+    for name in ("curves", "draws", "swept", "threshold_curves", "live", "forest", "seeds"):
         fig = figures[name]
         fig.draw_without_rendering()
         box = fig.legends[0].get_window_extent()

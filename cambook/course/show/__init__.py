@@ -10,6 +10,7 @@ from cambook.course.show.charts import (
     forest,
     live_over_recorded,
     ours_beside_published,
+    seeds,
     swept,
     threshold_curves,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "pixels",
     "proposals",
     "save",
+    "seeds",
     "swept",
     "threshold_curves",
     "thresholds",

@@ -212,6 +212,43 @@ def forest(
 
 
 @styled
+def seeds(
+    panels: Mapping[str, Mapping[str, Any]],
+    takeaway: str = "",
+    levels: Mapping[str, Mapping[str, float]] | None = None,
+) -> Figure:
+    """The same training runs with several seeds: a hollow dot for each seed, a bar and a number for their mean.
+
+    panels: {xlabel: {name: (seeds,)}}, side by side, with the same names as rows
+    levels: {xlabel: {name: x}}, dashed grey lines across all rows, such as controls
+    """
+    names, said = list(next(iter(panels.values()))), []
+    dot = {"marker": "o", "markersize": 9, "markerfacecolor": "none", "color": "#111111", "linestyle": "none"}
+    fig, axes = subplots(1, len(panels), squeeze=False, sharey=True, figsize=(WIDTH, 0.7 * len(names) + 2.2))
+    for ax, (xlabel, rows) in zip(axes[0], panels.items(), strict=True):
+        for row, name in enumerate(names):
+            values = array(rows[name])
+            ax.vlines(values.mean(), row - 0.26, row + 0.26, color="#0072B2", linewidth=4)
+            ax.plot(values, [row] * len(values), **dot)
+            number = ax.annotate(f"{values.mean():.1f}", (values.mean(), row - 0.3), ha="center", va="bottom")
+            number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
+        for name, x in (levels or {}).get(xlabel, {}).items():
+            ax.axvline(x, color="#666666", linewidth=2, linestyle=(0, (6, 3)), label=name, zorder=0)
+        ax.set_yticks(range(len(names)), names)
+        ax.set_ylim(len(names) - 0.5, -0.7)
+        ax.margins(x=0.12)
+        ax.tick_params(axis="y", length=0)
+        ax.set_xlabel(xlabel)
+        found = {name: array(values) for name, values in rows.items()}
+        spans = {name: f"{v.mean():.1f} ({v.min():.1f} to {v.max():.1f})" for name, v in found.items()}
+        said.append(f"{xlabel}: {valued(spans)}.{_levels((levels or {}).get(xlabel))}")
+    handles = [Line2D([], [], label="one seed", **dot), Line2D([], [], color="#0072B2", linewidth=4, label="mean")]
+    handles += [line for ax in axes[0] for line in ax.get_legend_handles_labels()[0]]
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return finish(fig, takeaway, f"Means over seeds, with the lowest and the highest. {' '.join(said)}")
+
+
+@styled
 def live_over_recorded(
     panels: Mapping[str, Mapping[str, Any]],
     live: Mapping[str, Mapping[str, Mapping[Any, float]]],

@@ -93,8 +93,8 @@ def ledger(table: Any, rows: Sequence[str], right: str, below: str, takeaway: st
     )
     sums = {(0, 0): table, (0, 1): table.sum(1)[:, None], (1, 0): table.sum(0), (1, 1): table.sum()}
     low, high = _range(table, table.sum(0))
-    for where, values in sums.items():
-        matrix(axes[where], values, fmt=fmt, limits=(low, high))
+    for (row, column), values in sums.items():  # row sums are of another size: on a scale this wide they stay white
+        matrix(axes[row, column], values, fmt=fmt, limits=(1e6 * low, 1e6 * high) if column else (low, high))
     axes[0, 0].set_yticks(range(count), rows)
     axes[1, 0].set_yticks([0], [below])
     axes[0, 1].set_title(right)

@@ -35,7 +35,7 @@ def flipped(image, kernel):
     return _conv2d(image, kernel.flip(0, 1))
 
 
-@convolution.mistake("you padded with zeros; without padding the result is two pixels smaller each way")
+@convolution.mistake("you padded with zeros; without padding the result is two pixels smaller in each direction")
 def padded(image, kernel):
     return _conv2d(image, kernel, padding=1)
 
@@ -75,7 +75,12 @@ def logits_returned(logits, k):
     return indices, values
 
 
-@top_k.mistake("these are the k smallest, or the largest come last; the largest comes first")
+@top_k.mistake("these are the k most likely classes, but the most likely one comes last; turn the order round")
+def least_likely_first(logits, k):
+    return tuple(each.flip(0) for each in top_k.reference(logits, k))
+
+
+@top_k.mistake("these are the k least likely classes; take the k most likely ones")
 def smallest_first(logits, k):
     probabilities, indices = torch.softmax(logits, 0).topk(k, largest=False)
     return indices, probabilities
@@ -169,8 +174,9 @@ def _tinted(image, cam):
 @task(
     "an image with its map laid over it: the map can be read off it, and the image can be recognized everywhere",
     hints=[
-        "Mix: (1 - a) * image + a * colour, with an opacity a that grows with the map but never reaches 1.",
-        "Or leave the colours and change the light: bright where the map is high, dim (not black) where it is low.",
+        "Decide what should happen to a pixel where the map is 1, and what where it is 0. In between, mix the two.",
+        "For a spotlight, multiply the image by a number that grows with the map, but is not 0 where the map is 0.",
+        "For a tint: (1 - a) * image + a * colour, with an opacity a that grows with the map but never reaches 1.",
     ],
     example=_tinted,
 )
@@ -189,13 +195,13 @@ def own_overlay(function):
         yield f"colours run from 0 to 1, and yours from {drawn.min():.2g} to {drawn.max():.2g}"
     from_lowest = (drawn - drawn[0]).abs().mean((1, 2, 3))
     if from_lowest[-1] < 0.08:
-        yield "the map can hardly be seen: where it is 1 your image looks almost as where it is 0"
+        yield "the map can hardly be seen: where it is 1 your image is almost the same as where it is 0"
     if (from_lowest.diff() < 0.005).any():
-        yield "the map cannot be read in between: the higher it is, the more a pixel must differ from one with map 0"
+        yield "the map cannot be read in between: the higher it is, the more a drawing must differ from one with map 0"
     kept = (drawn - other).abs().mean((1, 2, 3)) / (images[0] - images[1]).abs().mean()
     for level, share in zip(LEVELS, kept.tolist(), strict=True):
         if share < 0.15:
-            yield f"the image cannot be recognized where the map is {level:g}; mix the two instead of painting over it"
+            yield f"the image cannot be recognized where the map is {level:g}; part of the image must show there, too"
 
 
 @own_overlay.wrong

@@ -71,6 +71,18 @@ def largest_channel(feature_maps):
 
 
 @gmp.mistake(
+    "you took the maximum over the channels, and .max(1) of a tensor is a pair (values, indices); use .amax((2, 3))"
+)
+def pairs_of_the_largest_channel(feature_maps):
+    return feature_maps.max(1)
+
+
+@gmp.mistake(".max(2) of a tensor is a pair (values, indices); take its .values")
+def values_and_indices(feature_maps):
+    return feature_maps.flatten(2).max(2)
+
+
+@gmp.mistake(
     "right for channels that are positive somewhere, but the maximum of a channel that is negative everywhere is "
     "negative: neither clamp it at 0 nor start a loop at 0"
 )
@@ -151,6 +163,11 @@ def scores(feature_maps, weight):
 @flat_layer_map.mistake("you averaged over the channels; the layer adds them up")
 def averaged_over_channels(feature_maps, weight):
     return (weight.view(-1, *feature_maps.shape) * feature_maps).mean(1)
+
+
+@flat_layer_map.mistake("you divided by the number of positions, as GAP does; a flat layer adds its positions up")
+def divided_as_in_gap(feature_maps, weight):
+    return (weight.view(-1, *feature_maps.shape) * feature_maps).sum(1) / feature_maps[0].numel()
 
 
 @flat_layer_map.mistake("this treats all positions alike; here each position has a weight of its own")

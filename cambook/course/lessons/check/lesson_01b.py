@@ -16,7 +16,7 @@ _MINI = [(3, 1, 1), (2, 2, 0), (3, 1, 1), (2, 2, 0), (3, 1, 1), (3, 1, 1), (2, 2
     hints=[
         "A padding of p lets the first cell begin p steps of the layer before it further left, which may be outside "
         "the image: keep a third number beside r and j.",
-        "Per layer: start = start - p * j, then r = r + (k - 1) * j, then j = j * s.",
+        "Per layer: start = start - p * j, then r = r + (n - 1) * j, then j = j * s.",
         "Cell i begins i * j pixels further right than cell 0, and sees r pixels.",
     ],
 )
@@ -58,12 +58,24 @@ def one_pixel_a_cell(i, layers):
     return start + i, start + i + r
 
 
-@cell_sees.mistake("the stride of a layer widens the steps of the layers AFTER it; add (k - 1) * j before j changes")
+_TOO_EARLY = "the stride of a layer widens the steps of the layers AFTER it; add (n - 1) * j before j changes"
+
+
+@cell_sees.mistake(_TOO_EARLY)
 def stride_too_early(i, layers):
     start, r, j = 0, 1, 1
     for kernel, stride, padding in layers:
         start, j = start - padding * j, j * stride
         r += (kernel - 1) * j
+    return start + i * j, start + i * j + r
+
+
+@cell_sees.mistake(_TOO_EARLY)
+def stride_before_all(i, layers):
+    start, r, j = 0, 1, 1
+    for kernel, stride, padding in layers:
+        j *= stride
+        start, r = start - padding * j, r + (kernel - 1) * j
     return start + i * j, start + i * j + r
 
 
@@ -140,6 +152,16 @@ def down_the_columns(answers):
     return 100 * (answers == answers[:1]).all(0).mean()
 
 
+@same_answers.mistake("you compared every object with the first one; compare each object's answers with each other")
+def first_object_for_all(answers):
+    return 100 * (answers == answers[:1]).all(1).mean()
+
+
+@same_answers.mistake("an object is a row of `answers`; all(0) goes down the columns, all(1) along the rows")
+def all_down_the_columns(answers):
+    return 100 * (answers == answers[:, :1]).all(0).mean()
+
+
 _MOST_WEIGHTS, _MOST_STEP, _FEWEST_PIXELS = 100, 8, 100
 
 
@@ -150,7 +172,7 @@ def _a_wide_stack():
 @task(
     "layers [(kernel, stride), ...] whose cells see 100 pixels or more, lie at most 8 apart and cost at most 100",
     hints=[
-        "With r and j as in the lesson: r grows by (k - 1) * j, so a layer reaches further the later it comes.",
+        "With r and j as in the lesson: r grows by (n - 1) * j, so a layer reaches further the later it comes.",
         "Reduce early (three poolings of (2, 2) give a step of 8), then spend the rest on convolutions of (3, 1).",
     ],
     example=_a_wide_stack,

@@ -98,8 +98,8 @@ def relu(feature_maps, weight, bias):
 
 
 def _rows_far_apart():
-    """Scores of two images whose sizes have nothing to do with each other."""
-    return torch.tensor([[1000.0, 1001.0], [0.0, 1.0]], dtype=torch.float64)
+    """Scores of three images whose sizes have nothing to do with each other; those of the last differ by 2000."""
+    return torch.tensor([[1000.0, 1001.0], [0.0, 1.0], [0.0, 2000.0]], dtype=torch.float64)
 
 
 @exercise(
@@ -132,6 +132,15 @@ def one_maximum_for_all(scores):
     return exps / exps.sum(1, keepdim=True)
 
 
+@softmax.mistake(
+    "you subtracted the mean of each row, but a score far above the mean still overflows: subtract the largest score "
+    "of the row"
+)
+def mean_of_the_row(scores):
+    exps = (scores - scores.mean(1, keepdim=True)).exp()
+    return exps / exps.sum(1, keepdim=True)
+
+
 @softmax.mistake("you divided by the sum over the images; divide by the sum over the classes, axis 1")
 def over_pictures(scores):
     return torch.softmax(scores, 0)
@@ -160,9 +169,7 @@ def hide_class(weight, c):
     return weight - weight[c]
 
 
-@hide_class.mistake(
-    "you changed row c alone, so this score moves and the others do not: take the same vector from every row"
-)
+@hide_class.mistake("you changed row c alone, so this score moves and the others do not, and the probabilities change")
 def row_alone(weight, c):
     weight = weight.clone()
     weight[c] = 0
@@ -197,9 +204,7 @@ def added(weight, c):
     return weight + weight[c]
 
 
-@hide_class.mistake(
-    "you took the mean row away: that changes no probability, but it leaves class c a map; take row c away"
-)
+@hide_class.mistake("you took the mean row away: that changes no probability, but class c still has a map")
 def centred(weight, c):
     return weight - weight.mean(0)
 
@@ -234,14 +239,15 @@ def own_pooling(function):
     g = np.random.default_rng(2)
     for shape in ((3, 4, 4), (2, 3, 5)):
         a, b = normal(g, *shape), normal(g, *shape)
-        pooled = [_numbers(function(x)) for x in (a, b, a + b, 3 * a, -a, a.flip(0), 0 * a)]
+        parts = a.clamp(min=0), (-a).clamp(min=0)  # a is the first minus the second, and both have zeros
+        pooled = [_numbers(function(x)) for x in (a, b, a + b, 3 * a, -a, a.flip(0), 0 * a, *parts)]
         if pooled[0].shape != (shape[0],):
             yield (
                 f"for feature maps of shape {shape} it gives {tuple(pooled[0].shape)}: give one number for each "
                 f"channel, ({shape[0]},)"
             )
             return
-        of_a, of_b, of_sum, of_triple, of_minus, of_flipped, of_zeros = pooled
+        of_a, of_b, of_sum, of_triple, of_minus, of_flipped, of_zeros, of_plus, of_rest = pooled
         if not all(each.isfinite().all() for each in pooled):
             yield "it gives numbers that are not finite"
         if not _close(of_zeros, torch.zeros_like(of_zeros)):
@@ -263,6 +269,11 @@ def own_pooling(function):
             yield (
                 "f + g does not pool to what f and g pool to, added up: which positions count depends on the values of "
                 "the image, and the shares should be the same for every image"
+            )
+        if not _close(of_a, of_plus - of_rest):
+            yield (
+                "positions with the value 0 are treated in their own way (perhaps left out), so which positions count "
+                "depends on the image: the shares should be the same for every image"
             )
         if not _close(of_flipped, of_a.flip(0)):
             yield (
@@ -328,6 +339,11 @@ def shares_from_the_values(feature_maps):
 @own_pooling.wrong
 def strongest_position_of_all_channels(feature_maps):
     return feature_maps.flatten(1)[:, feature_maps.sum(0).flatten().argmax()]
+
+
+@own_pooling.wrong
+def mean_of_what_is_not_zero(feature_maps):
+    return feature_maps.sum((1, 2)) / (feature_maps != 0).sum((1, 2)).clamp(min=1)
 
 
 @own_pooling.wrong

@@ -146,11 +146,11 @@ def map_alarm(function):
         yield "it gives no finite number for a map that lies in the middle, in a corner, or around an object"
         return
     if not values[1] > values[0]:
-        yield "a spot in the corner must alarm more than the same spot in the middle"
+        yield "a spot in the corner must get a higher number than the same spot in the middle"
     if not values[2] > values[0]:
-        yield "a map around the middle must alarm more than one that lies on it: its mean position is not enough"
+        yield "a map around the middle must get a higher number than one on it: the mean position is not enough"
     if not np.isclose(alarm(10 * corner), values[1]):
-        yield "a map ten times as bright must not alarm more: divide by the sum of the map, or by its maximum"
+        yield "a map ten times as bright must get the same number: divide by the sum of the map, or by its maximum"
     if not np.isfinite(values[3]):
         yield "for a map that is zero everywhere it gives no finite number; give 0"
     if not np.isfinite(alarm(np.ones((5, 9)))):

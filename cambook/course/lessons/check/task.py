@@ -107,7 +107,7 @@ def prediction(guess: float | None, measured: Any, unit: str = "percent") -> Non
         print(f"✗ a guess is one number, not {guess!r}.")
         return
     off = guess - measured
-    how = f"{abs(off):.3g} too {'high' if off > 0 else 'low'}"
+    how = f"{float(f'{abs(off):.3g}'):g} too {'high' if off > 0 else 'low'}"
     if abs(off) < 1e-3 * max(1, abs(measured)):
         how = "exactly right"
     print(f"You guessed {guess:g} {unit}; it is {float(f'{measured:.3g}'):g}: {how}.")
