@@ -9,6 +9,7 @@ TESTS = {
     "maps/cam.py": ("test_maps.py", "test_acol.py"),
     "maps/gradients.py": ("test_maps.py", "test_guided.py", "test_grad_cam.py", "test_attributions.py"),
     "maps/guided.py": ("test_guided.py",),
+    "maps/fine.py": ("test_fine.py",),
     "maps/inside.py": ("test_guided.py", "test_grad_cam.py"),
     "maps/layouts.py": ("test_grad_cam.py",),
     "maps/methods.py": ("test_evaluation.py", "test_acol.py"),
@@ -441,25 +442,29 @@ MUTANTS = [
         "return of_classes(fuse(*network.both(feature_maps, classes[:, 0])), classes)",
     ),
     Mutant(
+        "maps/fine.py",
+        "maps of mirror images are not mirrored back",
+        "maps.flip(-1) if mirror else maps",
+        "maps",
+    ),
+    Mutant("maps/fine.py", "half of the pixels count as lowest", "LOWEST = 0.3", "LOWEST = 0.5"),
+    Mutant(
         "metrics/evaluation.py",
-        "label used at test: the true class's box for the guess",
-        "own, guessed = [b[0] for b in boxes], [b[1:] for b in boxes]",
-        "own, guessed = [b[0] for b in boxes], [b[:-1] for b in boxes]",
+        "a right box is enough in top-k localization",
+        "right_class & right_box",
+        "right_box",
     ),
     Mutant(
         "metrics/evaluation.py",
         "GT-known by the map of the guess",
-        "own, guessed = [b[0] for b in boxes], [b[1:] for b in boxes]",
-        "own, guessed = [b[1] for b in boxes], [b[1:] for b in boxes]",
+        "feature_maps, batch.labels[:, None])",
+        "feature_maps, logits.argmax(1)[:, None])",
     ),
     Mutant(
         "metrics/evaluation.py",
-        "MaxBoxAcc by the map of the guess",
-        "maps_on_grid(raw[:, :1])",
-        "maps_on_grid(raw[:, 1:2])",
-    ),
-    Mutant(
-        "metrics/evaluation.py", "GT-known by the other box rule", 'box_from_map(m, "paper"', 'box_from_map(m, "wsol"'
+        "GT-known by the other box rule",
+        'box_from_map(one, "paper"',
+        'box_from_map(one, "wsol"',
     ),
     Mutant(
         "metrics/grid.py",

@@ -1,6 +1,7 @@
 """The claims on real photographs: what is packed is unpacked, and each claim compares rows that the script measures."""
 
 import numpy as np
+import pytest
 import real as benchmark
 
 from cambook.course.papers import real
@@ -44,7 +45,7 @@ def test_a_difference_over_images_has_its_interval_around_it():
     who = real.Who("lite0-gap", real.IMAGENET, "cam")
     test = real.Test("ilsvrc", who, who._replace(map="cam-5-boxes"), "accuracy")
     row = benchmark.over_images(test, a, b)
-    assert row["ours"] == 100 * (a.mean() - b.mean()) and row["low"] < row["ours"] < row["high"]
+    assert row["ours"] == pytest.approx(100 * (a.mean() - b.mean())) and row["low"] < row["ours"] < row["high"]
     assert row["over"] == "200 images" and benchmark.named(test) == tuple(row[name] for name in benchmark.PAIR)
 
 
