@@ -3,8 +3,8 @@
     python benchmarks/course.py           two runs of the whole course, the first with an empty cache: idle machine
     python benchmarks/course.py --write   only the pages and titles, from the file
 
-README.md and the titles have the seconds of each lesson, docs/results.md those of each training run. The minutes of
-reading beside them are counted by cambook/course/reading.py.
+README.md and the titles have the seconds of each lesson, docs/results.md those of each training run, and
+docs/classroom.md the minutes of the course. The minutes of reading beside them are counted by cambook/course/reading.py.
 
 Cold seconds are those of the first run, in which each lesson also trains what no lesson before it has trained; warm
 seconds are those of the second. The rows of kind "training" are what the first run put into the cache. Where a lesson's
@@ -40,7 +40,7 @@ from cambook.cli import commands
 from cambook.course import reading, runs
 
 RESULT = files.DATA / "results" / "course.csv"
-README, PAGE = files.ROOT / "README.md", files.ROOT / "docs" / "results.md"
+README, PAGE, HUBS = (files.ROOT / name for name in ("README.md", "docs/results.md", "docs/classroom.md"))
 BEGIN, END = "<!-- ledger -->\n", "<!-- end of ledger -->"
 NOT_MEASURED = "–"  # in README, beside a lesson that the file does not have yet
 PARTS = ("import", "training", "drawing", "rest")
@@ -232,12 +232,26 @@ def with_ledger(page: str, table: pd.DataFrame) -> str:
     return f"{before}{BEGIN}{ledger(table)}\n{END}{rest.partition(END)[2]}"
 
 
+def with_minutes(page: str, table: pd.DataFrame) -> str:
+    """docs/classroom.md with the minutes of the course, cold and warm, in the sentence that says them."""
+    lessons, trained = (table[table.kind == kind] for kind in ("lesson", "training"))
+    said = r"(takes )\d+( minutes the first time, of which )\d+( go into training, and )\d+( minutes the second)"
+    first, training, second = (
+        round(seconds.sum() / 60) for seconds in (lessons.cold_seconds, trained.cold_seconds, lessons.warm_seconds)
+    )
+    page, found = re.subn(said, rf"\g<1>{first}\g<2>{training}\g<3>{second}\g<4>", page)
+    if found != 1:
+        raise SystemExit(f"{HUBS.name}: say 'takes 1 minutes the first time, of which 1 go into training, and 1 ...'.")
+    return page
+
+
 def write_pages(table: pd.DataFrame) -> None:
-    """README.md, docs/results.md and the lessons' titles; SystemExit where a page lacks its row or marks."""
+    """README.md, two pages of docs and the lessons' titles; SystemExit where a page lacks its row or marks."""
     minutes = {lesson.stem: minutes_of(lesson) for lesson in commands.lessons()}
     pages = {
         README: with_times(README.read_text(encoding="utf-8"), table, minutes),
         PAGE: with_ledger(PAGE.read_text(encoding="utf-8"), table),
+        HUBS: with_minutes(HUBS.read_text(encoding="utf-8"), table),
     }
     for page, text in pages.items():
         with files.atomic_write(page) as part:

@@ -1,4 +1,4 @@
-"""The README's picture, made as lesson 00 makes it: writes data/results/five-classes.jpg at 2x.
+"""The README's picture: CAM and cam-fine on photographs of the album. Writes data/results/cam-and-cam-fine.jpg at 2x.
 
 python benchmarks/readme_picture.py
 """
@@ -7,20 +7,38 @@ import torch
 
 from cambook import datasets, files, networks
 from cambook.course import show
-from cambook.maps import class_activation_map, normalize
+from cambook.maps import MAPS, box_from_map, normalize, upsample
+from cambook.metrics import evaluate
+
+SHOWN = (0, 1, 3, 5)  # of the album
+METHODS = {"cam": "CAM", "cam-fine": "cam-fine"}
 
 
 @torch.no_grad()
 def main() -> None:
-    network = networks.build("lite0-gap", weights="pretrained")
-    image = datasets.example_picture("china", 224)
-    logits, feature_maps = network(image)
-    probabilities, classes = logits.softmax(1)[0].topk(5)
-    maps = normalize(class_activation_map(feature_maps, network.class_weight[classes]))[0]
-    names = [networks.imagenet_classes()[i] for i in classes]
-    takeaway = "One network, one photograph, five questions: where is each class?"
-    figure = show.top_classes(image[0], names, probabilities.tolist(), list(maps), takeaway)
-    print(show.save(figure, files.DATA / "results" / "five-classes.jpg"))
+    network = networks.build("lite0-gap", weights="pretrained").eval()
+    album = datasets.load("album", "test", 224)
+    batch = album.batch(SHOWN)
+    maps, boxes, titles = [], [], []
+    for method, title in METHODS.items():
+        threshold = evaluate(network, album, method).best_threshold
+        raw = MAPS[method](network, batch.images, network.features(batch.images), batch.labels[:, None])
+        found = normalize(upsample(raw, 224))[:, 0]
+        maps += list(found)
+        boxes += [box_from_map(one, rule="wsol", threshold=threshold) for one in found]
+        titles += [f"{title}: {album.classes[label]}" for label in batch.labels]
+    figure = show.pictures(
+        [*album.sharp(SHOWN, 448)] * len(METHODS),
+        maps,
+        list(batch.boxes) * len(METHODS),
+        boxes,
+        titles,
+        "The same network, trained on labels alone: CAM, and the finer cam-fine",
+        columns=len(SHOWN),
+        frame=224,
+        level=None,
+    )
+    print(show.save(figure, files.DATA / "results" / "cam-and-cam-fine.jpg"))
 
 
 if __name__ == "__main__":

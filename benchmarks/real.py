@@ -18,6 +18,7 @@ import dataclasses
 import multiprocessing
 import os
 import platform
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -168,12 +169,12 @@ def network_of(job: Job, settings: Settings) -> networks.Network:
     """The job's network, from the cache if it was trained before."""
     if job.training == IMAGENET:
         return networks.build(job.network, 1000, weights="pretrained").eval()
-    if job.network.startswith("mini") and job.training != NONE:
+    if job.training in (SCRATCH, LONGER):
         return small_network(job.network, job.training, job.seed, settings).network
     side = networks.spec(job.network).side
     if job.training == NONE:
         test = loaded(job.dataset, "test", side, settings)
-        classes = len(test.classes) if job.network.startswith("mini") else 1000
+        classes = 1000 if networks.spec(job.network).weights else len(test.classes)
         return networks.build(job.network, classes, seed=job.seed).eval()
     train = loaded(job.dataset, "train", side, settings)
     plan = training.policy(job.network, train, epochs=1 if settings.dry else None)
@@ -190,7 +191,7 @@ def measured(
     job: Job, sources: Sequence[str], settings: Settings
 ) -> Iterator[tuple[str, dict[str, float], dict[str, np.ndarray], Any]]:
     """Of these of a job's kinds of map: name, numbers, what was right in each image, what the pairs are made of."""
-    network = network_of(job, settings)
+    network = network_of(job, settings).to(memory_format=torch.channels_last)  # up to twice as fast on a CPU
     side = networks.spec(job.network).side
     if job.maps == CROPS or job.maps == ("features",):
         size = side * (2 if job.maps == CROPS else 1)
@@ -399,6 +400,13 @@ def add(settings: Settings, name: str, rows: list[dict], key: Sequence[str]) -> 
             part.write_text(about + table[columns].to_csv(index=False, lineterminator="\n"), encoding="utf-8")
 
 
+def stop(*_: Any) -> None:
+    """Ends this process and the two that it started; what they wrote is there."""
+    for child in multiprocessing.active_children():
+        child.terminate()
+    raise SystemExit("stopped; called again, it goes on from the rows that are there")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
@@ -407,6 +415,7 @@ def main() -> None:
     out = files.RUNS / "real-dry" if given.dry else files.DATA / "results"
     settings = Settings(str(Path(given.folder).resolve()), out, given.dry)
     os.environ["OMP_NUM_THREADS"] = "1"  # before the two processes start
+    signal.signal(signal.SIGTERM, stop)
     context = multiprocessing.get_context("spawn")
     lock = context.Lock()
     _begin(lock)

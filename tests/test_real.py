@@ -1,9 +1,19 @@
-"""The claims on real photographs: what is packed is unpacked, and each claim compares rows that the script measures."""
+"""The claims on real photographs: what is packed is unpacked, and each claim compares rows that the script measures.
+
+The committed numbers are means of the committed results image by image, the differences are those of the rows, and
+three rows, drawn by the commit, are measured again on 64 of their images.
+"""
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 import real as benchmark
 
+from cambook import datasets, files
 from cambook.course.papers import real
 from cambook.maps import MAPS
 from cambook.networks import spec
@@ -52,3 +62,103 @@ def test_a_difference_over_images_has_its_interval_around_it():
 def test_the_metric_of_hits_is_that_at_the_best_threshold():
     hits = np.array([[[True, False], [True, True]], [[False, False], [False, True]]])  # two IoUs, images, thresholds
     assert benchmark.metric_of(hits) == 75.0 and benchmark.metric_of(hits[0]) == 100.0
+
+
+# ---- the committed files ----
+
+IMAGES, MAY_DIFFER = 64, 3  # of a row that is measured again; another processor rounds maps differently
+MEAN_OF = {"gt_known": "gt_known", "max_box_acc": "best", "pointing": "pointing"}
+ERROR_OF = {"top1_error": "top1", "top5_error": "top5"}
+
+
+def rows_with_images():
+    """(row, what was right in each of its images), for each row of real.csv that has them."""
+    for row in real.rows().itertuples():
+        try:
+            yield row, real.per_image(row.dataset, real.Who(row.network, row.training, row.map), row.seed)
+        except KeyError:
+            assert row.map in {"cam-5-boxes", "features", *benchmark.CROPS}, row
+
+
+def test_each_job_has_its_rows():
+    found = real.rows()
+    there = {*found[list(real.KEY)].itertuples(index=False, name=None)}
+    assert there == {(*job[:4], source) for job in benchmark.jobs() for source in job.maps}
+    assert (found["device"] != "").all() and found["seconds"].sum() < 2 * 90 * 60  # two processes
+
+
+def test_each_row_is_the_mean_of_its_images():
+    seen = 0
+    for row, right in rows_with_images():
+        assert {len(values) for values in right.values()} == {row.images}
+        means = {metric: 100 * right[bit].mean() for metric, bit in MEAN_OF.items()}
+        means |= {metric: 100 - 100 * right[bit].mean() for metric, bit in ERROR_OF.items()}
+        means["top1_loc_error"] = 100 - 100 * (right["top1"] & right["gt_known"]).mean()
+        means["top1_loc_error_best"] = 100 - 100 * (right["top1"] & right["best"]).mean()
+        for metric, mean in means.items():
+            value = getattr(row, metric)
+            assert np.isnan(value) or value == pytest.approx(mean, abs=0.006), (row, metric)
+            seen += not np.isnan(value)
+    assert seen > 300
+
+
+def test_each_difference_is_that_of_its_rows():
+    found, pairs = real.rows().set_index(list(real.KEY)), real.pairs().set_index(list(benchmark.PAIR))
+    assert len(pairs) == len(benchmark.TESTS)
+    for test in benchmark.TESTS:
+        pair = pairs.loc[benchmark.named(test)]
+        a, b = (found.loc[(test.dataset, who.network, who.training, slice(None), who.map)] for who in (test.a, test.b))
+        difference = a[test.metric] - b[test.metric]
+        assert pair["ours"] == pytest.approx(difference.mean(), abs=0.02), test
+        if len(difference) > 1:
+            low, high = benchmark.metrics.seed_interval(difference.to_numpy())
+            assert pair["over"] == f"{len(difference)} seeds"
+            assert (pair["low"], pair["high"]) == pytest.approx((low, high), abs=0.05), test
+        assert pair["low"] <= pair["ours"] <= pair["high"], test
+
+
+def differing(told, found):
+    """In how many images two results differ in each of BITS."""
+    return {name: int((told[name] != found[name]).sum()) for name in found}
+
+
+def test_a_wrong_row_would_be_noticed():
+    told = {"gt_known": np.arange(IMAGES) % 2 == 0}
+    wrong = {"gt_known": told["gt_known"] ^ (np.arange(IMAGES) < MAY_DIFFER + 1)}
+    assert differing(told, told)["gt_known"] == 0 and differing(told, wrong)["gt_known"] > MAY_DIFFER
+
+
+def drawn_rows():
+    """Three rows of networks that nobody here trained, and 64 of their images: drawn by the hash of the commit."""
+    known = [row for row in real.rows().itertuples() if row.training == real.IMAGENET]
+    known = [row for row in known if row.map in {*MAPS} - {"smooth-saliency"} and row.images > IMAGES]
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=files.ROOT, capture_output=True, text=True)
+    seed = int(hashlib.sha256((asked.stdout.strip() or "no commit").encode()).hexdigest()[:12], 16)
+    draw = np.random.default_rng(seed)
+    return [
+        (known[i], np.sort(draw.choice(known[i].images, IMAGES, replace=False)))
+        for i in draw.choice(len(known), 3, replace=False)
+    ]
+
+
+@pytest.fixture
+def settings(tmp_path):
+    folder = os.environ.get("CAMBOOK_TEST_DATA")
+    if not folder:
+        pytest.skip("CAMBOOK_TEST_DATA is not set: the real photographs are not here")
+    for name, spelled in benchmark.SETS.items():
+        path = Path(spelled.partition(":")[2].format(folder))
+        assert name == "album" or path.is_dir(), f"CAMBOOK_TEST_DATA is set, but {path} does not exist"
+    return benchmark.Settings(folder, tmp_path, dry=False)
+
+
+def test_three_rows_drawn_by_the_commit_are_measured_again(settings):
+    for row, images in drawn_rows():
+        who = real.Who(row.network, row.training, row.map)
+        network = benchmark.network_of(benchmark.Job(row.dataset, *who[:2], row.seed, (row.map,)), settings)
+        data = datasets.Subset(benchmark.loaded(row.dataset, "test", spec(row.network).side, settings), images)
+        again, right, evaluation = benchmark.of_map(network, benchmark.seen_by(network, data), row.map)
+        threshold = min(evaluation.boxes.thresholds, key=lambda one: abs(one - row.best_threshold))
+        right["best"] = evaluation.boxes.right_at(threshold)
+        told = {name: values[images] for name, values in real.per_image(row.dataset, who, row.seed).items()}
+        assert max(differing(told, right).values()) <= MAY_DIFFER, (row, differing(told, right))
