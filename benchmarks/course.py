@@ -4,7 +4,8 @@
     python benchmarks/course.py --write   only the pages and titles, from the file
 
 README.md and the titles have the seconds of each lesson, docs/results.md those of each training run, and
-docs/classroom.md the minutes of the course. The minutes of reading beside them are counted by cambook/course/reading.py.
+docs/classroom.md the minutes of the course. The minutes of reading beside them are counted by
+cambook/course/reading.py.
 
 Cold seconds are those of the first run, in which each lesson also trains what no lesson before it has trained; warm
 seconds are those of the second. The rows of kind "training" are what the first run put into the cache. Where a lesson's

@@ -57,14 +57,24 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(scope="session")
-def wildlife():
-    """The folder with the real photographs, in Pascal VOC layout."""
-    folder = os.environ.get("CAMBOOK_TEST_DATA")
-    if not folder:
-        pytest.skip("CAMBOOK_TEST_DATA is not set: the real photographs are not here")
-    path = Path(folder) / "wildlife"
-    assert path.is_dir(), f"CAMBOOK_TEST_DATA is set, but {path} does not exist"
-    return path
+def photographs():
+    """photographs("pets") is the folder of one of the sets of real photographs; without CAMBOOK_TEST_DATA it skips."""
+
+    def folder_of(name):
+        folder = os.environ.get("CAMBOOK_TEST_DATA")
+        if not folder:
+            pytest.skip("CAMBOOK_TEST_DATA is not set: the real photographs are not here")
+        path = Path(folder) / name
+        assert path.is_dir(), f"CAMBOOK_TEST_DATA is set, but {path} does not exist"
+        return path
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def wildlife(photographs):
+    """The folder with the kangaroos and raccoons, in Pascal VOC layout."""
+    return photographs("wildlife")
 
 
 @pytest.fixture(scope="session")

@@ -91,8 +91,8 @@ def test_links_become_absolute_but_not_in_code_and_formulas():
         f"[a]({ADDRESS}/blob/editions/en/02_class_score.ipynb#idea) [b]({ADDRESS}/blob/main/notebooks/glossary.md) "
         "[c](#self-check) [d](https://x.org) `[e](f)` $M[1](x)$"
     )
-    image = editions.with_absolute_links("![five](../data/results/five-classes.jpg)", ADDRESS, "en")
-    assert image == f"![five]({ADDRESS}/raw/main/data/results/five-classes.jpg)"
+    image = editions.with_absolute_links("![five](../data/results/cam-and-cam-fine.jpg)", ADDRESS, "en")
+    assert image == f"![five]({ADDRESS}/raw/main/data/results/cam-and-cam-fine.jpg)"
     for dead in ("[a](no_such.ipynb)", "[a](../../outside.md)"):
         with pytest.raises(SystemExit, match="mend the link"):
             editions.with_absolute_links(dead, ADDRESS, "en")

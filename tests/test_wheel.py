@@ -99,7 +99,7 @@ def test_readme_leads_from_anywhere_to_the_files_of_this_version(described):
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
     assert len(targets) > 20 and [each for each in targets if not each.startswith(("https://", "#"))] == []
     raw = REPOSITORY.replace("//github.com", "//raw.githubusercontent.com")
-    assert f"]({raw}/{TAG}/data/results/five-classes.jpg)" in text
+    assert f"]({raw}/{TAG}/data/results/cam-and-cam-fine.jpg)" in text
     ours = [each.removeprefix(f"{REPOSITORY}/blob/{TAG}/") for each in targets if f"{REPOSITORY}/blob/" in each]
     assert len(ours) > 15 and [each for each in ours if not (ROOT / each.partition("#")[0]).exists()] == []
 

@@ -18,12 +18,11 @@ from cambook.course.papers.in_full import InFull
 from cambook.files import read_table
 
 RESULTS = files.DATA / "results"
-IMAGENET, FROZEN, TUNED, SCRATCH, LONGER, NONE = TRAININGS = (
+IMAGENET, TUNED, SCRATCH, LONGER, NONE = TRAININGS = (
     "ImageNet's weights",  # as they are; on a set with other classes the map is that of the network's own first guess
-    "new head",  # ImageNet's weights, and a new last layer trained on the set's labels
     "fine-tuned",  # ImageNet's weights, all layers trained on the set's labels
     "from scratch",  # trained on the labels of tiny-imagenet
-    "trained on",  # the same, and as many epochs more as its cuts have
+    "trained longer",  # from scratch, and as many epochs more as its cuts have
     "random weights",  # a control
 )
 METRICS = (
@@ -197,7 +196,6 @@ CLAIMS = (
                 for test in _of_imagenet(dataset, metric, "cam-fine", "cam")
             ),
             *(test for dataset in ("pets", "album") for test in _of_imagenet(dataset, "pxap", "cam-fine", "cam")),
-            *(Test(dataset, _LITE._replace(map="cam-fine"), _LITE, "max_box_acc_v2") for dataset in TRAINED_SETS),
         ),
     ),
 )
@@ -250,7 +248,7 @@ def table(name: str) -> pd.DataFrame:
     """What the photographs measured of a table: a row for each network and map that its claims compare.
 
     returns: data, network, training, map, images, seeds; then the metrics that the claims compare and, if there is any,
-             top1_error: mean over the seeds in percent, with its spread (standard deviation) behind +- if there are
+             top1_error: mean over the seeds in percent, with its spread (standard deviation) behind ± if there are
              several; "-" if not measured
     """
     tests = [test for claim in CLAIMS if claim.table == name for test in claim.tests]
@@ -267,34 +265,77 @@ def table(name: str) -> pd.DataFrame:
 def _mean_and_spread(values: pd.Series) -> str:
     if values.isna().all():
         return "-"
-    return f"{values.mean():.1f}" + (f" +- {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
 
 
 def verdicts(table: str) -> pd.DataFrame:
     """What the photographs say to the claims of a table: one row for each difference.
 
-    returns: claim, data, difference, metric; ours (points), low, high, over (seeds, or images of one seed); decidable,
-             the smallest difference from the claim's bound that these runs could have decided: half of the interval;
-             claimed; verdict
+    returns: claim, claimed; data; of: what both sides share, difference: who is compared; metric; ours (points, above 0
+             if the first of the two is better), low, high, its 95% interval, over (seeds, or images of one network);
+             decidable: half of the interval, the smallest distance from the claim's bound that these runs could have
+             decided; verdict: holds, does not hold, not decided
     """
-    found = pairs().set_index(["dataset", "a", "b", "metric"])
-    lines = []
+    found, lines = pairs().set_index(["dataset", "a", "b", "metric"]), []
     for claim in (claim for claim in CLAIMS if claim.table == table):
+        least, most = claim.between
         for test in claim.tests:
-            a, b = written(test.a), written(test.b)
-            row = found.loc[(test.dataset, a, b, test.metric)]
-            least, most = claim.between
-            lines.append(
-                {
-                    "claim": claim.says,
-                    "data": test.dataset,
-                    "difference": f"{a} minus {b}",
-                    "metric": test.metric,
-                    **row[["ours", "low", "high"]].round(1).to_dict(),
-                    "over": row["over"],
-                    "decidable": round((row["high"] - row["low"]) / 2, 1),
-                    "claimed": f"above {least:g}" if np.isinf(most) else f"{least:+g} to {most:+g}",
-                    "verdict": verdict(row["low"], row["high"], claim.between),
-                }
-            )
-    return InFull(lines)
+            row = found.loc[(test.dataset, written(test.a), written(test.b), test.metric)]
+            claimed = f"above {least:g}" if np.isinf(most) else f"{least:+g} to {most:+g}"
+            line = {"claim": claim.says, "claimed": claimed, "data": test.dataset, "metric": test.metric}
+            line |= _compared(test, np.isinf(most))
+            line |= row[["ours", "low", "high"]].round(1).to_dict()
+            line |= {"over": row["over"], "decidable": round((row["high"] - row["low"]) / 2, 1)}
+            lines.append(line | {"verdict": verdict(row["low"], row["high"], claim.between)})
+    return pd.DataFrame(lines)
+
+
+def numbers(table: str) -> dict[str, float]:
+    """What a notebook may record of `verdicts`: "DATA: DIFFERENCE (OF), METRIC" -> points, "CLAIM: VERDICT" -> rows."""
+    found = verdicts(table)
+    names = found["data"] + ": " + found["difference"] + " (" + found["of"] + "), " + found["metric"]
+    counts = (found["claim"] + ": " + found["verdict"]).value_counts()
+    return dict(zip(names, found["ours"], strict=True)) | counts.to_dict()
+
+
+def _compared(test: Test, one_sided: bool) -> dict[str, str]:
+    """Of a Test what both sides share, and the two without it. Fewer errors are better, so there b comes first."""
+    turned = one_sided and "_error" in test.metric
+    first, second = (test.b, test.a) if turned else (test.a, test.b)
+    same = [x for x, y in zip(first, second, strict=True) if x == y and x != "-"]
+    sides = (", ".join(x for x in side if x not in (*same, "-")) for side in (first, second))
+    return {"of": ", ".join(same), "difference": (" ahead of " if one_sided else " minus ").join(sides)}
+
+
+# metric -> what is counted, and at which threshold the box is cut
+COUNTED = {
+    "top1_loc_error": ("class and box", "at 20%"),
+    "top1_loc_error_best": ("class and box", "at the best threshold"),
+    "gt_known": ("box", "at 20%"),
+    "max_box_acc": ("box", "at the best threshold"),
+    "max_box_acc_v2": ("box, three IoUs (V2)", "at the best threshold"),
+    "pxap": ("pixels (PxAP)", "at all thresholds"),
+    "top1_error": ("class (top-1 error)", "points"),
+    "top5_loc_error": ("class and box, five guesses", "points"),
+    "coverage": ("covered pixels", "at the best threshold"),
+    "accuracy": ("class (accuracy)", "points"),
+}
+
+
+def shown(table: str) -> pd.DataFrame:
+    """`verdicts` for readers: a row for each comparison, and the ways to choose a threshold side by side.
+
+    returns: claim; data, of, difference, counted; then for each way difference, interval and verdict in one cell;
+             decidable: the larger one of the row
+    """
+    found, lines = verdicts(table), {}
+    for row in found.itertuples():
+        counted, way = COUNTED[row.metric]
+        key = (row.claim, row.data, row.of, row.difference, counted)
+        said = f"{row.ours:+.1f} [{row.low:+.1f}, {row.high:+.1f}] {row.verdict}"
+        line = lines.setdefault(key, {"decidable": 0.0})
+        lines[key] = line | {way: said, "decidable": max(line["decidable"], row.decidable)}
+    names = ["claim", "data", "of", "difference", "counted"]
+    table = pd.DataFrame([dict(zip(names, key, strict=True)) | line for key, line in lines.items()]).fillna("-")
+    ways = [way for way in dict.fromkeys(way for _, way in COUNTED.values()) if way in table]
+    return InFull(table[[*names, *ways, "decidable"]])

@@ -26,8 +26,8 @@ def table(name: str, results: pd.DataFrame) -> pd.DataFrame:
 
     results: one row per number, with the columns of COLUMNS; if one seed measured the same twice, the latest counts
     returns: row (what the paper calls it), network, map, data, profile, metric; ours (mean over seeds), spread (their
-             standard deviation, none for one), seeds; published, difference, evidence; differs in. Lines that are only
-             quoted have no `ours`
+             standard deviation, none for one), seeds; published, evidence; differs in: what must be the same before the
+             two could be subtracted. Lines that are only quoted have no `ours`
     raises:  KeyError for an unknown table, ValueError if results lack a column
     """
     chosen = find_table(name)
@@ -44,20 +44,20 @@ def table(name: str, results: pd.DataFrame) -> pd.DataFrame:
                 line |= {"metric": metric, "ours": group["value"].mean(), "spread": group["value"].std(ddof=1)}
                 theirs = published_figure(row, metric, dataset)
                 differs = conditions(name, network, row.source, dataset, profile, theirs)
-                lines.append(line | {"seeds": len(group)} | _beside(line["ours"], theirs, differs))
+                lines.append(line | {"seeds": len(group)} | _beside(theirs, differs))
             if row.network is None:
                 line = {"row": label, "network": "-", "map": "-", "data": "-", "profile": "-", "metric": metric}
                 line |= {"ours": np.nan, "spread": np.nan, "seeds": 0}
-                lines.append(line | _beside(np.nan, published_figure(row, metric, ""), ["quoted"]))
+                lines.append(line | _beside(published_figure(row, metric, ""), ["quoted"]))
     names = ("row", "network", "map", "data", "profile", "metric", "ours", "spread", "seeds")
-    whole = pd.DataFrame(lines, columns=[*names, "published", "difference", "evidence", "differs in"])
-    return whole.round({"ours": 2, "spread": 2, "difference": 2})
+    whole = pd.DataFrame(lines, columns=[*names, "published", "evidence", "differs in"])
+    return whole.round({"ours": 2, "spread": 2})
 
 
-def _beside(ours: float, theirs: pd.Series | None, differs: list[str]) -> dict:
+def _beside(theirs: pd.Series | None, differs: list[str]) -> dict:
     value = np.nan if theirs is None else theirs["value"]
     evidence = "" if theirs is None else theirs["evidence"]
-    return {"published": value, "difference": ours - value, "evidence": evidence, "differs in": "; ".join(differs)}
+    return {"published": value, "evidence": evidence, "differs in": "; ".join(differs)}
 
 
 def shared(whole: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
@@ -95,7 +95,7 @@ def figure(name: str, whole: pd.DataFrame, metric: str):
         theirs = re.sub(r" \[(train|weakly)[^]]*\]", "", row.row)
         theirs = textwrap.fill(f"({theirs})" if mine and theirs else theirs, 44)
         label.append(f"{mine}\n{theirs}".strip())
-    both = rows.dropna(subset=["difference"])
+    both = rows.dropna(subset=["ours", "published"])
     takeaway = f"{find_table(name).title}. Ours beside published"
     if len(both) >= RANKED:
         agree = both["ours"].corr(both["published"], method="kendall")
