@@ -150,7 +150,7 @@ def test_three_rows_drawn_by_the_commit_are_measured_again(settings):
         who = real.Who(row.network, row.training, row.map)
         network = benchmark.network_of(benchmark.Job(row.dataset, *who[:2], row.seed, (row.map,)), settings)
         data = datasets.Subset(benchmark.loaded(row.dataset, "test", spec(row.network).side, settings), images)
-        again, right, evaluation = benchmark.of_map(network, benchmark.seen_by(network, data), row.map)
+        _, right, evaluation = benchmark.of_map(network, benchmark.seen_by(network, data), row.map)
         told = {name: values[images] for name, values in real.per_image(row.dataset, who, row.seed).items()}
         near = [one for one in evaluation.boxes.thresholds if abs(one - row.best_threshold) <= 0.0051]  # rounded there
         at_best = [differing(told, {"best": evaluation.boxes.right_at(one)})["best"] for one in near]
