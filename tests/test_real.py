@@ -130,8 +130,8 @@ def drawn_rows():
     """Three rows of networks that nobody here trained, and 64 of their images: drawn by the hash of the commit."""
     known = [row for row in real.rows().itertuples() if row.training == real.IMAGENET]
     known = [row for row in known if row.map in {*MAPS} - {"smooth-saliency"} and row.images > IMAGES]
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=files.ROOT, capture_output=True, text=True)
-    seed = int(hashlib.sha256((asked.stdout.strip() or "no commit").encode()).hexdigest()[:12], 16)
+    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=files.ROOT, capture_output=True).stdout
+    seed = int(hashlib.sha256(asked.strip() or b"no commit").hexdigest()[:12], 16)
     draw = np.random.default_rng(seed)
     return [
         (known[i], np.sort(draw.choice(known[i].images, IMAGES, replace=False)))
