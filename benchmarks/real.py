@@ -37,7 +37,7 @@ from tqdm import tqdm
 from cambook import datasets, files, metrics, networks, training
 from cambook.course import papers
 from cambook.course.papers import real
-from cambook.course.papers.real import IMAGENET, LONGER, NONE, SCRATCH, TUNED
+from cambook.course.papers.real import HEAD, IMAGENET, LONGER, NONE, SCRATCH, TUNED
 from cambook.maps.boxes import box_iou
 from cambook.metrics import PixelAveragePrecision, evaluate
 from cambook.metrics.box_accuracy import IOUS
@@ -67,6 +67,7 @@ OF_SMALL = {
     "mini-fc-gmp": ("-", "cam"),
     "mini-gap": ("-", "cam", "cam-fine", "grad-cam", "centre", "whole-image"),
     "mini-gmp": ("-", "cam"),
+    "mini-nin": ("-", "cam"),
     "mini-acol": ("-", "acol"),
 }
 CROPS = ("whole-picture", "cam-box", "true-box")
@@ -95,12 +96,12 @@ def jobs() -> list[Job]:
     """All of them; what others start from comes before them."""
     small = [Job(TINY, name, SCRATCH, seed, maps) for name, maps in OF_SMALL.items() for seed in TINY_SEEDS]
     small += [Job(TINY, "mini-fc", LONGER, seed, ("-",)) for seed in TINY_SEEDS]
-    small += [Job(TINY, "mini-nin", SCRATCH, seed, ("-", "cam")) for seed in SEEDS]  # no claim compares it
     trained = [
         Job(dataset, name, how, seed, maps)
         for seed in SEEDS
         for dataset in real.TRAINED_SETS
         for name, how, maps in (
+            ("lite0-gap", HEAD, ("cam",)),
             ("lite0-gap", TUNED, ("cam",)),
             ("lite0-acol", TUNED, ("acol",)),
         )
@@ -111,6 +112,7 @@ def jobs() -> list[Job]:
         for name in ("lite0-gap", "squeezenet")
     ]
     as_they_are += [Job(dataset, "lite0-gap", NONE, 0, ("cam",)) for dataset in SETS]
+    as_they_are += [Job(TINY, "mini-gap", NONE, seed, ("cam",)) for seed in TINY_SEEDS]
     as_they_are += [Job(dataset, "lite0-gap", IMAGENET, 0, CROPS) for dataset in ("cub", "pets")]
     generic = [
         Job(dataset, name, SCRATCH, seed, ("features",))
@@ -176,6 +178,9 @@ def network_of(job: Job, settings: Settings) -> networks.Network:
         return networks.build(job.network, classes, seed=job.seed).eval()
     train = loaded(job.dataset, "train", side, settings)
     plan = training.policy(job.network, train, epochs=1 if settings.dry else None)
+    if job.training == HEAD:
+        plan = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, frozen=True))
+        return training.trained(job.network, train, plan, seed=job.seed, describe=HEAD).network
     return training.trained(job.network, train, plan, seed=job.seed).network
 
 

@@ -137,7 +137,7 @@ def erasing_explorer(
             seen_b = network.branch_b(erase(features[one], seen, delta))[:, guess, None]
         kept = (maps.normalize(seen) < delta)[0, 0]
         three = maps.normalize(seen), maps.normalize(seen_b), fuse(seen, seen_b)
-        levels = delta, show.LEVEL, show.LEVEL
+        levels = delta, None, show.LEVEL
         a, b, fused = (
             show.overlay(drawn[picture], m[0, 0].cpu(), level=level) for m, level in zip(three, levels, strict=True)
         )

@@ -18,8 +18,9 @@ from cambook.course.papers.in_full import InFull
 from cambook.files import read_table
 
 RESULTS = files.DATA / "results"
-IMAGENET, TUNED, SCRATCH, LONGER, NONE = TRAININGS = (
+IMAGENET, HEAD, TUNED, SCRATCH, LONGER, NONE = TRAININGS = (
     "ImageNet's weights",  # as they are; on a set with other classes the map is that of the network's own first guess
+    "new head",  # ImageNet's weights frozen, a new last layer trained on the set's labels
     "fine-tuned",  # ImageNet's weights, all layers trained on the set's labels
     "from scratch",  # trained on the labels of tiny-imagenet
     "trained longer",  # from scratch, and as many epochs more as its cuts have

@@ -219,6 +219,8 @@ def seeds(
 ) -> Figure:
     """The same training runs with several seeds: a hollow dot for each seed, a bar and a number for their mean.
 
+    The dots of a row stand one below the other in the order of their seeds, so that none hides another.
+
     panels: {xlabel: {name: (seeds,)}}, side by side, with the same names as rows
     levels: {xlabel: {name: x}}, dashed grey lines across all rows, such as controls
     """
@@ -229,7 +231,8 @@ def seeds(
         for row, name in enumerate(names):
             values = array(rows[name])
             ax.vlines(values.mean(), row - 0.26, row + 0.26, color="#0072B2", linewidth=4)
-            ax.plot(values, [row] * len(values), **dot)
+            heights = np.linspace(row - 0.32, row + 0.32, len(values) + 2)[1:-1]  # seed 0 on top
+            ax.plot(values, heights, **dot)
             number = ax.annotate(f"{values.mean():.1f}", (values.mean(), row - 0.3), ha="center", va="bottom")
             number.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})
         for name, x in (levels or {}).get(xlabel, {}).items():

@@ -54,7 +54,7 @@ def finish(fig: Figure, takeaway: str, shows: str = "") -> Figure:
 
 
 def _in_lines(takeaway: str, width: float) -> str:
-    return textwrap.fill(takeaway, int(width * 7.4))
+    return textwrap.fill(takeaway, int(width * 7.4), break_on_hyphens=False)
 
 
 def title_height(takeaway: str, width: float) -> float:

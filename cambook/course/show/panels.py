@@ -127,11 +127,12 @@ def branches(
 ) -> Figure:
     """ACoL's two branches, a row per image: A's map, what its erasing leaves for B, B's map, the fused map with boxes.
 
-    images: (B, 3, H, W); maps_a, maps_b, fused: (B, h, w) in [0, 1]; delta: what is at least as high in A's is grey
+    images: (B, 3, H, W); maps_a, maps_b, fused: (B, h, w) in [0, 1]; delta: what is at least as high in A's is grey,
+    and outlined on B's map
     truth, predicted: B boxes or None, on the fused map; names: of the class whose maps they are; frame: as in
     `pictures`; level: of the line on the fused map, as its boxes are cut; that on A's map is at delta
     """
-    panels, shown, drawn, found, titles = [], [], [], [], []
+    panels, shown, drawn, found, titles, holes = [], [], [], [], [], []
     for image, a, b, both, true, ours, name in zip(
         images, array(maps_a), array(maps_b), array(fused), truth, predicted, names, strict=True
     ):
@@ -140,8 +141,20 @@ def branches(
         drawn += [None, None, None, true]
         found += [None, None, None, ours]
         titles += [f"A: {name}", "left for B", "B", "fused"]
-    levels = [delta, None, LEVEL, level] * (len(panels) // 4)
-    return pictures(panels, shown, drawn, found, titles, takeaway, columns=4, frame=frame, level=levels)
+        holes += [None, None, a >= delta, None]
+    return pictures(
+        panels,
+        shown,
+        drawn,
+        found,
+        titles,
+        takeaway,
+        columns=4,
+        frame=frame,
+        outlines=holes,
+        outlined="the hole",
+        level=[delta, None, None, level] * (len(panels) // 4),
+    )
 
 
 @styled

@@ -190,9 +190,8 @@ def wrapped(title: str | None, inches: float) -> str | None:
     """A title in lines that fit above an image so wide."""
     if not title:
         return title
-    return "\n".join(
-        textwrap.fill(line, max(8, int(inches * 8.6)), break_long_words=False) for line in title.splitlines()
-    )
+    whole = textwrap.TextWrapper(max(8, int(inches * 8.6)), break_long_words=False, break_on_hyphens=False)
+    return "\n".join(map(whole.fill, title.splitlines()))
 
 
 def _legend(given: dict[str, list], solid: str, dashed: str, outlined: str | Sequence[str]) -> list[Any]:
