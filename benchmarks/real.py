@@ -5,7 +5,7 @@
 
 FOLDER contains ilsvrc, cub, pets, wildlife and tiny-imagenet in the layouts of docs/data.md; album comes with the
 packages. Training sees labels alone; boxes and masks are used to evaluate. Two processes with one thread each share the
-work, at most 90 minutes. A row is written when it is measured, and a row that is there is not measured again: delete
+work, in about 100 minutes. A row is written when it is measured, and a row that is there is not measured again: delete
 the files to measure all anew. Trained networks are kept in the cache. cambook/course/papers/real.py describes what the
 three files say.
 """
