@@ -73,7 +73,7 @@ test: setup chromium
 mutants: setup
 	$(BIN)/python benchmarks/mutants.py $(ARGS)
 
-# Twenty kills each of what `make test` kills three times; data/results/stress.csv
+# Twenty kills each of what `make test` kills one to three times; data/results/stress.csv
 stress: setup
 	$(BIN)/python benchmarks/stress.py $(ARGS)
 

@@ -21,8 +21,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 BEGAN = datetime.now(UTC).replace(microsecond=0)
 
 STAGES = ("unit tests", ".ipynb", "test_notebooks.py", "test_browser.py")
-# Tests that mostly wait for processes of their own. `make test` has two workers: one runs these, the other all others.
+# `make test` has two workers. One runs these, which wait for processes of their own or train; the other all others,
+# and then the notebooks. So both take about as long.
 _NAMES = "classroom colab distributed editions encoding experiments gpu hostile kill real_photographs wheel"
+_NAMES += " memory networks policy protocol segmentation training transfer"
 WAITING = {f"test_{name}.py" for name in _NAMES.split()}
 
 

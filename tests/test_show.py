@@ -37,7 +37,6 @@ def figures():
     return {
         "pictures": show.pictures([image] * 2, maps[:2], [(1, 2, 9, 9)] * 2, [(1, 2, 9, 8), None], ["a", "b"], "T"),
         "top_classes": show.top_classes(image, list("abcde"), [0.5, 0.2, 0.2, 0.1, 0.001], maps, "T"),
-        "proposals": show.proposals(image, [(0, 0, 9, 9)] * 7, maps[0], (1, 2, 9, 9), ("a", "b"), "T", drawn=3),
         "matrices": show.matrices({"x": np.eye(3), "y": -np.eye(3)}, "T", signs=["="]),
         "ledger": show.ledger(np.arange(6).reshape(2, 3), ["a", "b"], "right", "below", "T"),
         "curves": show.curves([0, 1], {"a": [1, 2], "b": [2, 1]}, "x", "y", "T", {"here": 0.5}),
@@ -137,7 +136,6 @@ def test_every_text_has_12_points_or_more(figures):
 NAMED = {  # what the alternative text of each figure names beside its takeaway
     "pictures": ["2 images: a (IoU 0.86) and b (no box)", "true box, predicted box and map at 0.2"],
     "top_classes": ["6 images: the image, a 50%, b 20%", "5 with a map"],
-    "proposals": ["3 of 7 candidate boxes", "b: the map"],
     "matrices": ["x (3 x 3): 1, 0, 0, 0, 1", "y (3 x 3): -1, 0"],
     "ledger": ["2 rows (a and b)", "(right): 3, 12", "(below): 3, 5, 7", "total 15"],
     "curves": ["y over x, 0 to 1", "a from 1 to 2", "b from 2 to 1", "here at 0.5"],
@@ -230,11 +228,6 @@ def test_one_picture_serves_several_maps():
 def test_top_classes_shows_the_picture_and_then_each_class_with_its_probability(figures):
     titles = [ax.get_title() for ax in figures["top_classes"].axes]
     assert titles[0] == "the image" and titles[1] == "a\n50%" and titles[5] == "e\nunder 1%"
-
-
-def test_proposals_draws_only_as_many_candidates_as_asked_for(figures):
-    left, right = figures["proposals"].axes
-    assert len(left.patches) == 3 and len(right.patches) == 2  # a box is a dark outline and a dashed line
 
 
 def test_a_matrix_writes_each_number_in_its_cell():

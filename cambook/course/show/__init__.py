@@ -22,7 +22,6 @@ from cambook.course.show.panels import (
     cells,
     failures,
     grid,
-    proposals,
     thresholds,
     top_classes,
 )
@@ -65,7 +64,6 @@ __all__ = [
     "pictures",
     "pipeline",
     "pixels",
-    "proposals",
     "save",
     "seeds",
     "swept",

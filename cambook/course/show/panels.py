@@ -9,15 +9,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from cambook import maps
 from cambook.course.show.described import finish, listed
-from cambook.course.show.images import LEVEL, array, as_boxes, enlarged, frame_of, left_over, overlay, pixels
-from cambook.course.show.pictures import overlap, picture, pictures, wrapped
-from cambook.course.show.style import DIVERGING, WIDTH, box_line, colour_bar, styled, subplots
+from cambook.course.show.images import LEVEL, array, as_boxes, enlarged, frame_of, left_over, overlay
+from cambook.course.show.pictures import overlap, pictures, wrapped
+from cambook.course.show.style import DIVERGING, WIDTH, colour_bar, styled, subplots
 from cambook.maps import boxes
 
 CELLS = 16  # a map of at most so many cells a side is shown as cells
@@ -155,41 +153,6 @@ def branches(
         outlined="the hole",
         level=[delta, None, None, level] * (len(panels) // 4),
     )
-
-
-@styled
-def proposals(
-    image: Any,
-    candidates: Any,
-    map2d: Any,
-    predicted: Any,
-    titles: tuple[str, str],
-    takeaway: str = "",
-    drawn: int = 150,
-    frame: int | tuple[int, int] | None = None,
-) -> Figure:
-    """Candidate boxes on an image beside the same image with its map and the box read off it.
-
-    image: (3, H, W); candidates: (N, 4), of which `drawn`, evenly chosen, are shown as thin lines
-    map2d: (h, w) in [0, 1]; predicted: one box; titles: of the two panels; frame: as in `pictures`
-    """
-    chosen = as_boxes(candidates)
-    chosen = chosen[np.linspace(0, len(chosen) - 1, min(drawn, len(chosen))).round().astype(int)]
-    height, width = pixels(image).shape[:2]
-    lines = 1 + max(title.count("\n") for title in titles)
-    tall = round(WIDTH / 2 * height / width + 1 + 0.3 * lines, 1)
-    fig, axes = subplots(1, 2, figsize=(WIDTH, tall), layout="compressed")
-    picture(axes[0], image, title=titles[0], frame=frame)
-    _thin_boxes(axes[0], chosen)
-    picture(axes[1], image, map2d, predicted=predicted, title=titles[1], frame=frame)
-    fig.legend(handles=[box_line("predicted box")], loc="outside lower center", handlelength=3)
-    said = f"Two images. {titles[0]}: {len(chosen)} of {len(as_boxes(candidates))} candidate boxes as thin lines. "
-    return finish(fig, takeaway, f"{said}{titles[1]}: the map over the image and the predicted box.")
-
-
-def _thin_boxes(ax: Axes, found: np.ndarray) -> None:
-    for x0, y0, x1, y1 in found:
-        ax.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="#111111", linewidth=0.7))
 
 
 @styled
