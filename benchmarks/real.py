@@ -178,10 +178,9 @@ def network_of(job: Job, settings: Settings) -> networks.Network:
         return networks.build(job.network, classes, seed=job.seed).eval()
     train = loaded(job.dataset, "train", side, settings)
     plan = training.policy(job.network, train, epochs=1 if settings.dry else None)
-    if job.training == HEAD:
-        plan = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, frozen=True))
-        return training.trained(job.network, train, plan, seed=job.seed, describe=HEAD).network
-    return training.trained(job.network, train, plan, seed=job.seed).network
+    frozen = job.training == HEAD
+    plan = dataclasses.replace(plan, recipe=dataclasses.replace(plan.recipe, frozen=frozen))
+    return training.trained(job.network, train, plan, seed=job.seed, describe=HEAD if frozen else "").network
 
 
 # ---- rows ----
